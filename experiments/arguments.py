@@ -1,0 +1,158 @@
+"""Command-line arguments by tyro, with every refusal in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
+
+import tyro
+
+from experiments.config import Config, PositiveInt, fields, flag
+from experiments.registry import suggest
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+PROGRAM = "python -m experiments"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainArguments(Generic[M]):
+    """Train an experiment."""
+
+    config: Annotated[Config[M], tyro.conf.arg(name="")]
+    """The run's configuration."""
+    run_dir: Path | None = None
+    """Where the run is kept; runs/NAME-DATASET-seedN by default."""
+    compilation_cache: bool = True
+    """Whether compiled steps are kept for the next run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateArguments:
+    """Evaluate a run's averaged parameters on one split."""
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """The run directory."""
+    split: str = "test"
+    """The split to evaluate on."""
+    num_samples: PositiveInt | None = None
+    """Importance samples an example; None takes the run's own number."""
+    seed: int = 0
+    """Decides the noise of the evaluation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleArguments:
+    """Draw samples from a run's averaged parameters."""
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """The run directory."""
+    num: PositiveInt = 64
+    """Number of samples."""
+    out: Path = Path("samples.png")
+    """The picture to write (.png, .svg, .pdf), or .npz for the arrays themselves."""
+    seed: int = 0
+    """Decides the samples."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchArguments(Generic[M]):
+    """Time an experiment's training loop, and print JSON."""
+
+    config: Annotated[Config[M], tyro.conf.arg(name="")]
+    """The configuration to time; `log_every` is the number of steps of one turn."""
+    repeats: PositiveInt = 10
+    """Turns of the loop and the bare step, of which the median counts."""
+
+
+def parse(kind: Any, command: str, argv: Sequence[str], default: T | None = None) -> T:
+    """The arguments of a command as an instance of its dataclass.
+
+    Args:
+        kind: The dataclass; with its parameter, where it is generic.
+        command: What stands before the arguments, for help and messages.
+        argv: The arguments.
+        default: The values of those that are not given; None where one is required.
+
+    Raises:
+        ValueError: An unknown option (with the nearest ones), a wrong type or a missing value.
+        SystemExit: With code 0, after help was printed.
+    """
+    refusal = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(refusal):
+            value, unknown = tyro.cli(
+                kind,
+                prog=f"{PROGRAM} {command}",
+                args=list(argv),
+                default=tyro.MISSING_NONPROP if default is None else default,
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        message = _refusal(refusal.getvalue(), command, argv, default)
+        raise ValueError(f"{message} ({PROGRAM} {command} --help)") from None
+    if unknown:
+        given = next((token for token in unknown if token.startswith("-")), unknown[0])
+        known = [_spelling(name) for name, *_ in fields(value)]
+        raise ValueError(
+            f"{command} has no option {given.split('=')[0]}: {suggest(given.split('=')[0], known)}"
+            if given.startswith("-")
+            else f"{command} takes no argument {given!r} here: options start with --"
+        )
+    return value
+
+
+def _spelling(name: str) -> str:
+    return flag(name.removeprefix("config."))
+
+
+def _refusal(box: str, command: str, argv: Sequence[str], default: Any) -> str:
+    """The framed refusal of tyro as one line, in our own words where a value is refused."""
+    _title, *lines = [line.strip(" │") for line in box.splitlines()]
+    lines = ["" if not line.strip("─-╰╯") else line for line in lines]  # the frame's own lines
+    paragraphs = "\n".join(lines).strip().split("\n\n")
+    text = paragraphs[0].replace("\n", " ")
+    if text.startswith("Missing from"):
+        return f"{command} needs {text.split(': ', 1)[-1].removesuffix(' (required)')}"
+    option = re.search(r"--[\w.-]+", text)
+    hints = {_spelling(name): hint for name, hint, _ in fields(default)} if default else {}
+    if option is None or option[0] not in hints:
+        return text
+    return f"{option[0]} takes {_describe(hints[option[0]])}, got {_given(option[0], argv)}"
+
+
+def _given(name: str, argv: Sequence[str]) -> str:
+    for i, token in enumerate(argv):
+        option, _, value = token.partition("=")
+        if flag(option.removeprefix("--")) == name:
+            after = argv[i + 1 :]
+            stop = next((j for j, t in enumerate(after) if t.startswith("--")), len(after))
+            given = value or " ".join(after[:stop])
+            return repr(given) if given else "nothing"
+    return "something else"
+
+
+def _describe(hint: Any) -> str:
+    """A type in words: `a whole number or None`, `one of mesh, pmap`."""
+    simple = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+    if hint in simple:
+        return simple[hint]
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(part) for part in parts)
+    if origin is tuple:
+        return f"{_describe(parts[0])}, or several separated by spaces"
+    if origin is not None:  # Annotated
+        return _describe(parts[0])
+    return {type(None): "None", Path: "a path"}.get(hint, str(hint))

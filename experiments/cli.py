@@ -1,0 +1,216 @@
+"""The commands. Whatever the user got wrong is told in one line, with exit code 2."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from experiments import registry
+from experiments.arguments import (
+    PROGRAM,
+    BenchArguments,
+    EvaluateArguments,
+    SampleArguments,
+    TrainArguments,
+    parse,
+)
+from experiments.config import check
+from experiments.registry import Experiment
+
+USAGE = f"""usage: {PROGRAM} COMMAND ...
+
+  list                     the experiments: family, data set, steps, and the figure to reach
+  train NAME [options]     train one; goes on where an unfinished run stopped
+  evaluate RUN             the final metrics of a run directory
+  sample RUN [--num 64]    draw samples from a run directory into a picture
+  bench NAME [options]     time the training loop, as JSON
+
+{PROGRAM} COMMAND --help says more; GENJAX_DEBUG=1 shows where an error came from.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a command.
+
+    Args:
+        argv: The arguments after the program's name.
+
+    Returns:
+        The exit code: 0, 1 for a run that failed, 2 for bad input, 130 for Ctrl-C.
+    """
+    debug = bool(os.environ.get("GENJAX_DEBUG"))
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _run(argv)
+    except SystemExit as stop:  # help was asked for
+        return int(stop.code or 0)
+    except KeyboardInterrupt as error:
+        if debug:
+            raise
+        print(f"\nstopped: {error}" if str(error) else "\nstopped", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+        if debug:
+            raise
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+        return 1 if isinstance(error, FloatingPointError) else 2
+
+
+def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _run(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0 if argv else 2
+    command, *rest = argv
+    if command not in COMMANDS:
+        raise ValueError(f"there is no command {command!r}: {registry.suggest(command, COMMANDS)}")
+    return COMMANDS[command](rest)
+
+
+def _in_one_line(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.ENOSPC or "No space left on device" in str(error):
+        return (
+            "the disk is full: make room and give the same command again, which goes on from the"
+            " last whole checkpoint"
+        )
+    if isinstance(error, OSError) and number is not None:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{(error.strerror or 'cannot read or write').lower()}{where}"
+    first, *more = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{first} (GENJAX_DEBUG=1 shows more)" if more else first
+
+
+def _list(argv: Sequence[str]) -> int:
+    if argv:
+        raise ValueError(f"list takes no arguments, got {' '.join(argv)}")
+    head = ("experiment", "family", "data set", "steps", "must reach")
+    rows = [
+        (e.name, e.family, e.config.dataset, f"{e.config.steps:,}", str(e.goal or "reports only"))
+        for e in registry.experiments().values()
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+    return 0
+
+
+def _named(command: str, argv: Sequence[str]) -> tuple[Experiment, Sequence[str]]:
+    """The experiment that the first argument names, and the arguments after it."""
+    if not argv or argv[0].startswith("-"):
+        names = ", ".join(registry.experiments())
+        if argv and argv[0] in ("-h", "--help"):
+            print(f"usage: {PROGRAM} {command} NAME [options]\n\nNAME is one of {names};")
+            print(f"{PROGRAM} {command} NAME --help lists its options.")
+            raise SystemExit(0)
+        raise ValueError(f"{command} needs the name of an experiment first: one of {names}")
+    return registry.find(argv[0]), argv[1:]
+
+
+def _train(argv: Sequence[str]) -> int:
+    found, rest = _named("train", argv)
+    default = TrainArguments(found.config)
+    kind = TrainArguments[type(found.config.model)]
+    arguments = parse(kind, f"train {found.name}", rest, default)
+    check(arguments.config)
+    from experiments import runs, train
+    from experiments.compilation import keep_compiled_programs
+    from experiments.datasets import settled
+    from genjax_models import training
+
+    config = settled(arguments.config)
+    directory = arguments.run_dir or runs.default_directory(found.name, config)
+    again = runs.command_line(found.name, config, directory)
+    if runs.check_start(directory, found, config) and runs.is_finished(directory):
+        print(f"{directory} is finished: see {directory / runs.REPORT}, or give another --run-dir")
+        return 0
+    if arguments.compilation_cache:
+        keep_compiled_programs()
+    try:
+        run = train.train(found, config, directory)
+    except training.Interrupted as stop:
+        raise KeyboardInterrupt(f"step {stop.step} is saved; resume with: {again}") from stop
+    _print_result(run.record.directory)
+    return 0
+
+
+def _print_result(directory: Path) -> None:
+    from experiments import runs
+
+    result = json.loads((directory / runs.RESULT).read_text("utf-8"))
+    _print_metrics(result["metrics"], result["split"])
+    if result["goal"]:
+        word = {True: "reached", False: "not reached"}.get(result["reached"], "not measured")
+        print(f"goal {result['goal']}: {word}")
+    print(f"report: {directory / runs.REPORT}")
+
+
+def _print_metrics(metrics: Mapping[str, Mapping], split: str) -> None:
+    for name, metric in metrics.items():
+        print(f"{split} {name} {metric['value']:.5g} {metric['unit']} ({metric['kind']})")
+
+
+def _evaluate(argv: Sequence[str]) -> int:
+    arguments = parse(EvaluateArguments, "evaluate", argv)
+    check(arguments)
+    from experiments import evaluation, runs
+    from experiments.compilation import keep_compiled_programs
+
+    keep_compiled_programs()
+    run = runs.load_run(arguments.run)
+    import genjax_models as gm
+
+    data = gm.load(run.record.config.dataset, arguments.split, run.record.config.data_dir)
+    metrics = evaluation.final_metrics(
+        run, data, num_samples=arguments.num_samples, seed=arguments.seed
+    )
+    print(f"{arguments.run} at step {int(run.state.step)}, {len(data):,} examples")
+    _print_metrics(metrics, data.split)
+    return 0
+
+
+def _sample(argv: Sequence[str]) -> int:
+    arguments = parse(SampleArguments, "sample", argv)
+    check(arguments)
+    from experiments import evaluation, runs
+    from experiments.compilation import keep_compiled_programs
+
+    keep_compiled_programs()
+    run = runs.load_run(arguments.run)
+    samples = evaluation.draw_samples(run, arguments.num, arguments.seed)
+    evaluation.save_samples(samples, run, arguments.out)
+    print(f"{arguments.num} samples in {arguments.out}")
+    return 0
+
+
+def _bench(argv: Sequence[str]) -> int:
+    found, rest = _named("bench", argv)
+    default = BenchArguments(found.config)
+    kind = BenchArguments[type(found.config.model)]
+    arguments = parse(kind, f"bench {found.name}", rest, default)
+    check(arguments)
+    from experiments.bench import bench
+    from experiments.datasets import settled
+
+    print(json.dumps(bench(found, settled(arguments.config), arguments.repeats), indent=2))
+    return 0
+
+
+COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "list": _list,
+    "train": _train,
+    "evaluate": _evaluate,
+    "sample": _sample,
+    "bench": _bench,
+}

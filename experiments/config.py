@@ -1,0 +1,224 @@
+"""What a run is configured by: frozen dataclasses, their allowed values, and their way to JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_type_hints
+
+M = TypeVar("M")
+
+
+@dataclasses.dataclass(frozen=True)
+class Allowed:
+    """The numbers that a field may take, written beside its type: `Annotated[int, Allowed(1)]`.
+
+    Attributes:
+        low: Lowest number.
+        high: Highest number.
+        above: Whether `low` itself is too low.
+        below: Whether `high` itself is too high.
+    """
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        """Whether the number may be taken; NaN and infinities never."""
+        low = value > self.low if self.above else value >= self.low
+        high = value < self.high if self.below else value <= self.high
+        return low and high and math.isfinite(value)
+
+    def __str__(self) -> str:
+        """In words, to follow `must be`."""
+        if self.high < math.inf:
+            return (
+                f"{'above' if self.above else 'at least'} {self.low:g} and"
+                f" {'below' if self.below else 'at most'} {self.high:g}"
+            )
+        if self.low == 0 or (self.low == 1 and not self.above):
+            return "positive" if self.above or self.low == 1 else "zero or positive"
+        return f"{'above' if self.above else 'at least'} {self.low:g}"
+
+
+PositiveInt = Annotated[int, Allowed(1)]
+NonNegativeInt = Annotated[int, Allowed(0)]
+PositiveFloat = Annotated[float, Allowed(0, above=True)]
+NonNegativeFloat = Annotated[float, Allowed(0)]
+Fraction = Annotated[float, Allowed(0, 1, below=True)]
+"""0 <= value < 1."""
+
+ScheduleName = Literal["constant", "linear", "cosine", "exponential"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """Adam: how fast it goes, and when."""
+
+    learning_rate: PositiveFloat = 1e-3
+    """Highest learning rate."""
+    schedule: ScheduleName = "constant"
+    """How the learning rate falls after the warm-up: to 0 (linear, cosine) or to a hundredth."""
+    warmup_steps: NonNegativeInt = 0
+    """Steps over which the learning rate rises from 0."""
+    gradient_clip: PositiveFloat | None = None
+    """Highest global norm of the gradient; None lets it be."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled weight decay (AdamW)."""
+    b1: Fraction = 0.9
+    """Decay of the mean of the gradient."""
+    b2: Fraction = 0.999
+    """Decay of the mean of its square."""
+    eps: PositiveFloat = 1e-8
+    """Added to the root of that mean."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What is measured beside the training loss."""
+
+    every: PositiveInt = 500
+    """Steps between evaluations of the loss on held-back data."""
+    split: str = "validation"
+    """The split that is watched during training."""
+    examples: PositiveInt = 1000
+    """Examples of it to use at most."""
+    num_samples: PositiveInt = 1
+    """Importance samples an example in the final evaluation, where the model has a bound."""
+    batch_size: PositiveInt = 100
+    """Examples evaluated at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Generic[M]):
+    """Everything that a run depends on."""
+
+    model: M
+    """The experiment's own settings."""
+    dataset: str = "digits"
+    """A data set's name, or the path of a folder of images, an .npz or a text."""
+    split: str | None = None
+    """The split to train on; None is all of train that is not also validation."""
+    data_dir: str | None = None
+    """Where prepared data sets lie; None is the user's default."""
+    steps: PositiveInt = 2000
+    """Updates to make."""
+    batch_size: PositiveInt = 128
+    """Examples an update, over all devices."""
+    accumulate: PositiveInt = 1
+    """Parts in which a batch's gradient is computed, to save memory."""
+    seed: NonNegativeInt = 0
+    """Decides the parameters' start, the order of the data and all noise."""
+    ema: Fraction = 0.999
+    """Decay of the averaged parameters, which are what is evaluated."""
+    log_every: PositiveInt = 100
+    """Steps between lines of metrics, each the mean over those steps."""
+    checkpoint_every: PositiveInt = 1000
+    """Steps between checkpoints."""
+    devices: PositiveInt | None = None
+    """Number of devices to use; None is all."""
+    mapping: Literal["mesh", "pmap"] = "mesh"
+    """How the step is mapped over devices."""
+    optimizer: Optimizer = Optimizer()
+    """The optimizer's settings."""
+    evaluation: Evaluation = Evaluation()
+    """The evaluation's settings."""
+
+
+RUN_MAY_CHANGE = frozenset({"devices", "mapping", "checkpoint_every", "data_dir"})
+"""Fields that a resumed run may set anew, since its results do not depend on them."""
+
+
+def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The leaves of nested dataclasses: dotted name, type (with its `Annotated`), value."""
+    hints = get_type_hints(type(config), include_extras=True)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from fields(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, hints[field.name], value
+
+
+def flag(name: str) -> str:
+    """How a field is spelt on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def check(config: Any) -> None:
+    """Refuses numbers that the fields of a dataclass do not allow.
+
+    Raises:
+        ValueError: The first such field, its value and what it may be.
+    """
+    for name, hint, value in fields(config):
+        for allowed, number in _constrained(hint, value):
+            if number not in allowed:
+                raise ValueError(f"{flag(name)} must be {allowed}, got {number}")
+
+
+def _constrained(hint: Any, value: Any) -> Iterator[tuple[Allowed, float]]:
+    """The numbers in a value beside what its type allows: looks into `X | None` and tuples."""
+    if isinstance(value, tuple):
+        for part in value:
+            yield from _constrained(hint, part)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if allowed := _find_allowed(hint):
+            yield allowed, value
+
+
+def _find_allowed(hint: Any) -> Allowed | None:
+    if isinstance(hint, Allowed):
+        return hint
+    parts = (*get_args(hint), *getattr(hint, "__metadata__", ()))
+    return next((found for part in parts if (found := _find_allowed(part))), None)
+
+
+def to_json(config: Config[Any]) -> dict[str, Any]:
+    """The configuration as what JSON can hold."""
+    import cattrs
+
+    return cattrs.Converter().unstructure(config)
+
+
+def from_json(values: Mapping[str, Any], default: Config[M], where: str) -> Config[M]:
+    """A configuration of the same kind as `default` from what `to_json` made.
+
+    Args:
+        values: What JSON held.
+        default: The experiment's own configuration, for its types.
+        where: The file, for messages.
+
+    Raises:
+        ValueError: An unknown field, a wrong type or a number that is not allowed.
+    """
+    import cattrs
+
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    try:
+        config = converter.structure(values, Config[type(default.model)])
+        check(config)
+    except (cattrs.BaseValidationError, ValueError) as error:
+        problems = (
+            cattrs.transform_error(error)
+            if isinstance(error, cattrs.BaseValidationError)
+            else [str(error)]
+        )
+        raise ValueError(
+            f"{where} holds no configuration of this experiment: {'; '.join(problems)}"
+        ) from error
+    return config
+
+
+def differences(old: Config[Any], new: Config[Any]) -> dict[str, tuple[Any, Any]]:
+    """Fields, by dotted name, in which two configurations make different runs: old and new."""
+    before = {name: value for name, _, value in fields(old)}
+    after = {name: value for name, _, value in fields(new)}
+    return {
+        name: (before.get(name), after.get(name))
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) != after.get(name) and name not in RUN_MAY_CHANGE
+    }

@@ -1,0 +1,144 @@
+"""The experiments by name: what each trains, on what, and the figure that it must reach."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from experiments.config import Config
+
+if TYPE_CHECKING:
+    import optax
+
+    from genjax_models.core import DataSpec, Loss, Model
+
+M = TypeVar("M")
+
+FAMILIES = ("autoencoders",)
+"""The modules of this package that hold experiments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What an experiment trains, made for one data set.
+
+    Attributes:
+        model: The model.
+        losses: Player -> loss, for players whose loss is not the model's own.
+        optimizer: An Optax transformation, or one a player; None takes `config.optimizer`.
+        condition: Number of samples -> what they are conditioned on (`label` `[num]`).
+    """
+
+    model: Model
+    losses: Mapping[str, Loss] | None = None
+    optimizer: optax.GradientTransformation | Mapping[str, optax.GradientTransformation] | None = (
+        None
+    )
+    condition: Callable[[int], Mapping[str, Any]] = lambda num: {}
+
+
+Build: TypeAlias = Callable[[Config[M], "DataSpec"], Setup]
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """A figure on the test split that an experiment must reach.
+
+    Attributes:
+        metric: Name of the metric, as the final evaluation gives it.
+        at_most: Highest value that reaches it.
+        at_least: Lowest value that reaches it.
+        unit: The metric's unit, for people.
+    """
+
+    metric: str
+    at_most: float | None = None
+    at_least: float | None = None
+    unit: str = ""
+
+    def reached(self, metrics: Mapping[str, float]) -> bool | None:
+        """Whether the figure is reached; None if the metric was not measured."""
+        if (value := metrics.get(self.metric)) is None:
+            return None
+        low = -float("inf") if self.at_least is None else self.at_least
+        high = float("inf") if self.at_most is None else self.at_most
+        return low <= value <= high
+
+    def __str__(self) -> str:
+        """As a line: `nats <= 95 nats a digit`."""
+        bounds = [
+            f"{sign} {bound:g}"
+            for sign, bound in (("≥", self.at_least), ("≤", self.at_most))
+            if bound is not None
+        ]
+        return " ".join([self.metric, *bounds, self.unit]).strip()
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment(Generic[M]):
+    """A named, typed configuration and how it becomes a model.
+
+    Attributes:
+        name: What the command line calls it: the function's own name.
+        family: The family's module.
+        summary: One line of what it is: the first of the function's docstring.
+        config: The configuration that reaches the goal.
+        build: `(config, spec) -> Setup`.
+        goal: The figure to reach; None for one that only reports.
+    """
+
+    name: str
+    family: str
+    summary: str
+    config: Config[M]
+    build: Build[M]
+    goal: Goal | None = None
+
+
+_EXPERIMENTS: dict[str, Experiment[Any]] = {}
+
+
+def experiment(config: Config[M], goal: Goal | None = None) -> Callable[[Build[M]], Experiment[M]]:
+    """Registers the function beneath it as an experiment of that name.
+
+    Args:
+        config: The configuration that reaches the goal.
+        goal: The figure to reach on the test split.
+    """
+
+    def register(build: Build[M]) -> Experiment[M]:
+        summary = (build.__doc__ or "").strip().split("\n")[0]
+        family = build.__module__.rsplit(".", 1)[-1]
+        made = Experiment(build.__name__, family, summary, config, build, goal)
+        _EXPERIMENTS[made.name] = made
+        return made
+
+    return register
+
+
+def experiments() -> Mapping[str, Experiment[Any]]:
+    """Every experiment by name, families in order."""
+    for family in FAMILIES:
+        importlib.import_module(f"experiments.{family}")
+    return _EXPERIMENTS
+
+
+def find(name: str) -> Experiment[Any]:
+    """The experiment of that name.
+
+    Raises:
+        ValueError: There is none; says which are nearest.
+    """
+    known = experiments()
+    if name not in known:
+        raise ValueError(f"there is no experiment {name!r}: {suggest(name, known)}")
+    return known[name]
+
+
+def suggest(given: str, known: Mapping[str, Any] | list[str]) -> str:
+    """The names nearest to a wrong one, or all of them if none is near."""
+    near = difflib.get_close_matches(given, list(known), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"

@@ -1,0 +1,120 @@
+"""Training an experiment: from a configuration to a run directory with a report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments import evaluation, report, runs
+from experiments.config import Config, to_json
+from experiments.datasets import load_splits
+from experiments.optimizers import make_optimizer
+from experiments.registry import Experiment
+from genjax_models import training
+from genjax_models.data import Dataset
+from genjax_models.training import hooks
+from genjax_models.training.checks import check_batch_size
+
+
+def train(experiment: Experiment[Any], config: Config[Any], directory: Path) -> runs.Run:
+    """Trains, evaluates and reports; goes on where an unfinished run of the same kind stopped.
+
+    Args:
+        experiment: The experiment.
+        config: Its configuration for this run.
+        directory: The run directory, new or of that very run.
+
+    Raises:
+        ValueError: The directory holds something else.
+        training.Interrupted: Ctrl-C; a checkpoint was saved.
+    """
+    resumed = runs.check_start(directory, experiment, config)
+    data, held_back, test = load_splits(config)
+    setup = experiment.build(config, data.spec)
+    optimizer = setup.optimizer or make_optimizer(config.optimizer, config.steps)
+    size = training.devices.mapped(config.devices, config.mapping).size
+    check_batch_size(config.batch_size, len(data), size, config.accumulate)  # before writing
+    if not resumed:
+        runs.clear(directory)
+    record = runs.create(directory, experiment, config, data)
+    _announce(record, data, training.checkpoint.latest_step(directory / runs.CHECKPOINTS) or 0)
+
+    began = time.perf_counter()
+    with hooks.progress_bar(config.steps) as bar:
+        reports = (
+            bar,
+            hooks.json_lines(directory / runs.METRICS),
+            hooks.tensorboard(directory / runs.TENSORBOARD),
+        )
+        callbacks: list[hooks.Hook] = list(reports)
+        if held_back is not None:
+            measure = evaluation.validation_loss(setup, held_back, config.evaluation)
+            callbacks.append(
+                hooks.Every(config.evaluation.every, hooks.validation(measure, reports))
+            )
+        state = training.fit(
+            setup.model,
+            data,
+            optimizer,
+            steps=config.steps,
+            losses=setup.losses,
+            hooks=callbacks,
+            checkpoint_dir=directory / runs.CHECKPOINTS,
+            checkpoint_every=config.checkpoint_every,
+            config=to_json(config),
+            **fit_options(config),
+        )
+    seconds = time.perf_counter() - began
+    run = runs.Run(record, setup, state)
+    finish(run, test, seconds, bar.rate)
+    return run
+
+
+def fit_options(config: Config[Any]) -> dict[str, Any]:
+    """The arguments of `fit` that are written in a configuration."""
+    names = ("seed", "batch_size", "ema", "accumulate", "devices", "mapping", "log_every")
+    return {name: getattr(config, name) for name in names}
+
+
+def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> None:
+    """Evaluates a trained run and writes its pictures, its result and its report.
+
+    Args:
+        run: The run.
+        data: The split to evaluate on.
+        seconds: How long the training took, since it was started or resumed.
+        rate: Steps a second, without compiling; None if it is not known.
+    """
+    import jax
+
+    record = run.record
+    directory, goal = record.directory, record.experiment.goal
+    evaluation.write_pictures(run, data)
+    metrics = evaluation.final_metrics(run, data, seed=record.config.seed)
+    values = {name: metric["value"] for name, metric in metrics.items()}
+    result = {
+        "experiment": record.experiment.name,
+        "dataset": record.config.dataset,
+        "split": data.split,
+        "examples": len(data),
+        "seed": record.config.seed,
+        "steps": int(run.state.step),
+        "metrics": metrics,
+        "goal": None if goal is None else str(goal),
+        "reached": None if goal is None else goal.reached(values),
+        "seconds": round(seconds, 2),
+        "steps_per_second": None if rate is None else round(rate, 2),
+        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "command": runs.command_line(record.experiment.name, record.config, directory),
+        "versions": runs.versions(),
+    }
+    report.write(record, result)
+    runs.write_json(directory / runs.RESULT, result)  # last: this is what makes a run finished
+
+
+def _announce(record: runs.Record, data: Dataset, start: int) -> None:
+    where = f"{record.experiment.name} on {data.spec.name} ({len(data):,} examples)"
+    what = f"resuming from step {start} of {record.config.steps}" if start else "training"
+    print(f"{what}: {where} in {record.directory}", file=sys.stderr, flush=True)

@@ -1,0 +1,315 @@
+"""Variational autoencoders: p(x) = int p(x | z) p(z) dz, trained by a lower bound of log p(x)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from genjax_models.autoencoders import losses
+from genjax_models.autoencoders.latents import (
+    DiagonalNormal,
+    Posterior,
+    Prior,
+    StandardNormal,
+    sample_and_log_prob,
+)
+from genjax_models.core import likelihoods, preprocess
+from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
+from genjax_models.core.distributions import Distribution, ExplicitMean, Normal
+from genjax_models.core.likelihoods import Likelihood
+from genjax_models.core.loss import Loss, Player
+from genjax_models.core.modules import apply_module, init_modules
+from genjax_models.core.preprocess import Preprocess, to_unit_range
+from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+
+
+@struct.dataclass
+class VAEOutputs:
+    """What one pass of a VAE gives; every array's first axis is the examples.
+
+    Attributes:
+        x: Data `[B, ...]`, as the model prepared them.
+        posterior: q(z | x) over `[B, d]`.
+        z: K codes of each example, side by side: `[B K, d]`.
+        likelihood: p(x | z) of each code, over `[B K, ...]`.
+        log_q: log q(z | x) of each code `[B K]`, in nats.
+        log_p: log p(z) of each code `[B K]`, in nats.
+        kl: KL(q || p) `[B, d]` by latent entry where both are Normal, else estimated `[B, 1]`.
+        z_prior: A code of the prior for each example `[B, d]`.
+    """
+
+    x: Array
+    posterior: Distribution
+    z: Array
+    likelihood: ExplicitMean
+    log_q: Array
+    log_p: Array
+    kl: Array
+    z_prior: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class VAE:
+    """A variational autoencoder.
+
+    `log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z))`, whose two sides are the terms
+    `reconstruction` and `kl` of `loss`.
+
+    Attributes:
+        encoder: Data in [-1, 1] `[B, *shape]` to what the posterior takes.
+        decoder: Codes `[B, latent_dim]` to what the likelihood takes.
+        latent_dim: Number of entries of a code.
+        spec: What one example is.
+        likelihood: p(x | z), given the decoder's outputs.
+        preprocess: What is done to the data first; the likelihood is of its result.
+        prior: p(z).
+        posterior: q(z | x), given the encoder's outputs.
+        num_classes: Number of labels to be conditional on, p(x | label); None for p(x).
+
+    References:
+        Kingma & Welling 2014, arXiv:1312.6114; Rezende et al. 2014, arXiv:1401.4082.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    latent_dim: int
+    spec: DataSpec = DIGITS
+    likelihood: Likelihood = likelihoods.binomial
+    preprocess: Preprocess = preprocess.identity
+    prior: Prior = StandardNormal()
+    posterior: Posterior = DiagonalNormal()
+    num_classes: int | None = None
+
+    @property
+    def loss(self) -> Loss:
+        """-ELBO `[nats]`: `reconstruction` + `kl`."""
+        return Loss(self.forward, {"reconstruction": losses.reconstruction, "kl": losses.kl})
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """One player, who owns everything."""
+        return {"vae": Player(self.loss, owns=("encoder", "decoder", "posterior", "prior"))}
+
+    def importance_weighted(self, num_samples: int) -> Loss:
+        """The importance-weighted bound with `num_samples` codes, negated (`losses.iwae`)."""
+        forward = functools.partial(self.forward, num_samples=num_samples)
+        return Loss(forward, {"iwae": losses.iwae})
+
+    def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
+        """Fresh parameters and state; of the batch, the shapes alone matter.
+
+        Raises:
+            ValueError: The batch, the encoder's outputs or the decoder's do not fit the model.
+        """
+        check_examples(batch["x"], self.spec)
+        context = label_context(batch.get("label"), self.num_classes)
+        key_networks, key_posterior, key_prior, key_forward = jax.random.split(key, 4)
+        z = jnp.zeros((batch["x"].shape[0], self.latent_dim))
+        x = jnp.zeros(batch["x"].shape)
+        params, state = init_modules(
+            key_networks,
+            {"encoder": (self.encoder, (x, context)), "decoder": (self.decoder, (z, context))},
+        )
+        params["posterior"] = self.posterior.init(key_posterior, self.latent_dim)
+        params["prior"] = self.prior.init(key_prior, self.latent_dim)
+        # Abstractly: what the networks return is checked, and nothing is computed.
+        jax.eval_shape(
+            functools.partial(self.forward, train=False, state=state), params, batch, key_forward
+        )
+        return params, state
+
+    def forward(
+        self,
+        params: Params,
+        batch: Batch,
+        key: Key,
+        *,
+        state: State,
+        train: bool,
+        num_samples: int = 1,
+    ) -> tuple[VAEOutputs, State]:
+        """Encode, draw `num_samples` codes of each example, decode."""
+        key_x, key_z, key_prior, key_encoder, key_decoder = jax.random.split(key, 5)
+        x = self.preprocess.apply(batch["x"], key_x, self.spec)
+        context = label_context(batch.get("label"), self.num_classes)
+        h, state = self._encode(params, state, x, context, train=train, key=key_encoder)
+        posterior = self.posterior(params["posterior"], h, self.latent_dim)
+        of_codes = self.posterior(
+            params["posterior"], jnp.repeat(h, num_samples, axis=0), self.latent_dim
+        )
+        z, log_q = sample_and_log_prob(of_codes, key_z)
+        prior = self.prior(params["prior"], x.shape[0], self.latent_dim)
+        log_p = self.prior(params["prior"], z.shape[0], self.latent_dim).log_prob(z)
+        if context is not None:
+            context = jnp.repeat(context, num_samples, axis=0)
+        likelihood, state = self._decode(params, state, z, context, train=train, key=key_decoder)
+        if isinstance(posterior, Normal) and isinstance(prior, Normal):
+            kl = posterior.kl_entries(prior)
+        else:
+            kl = jnp.mean((log_q - log_p).reshape(-1, num_samples), axis=-1, keepdims=True)
+        z_prior = prior.sample(key_prior)
+        return VAEOutputs(x, posterior, z, likelihood, log_q, log_p, kl, z_prior), state
+
+    def sample(
+        self,
+        params: Params,
+        key: Key,
+        num: int,
+        *,
+        label: Array | int | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """New examples `[num, *shape]`: z ~ p(z), then x ~ p(x | z), in the data's range.
+
+        Args:
+            params: The model's parameters.
+            key: What the draws are a function of.
+            num: How many.
+            label: Of a conditional model: `[num]` labels or one for all; uniform ones where None.
+            state: The model's state.
+        """
+        key_label, key_z, key_x = jax.random.split(key, 3)
+        label = labels_to_sample(label, self.num_classes, num, key_label)
+        z = self.prior(params["prior"], num, self.latent_dim).sample(key_z)
+        likelihood = self._likelihood(params, state, z, label)
+        return self.preprocess.restore(likelihood.sample(key_x), self.spec)
+
+    def encode(
+        self,
+        params: Params,
+        x: Array,
+        *,
+        label: Array | None = None,
+        key: Key | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """The code of each example `[B, latent_dim]`: the posterior's mean where it has one.
+
+        Args:
+            params: The model's parameters.
+            x: Examples `[B, *shape]`.
+            label: Of a conditional model, the labels `[B]`.
+            key: Noise of the preprocessing, and of the code where the posterior has no mean in
+                closed form; a fixed one where None.
+            state: The model's state.
+        """
+        key_x, key_z = jax.random.split(jax.random.key(0) if key is None else key)
+        posterior = self.posterior_of(params, x, key_x, label=label, state=state)
+        if isinstance(posterior, ExplicitMean):
+            return posterior.mean()
+        return posterior.sample(key_z)
+
+    def posterior_of(
+        self,
+        params: Params,
+        x: Array,
+        key: Key,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Distribution:
+        """q(z | x) over `[B, latent_dim]`; the key is the preprocessing's."""
+        check_examples(x, self.spec)
+        x = self.preprocess.apply(x, key, self.spec)
+        context = label_context(label, self.num_classes)
+        h, _ = self._encode(params, state or {}, x, context)
+        return self.posterior(params["posterior"], h, self.latent_dim)
+
+    def decode(
+        self,
+        params: Params,
+        z: Array,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """The mean example `[B, *shape]` of each code `[B, latent_dim]`, in the data's units."""
+        likelihood = self._likelihood(params, state, z, label)
+        return self.preprocess.restore(likelihood.mean(), self.spec)
+
+    def elbo(
+        self,
+        params: Params,
+        x: Array,
+        key: Key,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """E_q[log p(x | z)] - KL(q || p) `[B]`, in nats, by one code of each example."""
+        check_examples(x, self.spec)
+        batch = {"x": x} if label is None else {"x": x, "label": label}
+        outputs, _ = self.forward(params, batch, key, state=state or {}, train=False)
+        bound = -losses.reconstruction(outputs) - losses.kl(outputs)
+        return bound + self.preprocess.log_volume(self.spec)
+
+    def log_prob_bound(
+        self,
+        params: Params,
+        x: Array,
+        key: Key,
+        num_samples: int = 1,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """The importance-weighted lower bound of log p(x) `[B]`, in nats.
+
+        `log (1/K) sum_k p(x, z_k) / q(z_k | x)`, which rises to log p(x) with the number K of
+        codes. The codes are taken one after the other, so memory does not grow with K.
+
+        Args:
+            params: The model's parameters.
+            x: Examples `[B, *shape]`.
+            key: What the draws are a function of.
+            num_samples: K.
+            label: Of a conditional model, the labels `[B]`.
+            state: The model's state.
+
+        References:
+            Burda et al. 2015, arXiv:1509.00519, eq. 8.
+        """
+        check_examples(x, self.spec)
+        state = state or {}
+        key_x, key_z = jax.random.split(key)
+        x = self.preprocess.apply(x, key_x, self.spec)
+        context = label_context(label, self.num_classes)
+        h, _ = self._encode(params, state, x, context)
+        posterior = self.posterior(params["posterior"], h, self.latent_dim)
+        prior = self.prior(params["prior"], x.shape[0], self.latent_dim)
+
+        def add(k: Array, log_sum: Array) -> Array:
+            z, log_q = sample_and_log_prob(posterior, jax.random.fold_in(key_z, k))
+            likelihood, _ = self._decode(params, state, z, context)
+            log_weight = likelihood.log_prob(x) + prior.log_prob(z) - log_q
+            return jnp.logaddexp(log_sum, log_weight)
+
+        start = jnp.full(x.shape[0], -jnp.inf)
+        log_sum = jax.lax.fori_loop(0, num_samples, add, start)
+        return log_sum - math.log(num_samples) + self.preprocess.log_volume(self.spec)
+
+    def _encode(
+        self, params: Params, state: State, x: Array, context: Array | None, **kwargs: Any
+    ) -> tuple[Array, State]:
+        scaled = to_unit_range(x, self.preprocess.describe(self.spec))
+        return apply_module("encoder", self.encoder, params, state, scaled, context, **kwargs)
+
+    def _decode(
+        self, params: Params, state: State, z: Array, context: Array | None, **kwargs: Any
+    ) -> tuple[ExplicitMean, State]:
+        h, state = apply_module("decoder", self.decoder, params, state, z, context, **kwargs)
+        return self.likelihood(h, self.preprocess.describe(self.spec)), state
+
+    def _likelihood(
+        self, params: Params, state: State | None, z: Array, label: Array | None
+    ) -> ExplicitMean:
+        context = label_context(label, self.num_classes)
+        return self._decode(params, state or {}, z, context)[0]

@@ -1,0 +1,56 @@
+"""What every family stands on: types, Protocols, losses, players, distributions."""
+
+from genjax_models.core import likelihoods, preprocess, random
+from genjax_models.core.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
+from genjax_models.core.distributions import (
+    Bernoulli,
+    Binomial,
+    Categorical,
+    Distribution,
+    Normal,
+    standard_normal,
+)
+from genjax_models.core.likelihoods import Likelihood
+from genjax_models.core.loss import Forward, Loss, Player, Term
+from genjax_models.core.preprocess import Preprocess
+from genjax_models.core.protocols import (
+    ApproximateDensity,
+    Model,
+    Representation,
+    TractableDensity,
+    UnnormalizedDensity,
+)
+from genjax_models.core.types import DIGITS, Array, Aux, Batch, DataSpec, Key, Params, State
+
+__all__ = [
+    "DIGITS",
+    "ApproximateDensity",
+    "Array",
+    "Aux",
+    "Batch",
+    "Bernoulli",
+    "Binomial",
+    "Categorical",
+    "DataSpec",
+    "DiscretizedLogistic",
+    "DiscretizedLogisticMixture",
+    "Distribution",
+    "Forward",
+    "Key",
+    "Likelihood",
+    "Loss",
+    "Model",
+    "Normal",
+    "Params",
+    "Player",
+    "Preprocess",
+    "Representation",
+    "State",
+    "Term",
+    "TractableDensity",
+    "UnnormalizedDensity",
+    "likelihoods",
+    "preprocess",
+    "random",
+    "standard_normal",
+]

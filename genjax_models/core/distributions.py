@@ -1,0 +1,210 @@
+"""Distributions over a batch of examples, as pytrees: likelihoods, posteriors, priors.
+
+Axis 0 of every array is the examples; `log_prob` and `kl` sum over all others, and give `[B]` in
+nats. Parameters are kept in log-space, so that densities and their gradients stay finite at the
+edges. `core/discretized.py` holds the discretised logistics.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.scipy.special import gammaln
+
+from genjax_models.core import random
+from genjax_models.core.types import Array, Key
+
+
+@runtime_checkable
+class Distribution(Protocol):
+    """What a posterior, a prior or a likelihood must offer."""
+
+    def log_prob(self, x: Array) -> Array:
+        """The log-density log p(x_b) of each example `[B]`, in nats."""
+        ...
+
+    def sample(self, key: Key) -> Array:
+        """One draw for each example `[B, ...]`."""
+        ...
+
+
+@runtime_checkable
+class ExplicitMean(Distribution, Protocol):
+    """A distribution whose mean is known; every likelihood is one."""
+
+    def mean(self) -> Array:
+        """The mean `[B, ...]`."""
+        ...
+
+
+def sum_entries(a: Array) -> Array:
+    """The sum over all axes but the first: `[B, ...] -> [B]`."""
+    return jnp.sum(a.reshape(a.shape[0], -1), axis=-1)
+
+
+@struct.dataclass
+class Normal:
+    """A normal distribution with a diagonal covariance.
+
+    Attributes:
+        loc: Means `[B, ...]`.
+        log_scale: Logarithms of the standard deviations `[B, ...]`.
+    """
+
+    loc: Array
+    log_scale: Array
+
+    def log_prob(self, x: Array) -> Array:
+        """Log-density log N(x; loc, scale^2) `[B]`, in nats."""
+        residual = (x - self.loc) * jnp.exp(-self.log_scale)
+        return sum_entries(-0.5 * residual**2 - self.log_scale - 0.5 * math.log(2 * math.pi))
+
+    def sample(self, key: Key) -> Array:
+        """Reparameterised draws `[B, ...]`: loc + scale * eps."""
+        return self.loc + jnp.exp(self.log_scale) * random.normal(key, self.loc.shape)
+
+    def mean(self) -> Array:
+        """The mean `[B, ...]`."""
+        return self.loc
+
+    def mode(self) -> Array:
+        """The mode `[B, ...]`, which is the mean."""
+        return self.loc
+
+    def kl_entries(self, other: Normal) -> Array:
+        """KL(self || other) of each entry `[B, ...]`, in nats."""
+        log_ratio = self.log_scale - other.log_scale
+        residual = (self.loc - other.loc) * jnp.exp(-other.log_scale)
+        return 0.5 * (jnp.expm1(2 * log_ratio) + residual**2) - log_ratio
+
+    def kl(self, other: Normal) -> Array:
+        """KL(self || other) `[B]`, in nats (Kingma & Welling 2014, arXiv:1312.6114, app. B)."""
+        return sum_entries(self.kl_entries(other))
+
+
+def standard_normal(shape: tuple[int, ...]) -> Normal:
+    """N(0, I) for each of `shape[0]` examples."""
+    return Normal(jnp.zeros(shape), jnp.zeros(shape))
+
+
+@struct.dataclass
+class Bernoulli:
+    """Independent binary entries.
+
+    Attributes:
+        logits: log p / (1 - p) `[B, ...]`.
+    """
+
+    logits: Array
+
+    def log_prob(self, x: Array) -> Array:
+        """Log-probability of `x` in {0, 1} `[B]`, in nats."""
+        sign = 2.0 * x.astype(self.logits.dtype) - 1.0
+        return sum_entries(jax.nn.log_sigmoid(sign * self.logits))
+
+    def sample(self, key: Key) -> Array:
+        """Draws in {0, 1} `[B, ...]`, uint8."""
+        return (random.uniform(key, self.logits.shape) < self.mean()).astype(jnp.uint8)
+
+    def mean(self) -> Array:
+        """The probability of a one `[B, ...]`."""
+        return jax.nn.sigmoid(self.logits)
+
+    def mode(self) -> Array:
+        """The likelier value `[B, ...]`, uint8."""
+        return (self.logits > 0).astype(jnp.uint8)
+
+    def kl(self, other: Bernoulli) -> Array:
+        """KL(self || other) `[B]`, in nats."""
+        p, log_sigmoid = self.mean(), jax.nn.log_sigmoid
+        one = p * (log_sigmoid(self.logits) - log_sigmoid(other.logits))
+        zero = (1 - p) * (log_sigmoid(-self.logits) - log_sigmoid(-other.logits))
+        return sum_entries(one + zero)
+
+
+@struct.dataclass
+class Binomial:
+    """Independent counts 0 .. total: what `Bernoulli` is for two levels, for any number of them.
+
+    Attributes:
+        logits: log p / (1 - p) `[B, ...]` of one trial.
+        total: Number of trials, levels - 1.
+    """
+
+    logits: Array
+    total: int = struct.field(pytree_node=False)
+
+    def log_prob(self, x: Array) -> Array:
+        """Log-probability of `x` in 0 .. total `[B]`, in nats."""
+        k, n = x.astype(self.logits.dtype), self.total
+        log_choose = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
+        log_p, log_q = jax.nn.log_sigmoid(self.logits), jax.nn.log_sigmoid(-self.logits)
+        return sum_entries(log_choose + k * log_p + (n - k) * log_q)
+
+    def sample(self, key: Key) -> Array:
+        """Draws in 0 .. total `[B, ...]`, the data's integer type."""
+        keys = random.example_keys(key, self.logits.shape[0])
+        probability = jax.nn.sigmoid(self.logits)
+        draw = jax.vmap(lambda k, p: jax.random.binomial(k, self.total, p))
+        return draw(keys, probability).astype(level_dtype(self.total + 1))
+
+    def mean(self) -> Array:
+        """The mean total * p `[B, ...]`."""
+        return self.total * jax.nn.sigmoid(self.logits)
+
+    def mode(self) -> Array:
+        """floor((total + 1) p), at most total `[B, ...]`."""
+        mode = jnp.floor((self.total + 1) * jax.nn.sigmoid(self.logits))
+        return jnp.minimum(mode, self.total).astype(level_dtype(self.total + 1))
+
+    def kl(self, other: Binomial) -> Array:
+        """KL(self || other) `[B]`, in nats."""
+        return self.total * Bernoulli(self.logits).kl(Bernoulli(other.logits))
+
+
+@struct.dataclass
+class Categorical:
+    """Independent entries with a probability for each of their levels.
+
+    Attributes:
+        logits: Unnormalised log-probabilities `[B, ..., levels]`.
+    """
+
+    logits: Array
+
+    def log_prob(self, x: Array) -> Array:
+        """Log-probability of `x` in 0 .. levels - 1 `[B]`, in nats."""
+        index = x.astype(jnp.int32)[..., None]
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(self.logits), index, axis=-1)
+        return sum_entries(chosen)
+
+    def sample(self, key: Key) -> Array:
+        """Draws `[B, ...]`, the data's integer type."""
+        noisy = self.logits + random.gumbel(key, self.logits.shape)
+        return self._as_levels(jnp.argmax(noisy, axis=-1))
+
+    def mean(self) -> Array:
+        """The mean level `[B, ...]`."""
+        levels = jnp.arange(self.logits.shape[-1], dtype=self.logits.dtype)
+        return jnp.sum(jax.nn.softmax(self.logits) * levels, axis=-1)
+
+    def mode(self) -> Array:
+        """The likeliest level `[B, ...]`."""
+        return self._as_levels(jnp.argmax(self.logits, axis=-1))
+
+    def kl(self, other: Categorical) -> Array:
+        """KL(self || other) `[B]`, in nats."""
+        log_p, log_q = jax.nn.log_softmax(self.logits), jax.nn.log_softmax(other.logits)
+        return sum_entries(jnp.exp(log_p) * (log_p - log_q))
+
+    def _as_levels(self, index: Array) -> Array:
+        return index.astype(level_dtype(self.logits.shape[-1]))
+
+
+def level_dtype(levels: int) -> jnp.dtype:
+    """The integer type of data with so many levels: uint8 up to 256, int32 above."""
+    return jnp.dtype(jnp.uint8 if levels <= 256 else jnp.int32)

@@ -1,0 +1,150 @@
+"""Likelihoods: from a decoder's outputs to a distribution over the data.
+
+`VAE(..., likelihood=likelihoods.categorical)`: each value here says how many numbers it wants of
+the decoder for one example, and what distribution those numbers parameterise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from genjax_models.core.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
+from genjax_models.core.distributions import (
+    Bernoulli,
+    Binomial,
+    Categorical,
+    ExplicitMean,
+    Normal,
+)
+from genjax_models.core.types import Array, DataSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Likelihood:
+    """How a decoder's outputs parameterise a distribution over examples.
+
+    Attributes:
+        name: For messages.
+        num_outputs: How many numbers an example takes.
+        build: `(outputs [B, num_outputs], spec) -> Distribution` over `[B, *spec.shape]`.
+    """
+
+    name: str
+    num_outputs: Callable[[DataSpec], int]
+    build: Callable[[Array, DataSpec], ExplicitMean]
+
+    def __call__(self, outputs: Array, spec: DataSpec) -> ExplicitMean:
+        """The distribution over examples `[B, *spec.shape]`.
+
+        Args:
+            outputs: What the decoder returned, `[B, ...]`, in any shape of the right size.
+            spec: What the examples are.
+
+        Raises:
+            ValueError: The decoder returned another number of values than this likelihood takes.
+        """
+        outputs = jnp.asarray(outputs, jnp.float32)
+        given, wanted = outputs[0].size, self.num_outputs(spec)
+        if given != wanted:
+            raise ValueError(
+                f"{spec.name} has examples of shape {spec.shape}, for which the {self.name} "
+                f"likelihood takes {wanted} decoder outputs, but the decoder returned "
+                f"{outputs.shape[1:]}, which is {given}: give the decoder {wanted} outputs"
+            )
+        return self.build(outputs.reshape(outputs.shape[0], wanted), spec)
+
+
+def _levels(spec: DataSpec) -> int:
+    if spec.levels is None:
+        raise ValueError(
+            f"{spec.name} has real-valued entries, but this likelihood is over discrete levels: "
+            "use likelihoods.normal"
+        )
+    return spec.levels
+
+
+def _split(outputs: Array, spec: DataSpec, parts: int) -> list[Array]:
+    """`parts` arrays `[B, *shape]`, from the innermost axis: what a convolution's channels are."""
+    outputs = outputs.reshape(outputs.shape[0], *spec.shape, parts)
+    return [outputs[..., i] for i in range(parts)]
+
+
+def _normal(outputs: Array, spec: DataSpec) -> Normal:
+    loc, log_scale = _split(outputs, spec, 2)
+    return Normal(loc, log_scale)
+
+
+def _bernoulli(outputs: Array, spec: DataSpec) -> Bernoulli:
+    if _levels(spec) != 2:
+        raise ValueError(
+            f"{spec.name} has {spec.levels} levels, but the Bernoulli likelihood is over 2: give "
+            "the model preprocess=preprocess.dynamic_binarization, or use likelihoods.binomial"
+        )
+    return Bernoulli(outputs.reshape(-1, *spec.shape))
+
+
+def _binomial(outputs: Array, spec: DataSpec) -> Binomial:
+    return Binomial(outputs.reshape(-1, *spec.shape), _levels(spec) - 1)
+
+
+def _categorical(outputs: Array, spec: DataSpec) -> Categorical:
+    return Categorical(outputs.reshape(-1, *spec.shape, _levels(spec)))
+
+
+def _discretized_logistic(outputs: Array, spec: DataSpec) -> DiscretizedLogistic:
+    loc, log_scale = _split(outputs, spec, 2)
+    return DiscretizedLogistic(loc, log_scale, _levels(spec))
+
+
+normal = Likelihood("normal", lambda spec: 2 * spec.num_dims, _normal)
+"""Mean and log standard deviation for each entry; for real-valued data."""
+
+bernoulli = Likelihood("Bernoulli", lambda spec: spec.num_dims, _bernoulli)
+"""A logit for each entry; for data of two levels."""
+
+binomial = Likelihood("binomial", lambda spec: spec.num_dims, _binomial)
+"""A logit for each entry, for data of any number of levels; the Bernoulli where there are two."""
+
+categorical = Likelihood("categorical", lambda spec: spec.num_dims * _levels(spec), _categorical)
+"""A logit for each level of each entry: any distribution over levels, and the most outputs."""
+
+discretized_logistic = Likelihood(
+    "discretised logistic", lambda spec: 2 * spec.num_dims, _discretized_logistic
+)
+"""Centre and log-scale for each entry (`core.discretized`)."""
+
+
+def discretized_logistic_mixture(num_components: int) -> Likelihood:
+    """A mixture of `num_components` discretised logistics for each pixel of an image `[H, W, C]`.
+
+    Salimans et al. 2017, PixelCNN++, arXiv:1701.05517, eq. 1-3.
+    """
+
+    def sizes(spec: DataSpec) -> tuple[int, int, int]:
+        if len(spec.shape) != 3:
+            raise ValueError(
+                f"{spec.name} has examples of shape {spec.shape}, but a mixture of discretised "
+                "logistics is over images [H, W, C]: use likelihoods.discretized_logistic"
+            )
+        *_, channels = spec.shape
+        return 1, channels, channels * (channels - 1) // 2
+
+    def num_outputs(spec: DataSpec) -> int:
+        one, channels, pairs = sizes(spec)
+        pixels = spec.num_dims // channels
+        return pixels * num_components * (one + 2 * channels + pairs)
+
+    def build(outputs: Array, spec: DataSpec) -> DiscretizedLogisticMixture:
+        one, channels, pairs = sizes(spec)
+        height, width, _ = spec.shape
+        outputs = outputs.reshape(-1, height, width, one + 2 * channels + pairs, num_components)
+        ends = [one, one + channels, one + 2 * channels]
+        logits, loc, log_scale, coefficients = jnp.split(outputs, ends, axis=-2)
+        return DiscretizedLogisticMixture(
+            logits[..., 0, :], loc, log_scale, jnp.tanh(coefficients), _levels(spec)
+        )
+
+    return Likelihood("mixture of discretised logistics", num_outputs, build)

@@ -1,0 +1,143 @@
+"""`Loss`: one forward pass, named terms and their weights; `Player`: a loss and what it trains."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+
+from genjax_models.core.random import all_examples
+from genjax_models.core.types import Array, Aux, Batch, Key, Params, State
+
+Forward: TypeAlias = Callable[..., tuple[Any, State]]
+"""`(params, batch, key, *, state, train) -> (Outputs, state)`."""
+Term: TypeAlias = Callable[[Any], Array]
+"""`Outputs -> [B]`: one number an example, in nats unless the name says otherwise."""
+Watched: TypeAlias = Callable[[Any], Array]
+"""`Outputs -> []`: a scalar to report, which no gradient follows."""
+Weight: TypeAlias = float | Callable[[Array], Array]
+"""A number, or a schedule of the step (any of Optax's)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A sum of weighted terms over the outputs of one forward pass.
+
+    `loss = sum_i weight_i(step) * mean_b term_i(outputs)_b`. Losses are values: the methods that
+    change one return a new one, so they compose in a line:
+    `model.loss.weigh(kl=4.0).add(mmd=losses.mmd)`.
+
+    Attributes:
+        forward: The forward pass that the terms share.
+        terms: Name -> term.
+        weights: Name -> weight; a term without one weighs 1.
+        watched: Name -> scalar that is reported, not trained on.
+    """
+
+    forward: Forward
+    terms: Mapping[str, Term]
+    weights: Mapping[str, Weight] = dataclasses.field(default_factory=dict)
+    watched: Mapping[str, Watched] = dataclasses.field(default_factory=dict)
+
+    def __call__(
+        self,
+        params: Params,
+        batch: Batch,
+        key: Key,
+        *,
+        state: State | None = None,
+        step: Array | int = 0,
+        train: bool = True,
+    ) -> tuple[Array, Aux]:
+        """The loss of a batch.
+
+        Args:
+            params: The model's parameters.
+            batch: Arrays whose first axis is the examples.
+            key: What the forward pass draws its noise from.
+            state: The model's state; None for a model that keeps none.
+            step: The step that weights with a schedule are asked for.
+            train: Whether the forward pass is a training one (dropout, batch statistics).
+
+        Returns:
+            The scalar loss, and `Aux`: the metrics (`loss`, each term's mean before its weight,
+            each watched scalar) and the state after the pass.
+        """
+        outputs, state = self.forward(params, batch, key, state=state or {}, train=train)
+        outputs = all_examples(outputs)
+        means = {name: jnp.mean(term(outputs)) for name, term in self.terms.items()}
+        weighted = [self._weight(name, step) * mean for name, mean in means.items()]
+        total = jnp.asarray(sum(weighted), jnp.float32)
+        watched = {name: watch(outputs) for name, watch in self.watched.items()}
+        return total, Aux({"loss": total, **means, **watched}, state)
+
+    def weigh(self, **weights: Weight) -> Loss:
+        """The same loss with other weights: numbers, or schedules of the step.
+
+        Raises:
+            ValueError: A name is not one of the terms.
+        """
+        self._check(weights)
+        return dataclasses.replace(self, weights={**self.weights, **weights})
+
+    def add(self, **terms: Term) -> Loss:
+        """The same loss with more terms, each of weight 1 (`weigh` sets another).
+
+        Raises:
+            ValueError: A name is taken by a term already.
+        """
+        for name in terms:
+            if name in self.terms:
+                raise ValueError(
+                    f"the loss has a term {name!r} already: drop it first, or choose another name"
+                )
+        return dataclasses.replace(self, terms={**self.terms, **terms})
+
+    def drop(self, *names: str) -> Loss:
+        """The same loss without these terms.
+
+        Raises:
+            ValueError: A name is not one of the terms.
+        """
+        self._check(names)
+        return dataclasses.replace(
+            self,
+            terms={name: term for name, term in self.terms.items() if name not in names},
+            weights={name: weight for name, weight in self.weights.items() if name not in names},
+        )
+
+    def watch(self, **watched: Watched) -> Loss:
+        """The same loss that also reports these scalars of the outputs."""
+        return dataclasses.replace(self, watched={**self.watched, **watched})
+
+    def _weight(self, name: str, step: Array | int) -> Array | float:
+        weight = self.weights.get(name, 1.0)
+        return weight(jnp.asarray(step)) if callable(weight) else weight
+
+    def _check(self, names: Mapping[str, Any] | tuple[str, ...]) -> None:
+        for name in names:
+            if name not in self.terms:
+                near = difflib.get_close_matches(name, self.terms, 1)
+                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                raise ValueError(
+                    f"the loss has no term {name!r}{hint}: its terms are "
+                    f"{', '.join(self.terms) or 'none'}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Player:
+    """One player of the game that training is: a loss, and what moves to lower it.
+
+    Attributes:
+        loss: What the player wants to be small.
+        owns: The entries of `params` that this player's gradient updates.
+        turns: How many updates the player makes a step.
+    """
+
+    loss: Loss
+    owns: tuple[str, ...]
+    turns: int = 1

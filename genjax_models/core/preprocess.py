@@ -1,0 +1,132 @@
+"""What a model does to its data before it looks at them, declared on the model.
+
+Data sets give raw discrete values; a model that wants them binary or continuous says so with one
+of the `Preprocess` values here, so that it stands in one place what a likelihood is the likelihood
+of.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from genjax_models.core import random
+from genjax_models.core.distributions import level_dtype
+from genjax_models.core.types import Array, DataSpec, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocess:
+    """A pure function of the data, what it makes of their description, and the way back.
+
+    Attributes:
+        apply: `(x [B, ...], key, spec) -> x [B, ...]`.
+        describe: What the data are after it, given what they were before.
+        restore: `(x [B, ...], spec) -> x [B, ...]`: values after it in the units of those before.
+        log_volume: What log p of an example after it must be raised by to be (a bound of) log p of
+            the example before it, in nats, given the description before.
+    """
+
+    apply: Callable[[Array, Key, DataSpec], Array]
+    describe: Callable[[DataSpec], DataSpec] = lambda spec: spec
+    restore: Callable[[Array, DataSpec], Array] = lambda x, spec: x
+    log_volume: Callable[[DataSpec], float] = lambda spec: 0.0
+
+
+def _levels(spec: DataSpec) -> int:
+    if spec.levels is None:
+        raise ValueError(
+            f"{spec.name} has real-valued entries and no levels: this preprocessing is for "
+            "discrete data; use preprocess.identity"
+        )
+    return spec.levels
+
+
+def _two_levels(spec: DataSpec) -> DataSpec:
+    return dataclasses.replace(spec, levels=2)
+
+
+def _real_valued(spec: DataSpec) -> DataSpec:
+    return dataclasses.replace(spec, levels=None)
+
+
+def _full_range(x: Array, spec: DataSpec) -> Array:
+    """Black and white in the data's own range: 0 -> 0, 1 -> levels - 1, means between them."""
+    top = _levels(spec) - 1
+    return x * x.dtype.type(top)
+
+
+def _binarize(x: Array, key: Key, spec: DataSpec) -> Array:
+    """Bernoulli draws whose probabilities are the grey values, x / (levels - 1)."""
+    probability = x.astype(jnp.float32) / (_levels(spec) - 1)
+    return (random.uniform(key, x.shape) < probability).astype(jnp.uint8)
+
+
+def _content_key(x: Array, seed: int) -> Key:
+    """A key that is a function of one example's values and of the seed."""
+    values = x.reshape(-1).astype(jnp.uint32)
+    # A random linear hash modulo 2^32: other values, another key, but for one pair in 2^32.
+    factors = jax.random.bits(jax.random.key(seed), values.shape, jnp.uint32)
+    return jax.random.fold_in(jax.random.key(seed), jnp.sum(values * factors, dtype=jnp.uint32))
+
+
+def _dequantize(x: Array, key: Key, spec: DataSpec) -> Array:
+    """Uniform dequantisation to [0, 1]: (x + u) / levels with u ~ U[0, 1)."""
+    return (x.astype(jnp.float32) + random.uniform(key, x.shape)) / _levels(spec)
+
+
+def _quantize(x: Array, spec: DataSpec) -> Array:
+    """The level whose cell of [0, 1] holds the value."""
+    levels = _levels(spec)
+    return jnp.clip(jnp.floor(x * levels), 0, levels - 1).astype(level_dtype(levels))
+
+
+identity = Preprocess(lambda x, key, spec: x)
+"""The data as they are."""
+
+dynamic_binarization = Preprocess(_binarize, _two_levels, _full_range)
+"""Every look at an image draws new binary pixels (Burda et al. 2015, arXiv:1509.00519, sec. 5)."""
+
+threshold = Preprocess(
+    lambda x, key, spec: (x > (_levels(spec) - 1) / 2).astype(jnp.uint8), _two_levels, _full_range
+)
+"""Binary pixels without noise: 1 above half of the range."""
+
+uniform_dequantization = Preprocess(
+    _dequantize,
+    _real_valued,
+    _quantize,
+    lambda spec: -spec.num_dims * math.log(_levels(spec)),
+)
+"""Real values in [0, 1]; log p(x) >= E_u log p((x + u) / levels) - D log levels
+(Theis et al. 2016, arXiv:1511.01844, sec. 3.1)."""
+
+
+def fixed_binarization(seed: int = 0) -> Preprocess:
+    """Binary pixels that an image keeps for good: a function of the image and the seed."""
+
+    def apply(x: Array, key: Key, spec: DataSpec) -> Array:
+        del key
+        keys = jax.vmap(lambda row: _content_key(row, seed))(x)
+        uniform = jax.vmap(lambda k: jax.random.uniform(k, x.shape[1:]))(keys)
+        return (uniform < x.astype(jnp.float32) / (_levels(spec) - 1)).astype(jnp.uint8)
+
+    return Preprocess(apply, _two_levels, _full_range)
+
+
+def to_unit_range(x: Array, spec: DataSpec) -> Array:
+    """Network input: discrete values to [-1, 1], 2 x / (levels - 1) - 1; real values as they are.
+
+    Args:
+        x: Data `[B, ...]`.
+        spec: What they are.
+
+    Returns:
+        float32 `[B, ...]`.
+    """
+    x = x.astype(jnp.float32)
+    return x if spec.levels is None else 2.0 * x / (spec.levels - 1) - 1.0

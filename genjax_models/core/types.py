@@ -1,0 +1,64 @@
+"""The words that every other module uses: arrays' type names and the description of a data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+
+Array: TypeAlias = jax.Array
+Key: TypeAlias = jax.Array
+"""A typed PRNG key, as `jax.random.key` makes it."""
+Params: TypeAlias = Mapping[str, Any]
+"""Trained arrays: network name -> Flax parameters."""
+State: TypeAlias = Mapping[str, Any]
+"""Arrays that training threads through but no optimizer updates: name -> pytree."""
+Batch: TypeAlias = Mapping[str, Array]
+"""`x` [B, ...] and whatever the examples are conditioned on, by name (`label` [B])."""
+Metrics: TypeAlias = dict[str, Array]
+Device: TypeAlias = Any
+"""A `jax.Device`, whose own name is a variable to type checkers."""
+
+
+class Aux(NamedTuple):
+    """What a loss gives beside its value.
+
+    Attributes:
+        metrics: Named scalars: the total, every term before its weight, every watched quantity.
+        state: The model's state after the forward pass.
+    """
+
+    metrics: Metrics
+    state: State
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+    """What one example of a data set is.
+
+    Attributes:
+        shape: Shape of one example: `(H, W, C)` for images, `(T,)` for text, `(D,)` for points.
+        levels: Number of values that an entry can take (0 .. levels - 1: 256 for 8-bit images,
+            the vocabulary's size for text), or None where entries are real numbers.
+        num_classes: Number of labels, or None where there are none.
+        vocabulary: What the values of a text stand for, in order; empty for anything else.
+        name: The data set's name, for messages.
+    """
+
+    shape: tuple[int, ...]
+    levels: int | None = 256
+    num_classes: int | None = None
+    vocabulary: tuple[str, ...] = ()
+    name: str = "data"
+
+    @property
+    def num_dims(self) -> int:
+        """Number of entries of one example: what bits/dim divides by."""
+        return math.prod(self.shape)
+
+
+DIGITS = DataSpec(shape=(8, 8, 1), levels=17, num_classes=10, name="digits")
+"""The embedded default data set, and so the default of every model's `spec`."""

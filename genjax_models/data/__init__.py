@@ -1,0 +1,17 @@
+"""Data sets: real ones through TFDS, files on disk, arrays, and sources whose law is known."""
+
+from genjax_models.data import densities, markov, shapes2d, text
+from genjax_models.data.dataset import Dataset, Source
+from genjax_models.data.load import load, names, split_names
+
+__all__ = [
+    "Dataset",
+    "Source",
+    "densities",
+    "load",
+    "markov",
+    "names",
+    "shapes2d",
+    "split_names",
+    "text",
+]

@@ -1,0 +1,1 @@
+"""TFDS builders that prepare without TensorFlow; each is imported only when its set is prepared."""

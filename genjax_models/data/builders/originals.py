@@ -1,0 +1,159 @@
+"""The original files of every TFDS set.
+
+Sizes and checksums are those that TFDS records, where it records them; those of files that are only
+put in place by hand were taken from the files.
+"""
+
+from __future__ import annotations
+
+from genjax_models.data.builders.raw import RawFile
+
+_MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+
+MNIST = (
+    (
+        RawFile(
+            "train-images-idx3-ubyte.gz",
+            9_912_422,
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            _MNIST_URL + "train-images-idx3-ubyte.gz",
+        ),
+        RawFile(
+            "train-labels-idx1-ubyte.gz",
+            28_881,
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            _MNIST_URL + "train-labels-idx1-ubyte.gz",
+        ),
+        RawFile(
+            "t10k-images-idx3-ubyte.gz",
+            1_648_877,
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            _MNIST_URL + "t10k-images-idx3-ubyte.gz",
+        ),
+        RawFile(
+            "t10k-labels-idx1-ubyte.gz",
+            4_542,
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            _MNIST_URL + "t10k-labels-idx1-ubyte.gz",
+        ),
+    ),
+)
+
+TINY_SHAKESPEARE = (
+    (
+        RawFile(
+            "input.txt",
+            1_115_394,
+            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/"
+            "input.txt",
+        ),
+    ),
+)
+
+_OMNIGLOT_URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
+
+OMNIGLOT = (
+    (
+        RawFile(
+            "images_background.zip",
+            9_464_212,
+            "ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640",
+            _OMNIGLOT_URL + "images_background.zip",
+        ),
+        RawFile(
+            "images_evaluation.zip",
+            6_462_886,
+            "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee",
+            _OMNIGLOT_URL + "images_evaluation.zip",
+        ),
+    ),
+    (
+        RawFile(
+            "images_background.npz",
+            3_340_794,
+            "8bf84167413cd00beacdce3fe582f780ab538d8dbef043a6d688f2527bbce199",
+        ),
+        RawFile(
+            "images_evaluation.npz",
+            2_415_269,
+            "0b84c7ffd94c4841c0040e529c86a82eaaccb986d8eadad5673f7991b7475276",
+        ),
+    ),
+)
+
+SPOKEN_DIGIT = (
+    (
+        RawFile(
+            "free-spoken-digit-dataset-1.0.9.tar.gz",
+            11_975_353,
+            "8bc44cde129d505cbbb6b365c09f80c663f2aa77578afc634e6141a2f87100c0",
+            "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz",
+        ),
+    ),
+)
+
+_USPS_URL = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
+
+USPS = (
+    (
+        RawFile(
+            "usps.h5",
+            2_913_522,
+            "734f88c541104a956d88be2c95d03b4a463ffd74ccc2ba9c80841fb98e3fcb36",
+        ),
+    ),
+    (
+        RawFile(
+            "usps.bz2",
+            6_579_383,
+            url=_USPS_URL + "usps.bz2",
+            md5="ec16c51db3855ca6c91edd34d0e9b197",
+        ),
+        RawFile(
+            "usps.t.bz2",
+            1_831_726,
+            url=_USPS_URL + "usps.t.bz2",
+            md5="8ea070ee2aca1ac39742fdd1ef5ed118",
+        ),
+    ),
+)
+
+# No checksum of the download is published: the builder checks what it finds inside.
+FACADES = (
+    (
+        RawFile(
+            "facades.tar",
+            31_703_040,
+            "d317569604a81627542736cd1c8fe105729f061ada9cef64500dd6b096e2fbd6",
+        ),
+    ),
+    (
+        RawFile(
+            "facades.tar.gz",
+            30_168_306,
+            url="http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/facades.tar.gz",
+        ),
+    ),
+)
+
+CIFAR10 = (
+    (
+        RawFile(
+            "cifar-10-binary.tar.gz",
+            170_052_171,
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        ),
+    ),
+)
+
+CIFAR10_JPG = (
+    (
+        RawFile(
+            "cifar10_jpg.tar.gz",
+            19_432_481,
+            "dcca44e946bcd7abce0b2f44c378f14622deea2ef11534c46e9c8d25001b438c",
+        ),
+    ),
+)

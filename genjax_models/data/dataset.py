@@ -1,0 +1,221 @@
+"""`Dataset`: examples that are asked for by number, with a description of what one example is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from genjax_models.core.types import DataSpec
+from genjax_models.data import checks
+
+
+class Source(Protocol):
+    """Random access to records: a TFDS data source, or anything that answers the same calls."""
+
+    def __len__(self) -> int:
+        """Number of records."""
+        ...
+
+    def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
+        """The records of those numbers, each a mapping such as `{"x": ..., "label": ...}`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """One split of a data set: examples by number, in memory or read when asked for.
+
+    The order of batches is not decided here: training asks for `rows(indices)`, or copies `arrays`
+    to the device once and calls `gather` there.
+
+    A text is one long array of tokens. Its examples are all windows of `spec.shape[0]` tokens, one
+    for each start, so neighbouring examples overlap; `batches` walks windows that do not.
+
+    Attributes:
+        spec: What one example is.
+        split: The split's name, for messages.
+        arrays: The whole set in memory: `x` `[N, *spec.shape]` and conditions by name (`label`
+            `[N]`), or `x` `[num_tokens]` for a text. None where the set streams from `source`.
+        source: Random access to the records of a set too large for memory, else None.
+        window: For a text, the number of tokens of one example; else None.
+    """
+
+    spec: DataSpec
+    split: str = "train"
+    arrays: Mapping[str, np.ndarray] | None = None
+    source: Source | None = None
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that there is exactly one place to read from."""
+        if (self.arrays is None) == (self.source is None):
+            raise ValueError("a Dataset needs either arrays (in memory) or a source (streaming)")
+        if self.window is not None:
+            checks.text_window(self._num_rows(), self.window, self.spec.name, self.split)
+        elif self._num_rows() == 0:
+            raise ValueError(f"{self.spec.name}[{self.split}] holds no examples: it needs one")
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any = None,
+        *,
+        levels: int | None = None,
+        num_classes: int | None = None,
+        name: str = "arrays",
+        split: str = "train",
+        extra: Mapping[str, Any] | None = None,
+    ) -> Dataset:
+        """A data set of arrays in memory.
+
+        Args:
+            images: Images `[N, H, W, C]` or `[N, H, W]` of integers 0 .. levels - 1, sequences
+                `[N, T]` of integers, or points `[N, D]` of floats.
+            labels: Integers `[N]`, 0 .. num_classes - 1, or None.
+            levels: Number of values an entry can take. By default 256 for uint8, 2 for bool, and
+                the highest value plus one for wider integers; points have none.
+            num_classes: Number of labels; by default the highest one plus one.
+            name: The data set's name, for messages.
+            split: The split's name, for messages.
+            extra: Further arrays `[N, ...]` by name, handed on in every batch as they are.
+
+        Returns:
+            The data set; `x` is uint8 (int32 above 256 levels, and for sequences of wider
+            integers), `label` int32, points float32.
+
+        Raises:
+            ValueError: A shape, a type or a value that no example can have, with the mend.
+        """
+        x, levels = checks.examples(images, levels, name)
+        arrays = {"x": x}
+        if labels is not None:
+            arrays["label"], num_classes = checks.labels(labels, len(x), num_classes, name)
+        for key, value in (extra or {}).items():
+            arrays[key] = checks.extra_array(np.asarray(value), len(x), key, name)
+        return cls(DataSpec(x.shape[1:], levels, num_classes, name=name), split, arrays)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the whole split lies in `arrays`."""
+        return self.arrays is not None
+
+    def _num_rows(self) -> int:
+        if self.arrays is not None:
+            return len(self.arrays["x"])
+        assert self.source is not None
+        return len(self.source)
+
+    def __len__(self) -> int:
+        """Number of examples; for a text, of window starts."""
+        return self._num_rows() if self.window is None else self._num_rows() - self.window + 1
+
+    def rows(self, indices: Any) -> dict[str, np.ndarray]:
+        """The examples of those numbers as one batch, on the host.
+
+        Args:
+            indices: Integers `[B]`, 0 .. len - 1.
+
+        Returns:
+            `x` `[B, *spec.shape]` and every condition `[B, ...]`.
+        """
+        indices = np.asarray(indices)
+        if self.arrays is None:
+            assert self.source is not None
+            records = self.source.__getitems__([int(i) for i in indices])
+            return {k: np.stack([np.asarray(r[k]) for r in records]) for k in records[0]}
+        if self.window is not None:
+            indices = indices[:, None] + np.arange(self.window)  # [B, T]
+        return {name: array[indices] for name, array in self.arrays.items()}
+
+    def gather(self, arrays: Mapping[str, jax.Array], indices: jax.Array) -> dict[str, jax.Array]:
+        """`rows` as a pure function of arrays that lie on the device; it can be jitted.
+
+        Args:
+            arrays: `self.arrays`, copied to the device.
+            indices: Integers `[B]`.
+
+        Returns:
+            `x` `[B, *spec.shape]` and every condition `[B, ...]`.
+        """
+        if self.window is not None:
+            indices = indices[:, None] + jnp.arange(self.window)  # [B, T]
+        return {name: array[indices] for name, array in arrays.items()}
+
+    def batches(self, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+        """Every example once, in order, for evaluation; the last batch may be short.
+
+        A text is walked in windows that do not overlap, so that every token counts once; the
+        tokens after the last whole window are left out.
+        """
+        checks.positive_int(batch_size, "batch_size")
+        starts = np.arange(0, len(self), self.window or 1)
+        for i in range(0, len(starts), batch_size):
+            yield self.rows(starts[i : i + batch_size])
+
+    def take(self, num: int) -> Dataset:
+        """The first `num` examples (all, if there are fewer)."""
+        checks.positive_int(num, "num")
+        return self[:num]
+
+    def __getitem__(self, part: slice) -> Dataset:
+        """The examples `start:stop` as a data set of their own."""
+        if not isinstance(part, slice) or part.step not in (None, 1):
+            raise TypeError(
+                f"a Dataset takes a slice start:stop, got {part!r}; use rows([...]) for examples"
+            )
+        start, stop, _ = part.indices(len(self))
+        if self.arrays is None:
+            assert self.source is not None
+            return dataclasses.replace(self, source=_Part(self.source, start, stop))
+        if self.window is not None and stop > start:
+            stop += self.window - 1
+        return dataclasses.replace(self, arrays={k: a[start:stop] for k, a in self.arrays.items()})
+
+    def with_window(self, window: int) -> Dataset:
+        """The same text with examples of another length.
+
+        Args:
+            window: Number of tokens of one example.
+
+        Raises:
+            ValueError: The set is no text, or the text is shorter than the window.
+        """
+        if self.window is None:
+            raise ValueError(f"{self.spec.name} is no text: only a text is cut into windows")
+        checks.positive_int(window, "window")
+        spec = dataclasses.replace(self.spec, shape=(window,))
+        return dataclasses.replace(self, spec=spec, window=window)
+
+    def __repr__(self) -> str:
+        """Name, split, size and what an example is."""
+        spec = self.spec
+        parts = [f"{len(self):,} examples of shape {spec.shape}"]
+        parts.append("real numbers" if spec.levels is None else f"{spec.levels} levels")
+        if spec.num_classes is not None:
+            parts.append(f"{spec.num_classes} classes")
+        if self.arrays is None:
+            parts.append("streaming")
+        else:
+            parts.append(", ".join(f"{k} {a.dtype}" for k, a in self.arrays.items()))
+        return f"Dataset({spec.name}[{self.split}]: {'; '.join(parts)})"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Records start .. stop - 1 of a source."""
+
+    source: Source
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return max(0, self.stop - self.start)
+
+    def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
+        return self.source.__getitems__([self.start + int(k) for k in record_keys])

@@ -1,0 +1,192 @@
+"""`load`: a data set by its name, or from a path on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genjax_models.data import cache, densities, files, markov, prepare, shapes2d, splits, text
+from genjax_models.data.catalog import RECIPES, SUBSTITUTES, Recipe
+from genjax_models.data.dataset import Dataset
+
+_ARRAYS_VERSION = 1
+"""Part of the cached arrays' path: another layout of theirs gets another number."""
+
+_MADE = {**densities.LOADERS, "markov": markov.dataset, "shapes2d": shapes2d.dataset}
+
+
+def names() -> tuple[str, ...]:
+    """Every data set that `load` knows by name."""
+    return (*RECIPES, *_MADE)
+
+
+def split_names(name: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The splits of a named set, or of a path (`train` alone, unless it has folders for them)."""
+    if str(name) in RECIPES:
+        return tuple(RECIPES[str(name)].splits)
+    return ("train", "validation", "test") if str(name) in _MADE else files.split_names(Path(name))
+
+
+def load(
+    name: str | os.PathLike[str],
+    split: str = "train",
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    in_memory: bool = True,
+    size: int | None = None,
+) -> Dataset:
+    """A data set by its name, or from a path.
+
+    =================  ==========================================================================
+    digits             scikit-learn's 8x8 digits, 17 levels; 1000 / 350 / 447 in file order
+    mnist              28x28; 60000 / (the last 10000 of train) / 10000
+    omniglot           28x28, bright ink, 1623 characters (964 in train, the others in test)
+    usps               16x16, rounded to 256 levels; 7291 / (the last tenth of train) / 2007
+    cifar10            32x32x3; 50000 / (the last tenth of train) / 10000
+    cifar10_jpg        the same, lossy: its bits/dim and FID are not CIFAR-10's
+    facades            256x256x3 photos, `condition` = map of parts; 400 / 100 / 106
+    spoken_digit       waveforms [8192, 1] at 8 kHz, 65536 levels (32768 = silence), `label`,
+                       `speaker`; 2000 / 250 / 250
+    tiny_shakespeare   65 characters; 90 / 5 / 5 % of the text
+    markov             a text source whose entropy rate is known (`data.markov`)
+    ring, grid, ...    points of 2-D densities that are known (`data.densities`)
+    shapes2d           32x32 sprites with known `factors` (`data.shapes2d`)
+    =================  ==========================================================================
+
+    Where a set has no validation split of its own, `validation` is the end of `train`: whoever
+    chooses by it trains on the rest, `train[:50000]` of mnist or `train[:90%]` of the others.
+
+    A set is prepared once, by TFDS in `data_dir`, from the files in the folder that the environment
+    variable GENJAX_DATA names (one folder a set) or else from the network; it is also kept decoded,
+    so that it then loads in an instant. `cifar10` falls back, with a warning, on `cifar10_jpg`
+    where only that one's files are at hand; the data set's `spec.name` says which it is.
+
+    A path is a folder of images (subfolders are classes), an `.npz` file (`x` or `images`, and `y`
+    or `labels`) or a text file; it has the split `train`, and others if it is a folder with
+    subfolders `train`, `validation`, `test`.
+
+    Args:
+        name: One of `names()`, or a path.
+        split: `train`, `validation` or `test`, or a slice such as `train[:1000]`, `train[90%:]`.
+        data_dir: Where prepared sets are kept; by default TFDS's own, `$TFDS_DATA_DIR` or
+            `~/tensorflow_datasets`.
+        in_memory: False reads examples when they are asked for, for a set too large for memory.
+        size: Images in a folder are scaled to `size` x `size`.
+
+    Returns:
+        The split.
+
+    Raises:
+        ValueError: An unknown name or split, or data that is not what it should be.
+        FileNotFoundError: A path that is not there, or original files that are neither at hand nor
+            to be had.
+    """
+    root = prepare.default_data_dir() if data_dir is None else Path(data_dir).expanduser()
+    if str(name) in RECIPES:
+        return _load_prepared(_at_hand(RECIPES[str(name)], root), split, root, in_memory)
+    if str(name) in _MADE:
+        base, start, stop = splits.parse(split, split_names(name), str(name))
+        dataset = _MADE[str(name)](split=base)
+        return _part(dataset, start, stop, split)
+    if files.is_path(name):
+        base, start, stop = splits.parse(split, files.split_names(Path(name)), str(name))
+        dataset = files.load(Path(name).expanduser(), base, size)
+        return _part(dataset, start, stop, split)
+    near = difflib.get_close_matches(str(name), names(), n=3)
+    hint = f"did you mean {' or '.join(near)}? Known" if near else "known"
+    raise ValueError(
+        f"there is no data set {str(name)!r}; {hint}: {', '.join(names())}; or give the path of a"
+        " folder of images, an .npz file or a text file"
+    )
+
+
+def _at_hand(recipe: Recipe, root: Path) -> Recipe:
+    """The set itself, or its stand-in where only that one can be had."""
+    name = recipe.spec.name
+    if name not in SUBSTITUTES or _arrays_home(recipe, root).exists():
+        return recipe
+    other = RECIPES[SUBSTITUTES[name]]
+    if not prepare.available(recipe, root) and prepare.available(other, root):
+        warnings.warn(
+            f"{name} is neither prepared nor to be had; {other.spec.name} stands in for it, which"
+            " is lossy: figures on it are not comparable",
+            stacklevel=3,
+        )
+        return other
+    return recipe
+
+
+def _load_prepared(recipe: Recipe, split: str, root: Path, in_memory: bool) -> Dataset:
+    name = recipe.spec.name
+    base, start, stop = splits.parse(split, tuple(recipe.splits), name)
+    # A split may itself be a slice of a prepared one.
+    whole, first, last = splits.parse(recipe.splits[base], ("train", "validation", "test"), name)
+    if recipe.is_text:
+        dataset = _load_text(recipe, whole, root)
+    elif in_memory:
+        dataset = Dataset(recipe.spec, split, _arrays(recipe, whole, root))
+    else:
+        dataset = Dataset(recipe.spec, split, source=_Examples(recipe, whole, root))
+    return _part(_part(dataset, first, last, split), start, stop, split)
+
+
+def _part(dataset: Dataset, start: str, stop: str, split: str) -> Dataset:
+    """The slice of a data set that two ends stand for, under the split's name."""
+    part = splits.bounds(start, stop, len(dataset))
+    if part.start >= part.stop:
+        raise ValueError(
+            f"{dataset.spec.name}[{split}] is empty: the slice holds none of the {len(dataset)}"
+            " examples; give one that does"
+        )
+    return dataclasses.replace(dataset[part], split=split)
+
+
+def _load_text(recipe: Recipe, split: str, root: Path) -> Dataset:
+    def read(part: str) -> str:
+        return _arrays(recipe, part, root)["x"][0].tobytes().decode("utf-32-le")
+
+    vocabulary = text.vocabulary_of(read("train"))
+    (window,) = recipe.spec.shape
+    return text.from_text(
+        read(split), window=window, vocabulary=vocabulary, name=recipe.spec.name, split=split
+    )
+
+
+def _arrays_home(recipe: Recipe, root: Path) -> Path:
+    folder = f"{recipe.spec.name}-{recipe.version}-arrays{_ARRAYS_VERSION}"
+    return root / "genjax_models" / folder
+
+
+def _arrays(recipe: Recipe, split: str, root: Path) -> Mapping[str, np.ndarray]:
+    """A whole split of the prepared set as arrays, decoded now or read from the cache."""
+    folder = _arrays_home(recipe, root) / split
+    arrays = cache.read(folder)
+    if arrays is None:
+        examples = _Examples(recipe, split, root)
+        records = examples.__getitems__(range(len(examples)))
+        arrays = {k: np.stack([r[k] for r in records]) for k in records[0]}
+        with contextlib.suppress(OSError):  # without room for the cache, the arrays still serve
+            cache.write(folder, arrays)
+    return arrays
+
+
+class _Examples:
+    """A TFDS data source whose records are turned into examples."""
+
+    def __init__(self, recipe: Recipe, split: str, root: Path) -> None:
+        self._source = prepare.prepared(recipe, root).as_data_source(split=split)
+        self._example = recipe.example
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
+        return [self._example(r) for r in self._source.__getitems__(list(record_keys))]

@@ -1,0 +1,194 @@
+"""Preparing a TFDS set once: files at hand or downloaded, checked, and written whole or not at all.
+
+Fails at once, in one line, where a file is missing and its host cannot be reached: TFDS itself
+would try again for minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import logging
+import os
+import re
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from genjax_models.data import cache
+from genjax_models.data.builders import raw
+from genjax_models.data.catalog import Recipe
+
+FILES_VARIABLE = "GENJAX_DATA"
+"""Environment variable: a folder that holds the sets' original files, one folder a set."""
+
+REACH_SECONDS = 3.0
+
+
+def default_data_dir() -> Path:
+    """TFDS's own: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def prepared(recipe: Recipe, data_dir: Path) -> Any:
+    """The set's TFDS builder, its data prepared.
+
+    Args:
+        recipe: Which set.
+        data_dir: Where TFDS keeps its sets.
+
+    Returns:
+        A builder whose `as_data_source(split)` can be read.
+
+    Raises:
+        raw.ChecksumError: A file at hand, or a downloaded one, is not the published one.
+        FileNotFoundError: A file is not at hand and its host cannot be reached.
+    """
+    import tensorflow_datasets as tfds
+
+    logging.getLogger("absl").addFilter(_not_about_opencv)
+    array_record = tfds.core.FileFormat.ARRAY_RECORD
+    _check_writable(data_dir)
+    with cache.lock(data_dir / "genjax_models" / f"{recipe.spec.name}.lock"):
+        # A set prepared in another format needs TensorFlow to read: prepare ours beside it.
+        for root in (data_dir, data_dir / "genjax_models"):
+            builder = recipe.builder_class()(data_dir=root)
+            if not Path(builder.data_dir).is_dir():
+                _prepare(builder, recipe, data_dir)
+                return builder
+            if builder.info.file_format == array_record:
+                return builder
+    raise ValueError(
+        f"{recipe.spec.name} in {data_dir} is not in the array_record format, which alone can be"
+        " read without TensorFlow; give another data_dir"
+    )
+
+
+def _not_about_opencv(record: logging.LogRecord) -> bool:
+    """Drops TFDS's advice to install OpenCV: an image is decoded once, and Pillow will do."""
+    return "OpenCV is not installed" not in record.getMessage()
+
+
+def available(recipe: Recipe, data_dir: Path) -> bool:
+    """Whether an official set is prepared, or its files are at hand or can be downloaded."""
+    if (data_dir / recipe.spec.name / recipe.version).is_dir():
+        return True
+    try:
+        _check_source(recipe, folder_at_hand(recipe, data_dir), data_dir / "downloads")
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _check_writable(data_dir: Path) -> None:
+    try:
+        (data_dir / "genjax_models").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermissionError(
+            f"the data folder {data_dir} cannot be written ({error.strerror}); give another"
+            " data_dir, or set TFDS_DATA_DIR"
+        ) from error
+
+
+def _prepare(builder: Any, recipe: Recipe, data_dir: Path) -> None:
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import download_manager
+
+    downloads = data_dir / "downloads"
+    folder = folder_at_hand(recipe, data_dir)
+    source = _check_source(recipe, folder, downloads)
+    to_download = any(not (folder / file.name).is_file() for file in source)
+    config = tfds.download.DownloadConfig(
+        manual_dir=folder,
+        try_download_gcs=False,  # it would only serve tfrecord files
+        max_shard_size=1 << 30,
+    )
+    if recipe.sources:
+        print(f"preparing {recipe.spec.name} in {data_dir}, this once", file=sys.stderr)
+    # TFDS talks on standard output, which belongs to the caller's own results.
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if not to_download:
+            tfds.disable_progress_bar()
+            stack.callback(tfds.enable_progress_bar)
+        try:
+            builder.download_and_prepare(
+                download_dir=downloads, download_config=config, file_format="array_record"
+            )
+        except tfds.download.DownloadError as error:
+            raise FileNotFoundError(f"{recipe.spec.name}: {_one_line(error)}") from error
+        except download_manager.NonMatchingChecksumError as error:
+            raise raw.ChecksumError(f"{recipe.spec.name}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()
+
+
+def folder_at_hand(recipe: Recipe, data_dir: Path) -> Path:
+    """Where the set's files may lie: in `$GENJAX_DATA`, else TFDS's `downloads/manual`."""
+    root = os.environ.get(FILES_VARIABLE)
+    return (Path(root).expanduser() if root else data_dir / "downloads/manual") / recipe.spec.name
+
+
+def _check_source(recipe: Recipe, folder: Path, downloads: Path) -> raw.Source:
+    """The source to prepare from, its files verified or their hosts reachable."""
+    if not recipe.sources:
+        return ()
+    source = raw.choose(recipe.sources, folder)
+    if source is None:
+        raise FileNotFoundError(_missing(recipe, recipe.sources[0][0], folder, "has no download"))
+    for file in source:
+        if (folder / file.name).is_file():
+            raw.verify(folder / file.name, file)
+        elif not _downloaded(file, downloads) and (why := unreachable(str(file.url))):
+            raise FileNotFoundError(_missing(recipe, file, folder, why))
+    return source
+
+
+def _missing(recipe: Recipe, file: raw.RawFile, folder: Path, why: str) -> str:
+    mend = "connect to the network, or put it there" if file.url else "put it there"
+    return (
+        f"{recipe.spec.name} is not prepared yet: {file.name} is not in {folder} and {why}; {mend},"
+        f" or set {FILES_VARIABLE} to a folder that holds {recipe.spec.name}/{file.name}"
+    )
+
+
+def _downloaded(file: raw.RawFile, downloads: Path) -> bool:
+    """Whether TFDS has downloaded the file before."""
+    from tensorflow_datasets.core.download import resource
+
+    name = resource.get_dl_fname(str(file.url), file.sha256)
+    return next(downloads.rglob(name), None) is not None
+
+
+def unreachable(url: str, seconds: float = REACH_SECONDS) -> str | None:
+    """Why a file cannot be downloaded now, or None if its host says that it can.
+
+    Asks once, through the proxy if one is set, in a thread: looking up a name has no time limit of
+    its own.
+    """
+    host = urlsplit(url).hostname
+    answers: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=seconds).close()
+            answers.append(None)
+        except urllib.error.HTTPError as error:
+            # 405 and 501: this host does not answer such questions, but it is there.
+            refused = error.code not in (405, 501)
+            answers.append(f"{host} answers {error.code} {error.reason}" if refused else None)
+        except (OSError, ValueError, http.client.HTTPException):
+            answers.append(f"{host} cannot be reached")
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else f"{host} cannot be reached"

@@ -1,0 +1,137 @@
+"""`evaluate`: the figures that a model's Protocols allow, over a whole data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from genjax_models.core.protocols import (
+    ApproximateDensity,
+    Model,
+    Representation,
+    TractableDensity,
+)
+from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
+from genjax_models.metrics.likelihood import bits_per_dim
+from genjax_models.training.devices import over_examples
+
+Metric: TypeAlias = Callable[[Params, State, Batch, Key], Array]
+"""`(params, state, batch, key) -> [B]`: one number an example; its mean is reported."""
+
+
+class Examples(Protocol):
+    """What evaluation asks of a data set (`data.Dataset` is one)."""
+
+    @property
+    def spec(self) -> DataSpec:
+        """What one example is."""
+        ...
+
+    def batches(self, batch_size: int) -> Iterator[Mapping[str, np.ndarray]]:
+        """All examples in order; the last batch may be short."""
+        ...
+
+
+def evaluate(
+    model: Model,
+    params: Params,
+    dataset: Examples,
+    key: Key,
+    metrics: Mapping[str, Metric] | None = None,
+    *,
+    state: State | None = None,
+    num_samples: int = 1,
+    batch_size: int = 256,
+    devices: int | None = None,
+) -> dict[str, float]:
+    """Means over a data set of what can be said of each example.
+
+    Args:
+        model: What is measured.
+        params: Its parameters, usually `train_state.ema`.
+        dataset: What it is measured on.
+        key: What stochastic figures are a function of.
+        metrics: Name -> metric; those that the model's Protocols allow where None.
+        state: The model's state, `train_state.state`.
+        num_samples: Importance samples of a likelihood that is known by a bound.
+        batch_size: Examples at a time.
+        devices: How many devices; all where None.
+
+    Returns:
+        Name -> mean. `nll` is -log p(x) of an example in nats, exact or an upper bound
+        (`kind_of_likelihood`), `bits_per_dim` the same by entry, and
+        `reconstruction_error` the squared difference between an example and its reconstruction,
+        the mean over entries, in units where the data span [0, 1].
+    """
+    if metrics is None:
+        metrics = metrics_of(model, num_samples)
+    if not metrics:
+        return {}
+    size = devices or jax.device_count()
+    batch_size = -(-batch_size // size) * size  # a multiple of the devices
+
+    def measure(whole: tuple[Params, State, Key], batch: Batch) -> dict[str, Array]:
+        params, state, key = whole
+        return {name: metric(params, state, batch, key) for name, metric in metrics.items()}
+
+    measure_split = over_examples(measure, devices)
+    values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+    for i, batch in enumerate(dataset.batches(batch_size)):
+        num = len(batch["x"])
+        # A short last batch is filled up, so that nothing is compiled for it.
+        filled = {name: _filled(np.asarray(a), batch_size) for name, a in batch.items()}
+        whole = (params, state or {}, jax.random.fold_in(key, i))
+        for name, rows in measure_split(whole, filled).items():
+            values[name].append(np.asarray(rows)[:num])
+    result = {name: float(np.mean(np.concatenate(rows))) for name, rows in values.items()}
+    if "nll" in result and dataset.spec.levels is not None:
+        result["bits_per_dim"] = bits_per_dim(result["nll"], dataset.spec)
+    return result
+
+
+def metrics_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
+    """The metrics that a model's Protocols allow, by name."""
+    metrics: dict[str, Metric] = {}
+    if isinstance(model, TractableDensity):
+        metrics["nll"] = lambda params, state, batch, key: (
+            -model.log_prob(params, batch["x"], state=state, **conditions(model, batch))
+        )
+    elif isinstance(model, ApproximateDensity):
+        metrics["nll"] = lambda params, state, batch, key: (
+            -model.log_prob_bound(
+                params, batch["x"], key, num_samples, state=state, **conditions(model, batch)
+            )
+        )
+    if isinstance(model, Representation):
+        metrics["reconstruction_error"] = _reconstruction_error(model)
+    return metrics
+
+
+def conditions(model: Any, batch: Batch) -> dict[str, Array]:
+    """What a model is conditional on, from a batch, as the keyword arguments of its methods."""
+    if getattr(model, "num_classes", None) is None:
+        return {}
+    return {"label": batch["label"]}
+
+
+def _reconstruction_error(model: Any) -> Metric:
+    scale = 1.0 if model.spec.levels is None else float(model.spec.levels - 1)
+
+    def metric(params: Params, state: State, batch: Batch, key: Key) -> Array:
+        del key
+        condition = conditions(model, batch)
+        z = model.encode(params, batch["x"], state=state, **condition)
+        x_hat = model.decode(params, z, state=state, **condition)
+        error = ((x_hat - batch["x"].astype(jnp.float32)) / scale) ** 2
+        return jnp.mean(error.reshape(error.shape[0], -1), axis=-1)
+
+    return metric
+
+
+def _filled(a: np.ndarray, size: int) -> np.ndarray:
+    """`a` with its last row repeated up to `size` rows."""
+    return a if len(a) == size else np.concatenate([a, np.repeat(a[-1:], size - len(a), axis=0)])

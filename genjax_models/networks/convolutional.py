@@ -1,0 +1,147 @@
+"""Convolutional encoders and decoders: residual blocks between halvings and doublings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from genjax_models.core.types import Array
+
+
+def space_to_depth(x: Array) -> Array:
+    """Each 2x2 block of pixels as the channels of one: `[B, H, W, C] -> [B, H/2, W/2, 4C]`."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // 2, 2, w // 2, 2, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
+
+
+def depth_to_space(x: Array) -> Array:
+    """The inverse of `space_to_depth`: `[B, H, W, 4C] -> [B, 2H, 2W, C]`."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h, w, 2, 2, c // 4)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, c // 4)
+
+
+def with_context(x: Array, context: Array | None) -> Array:
+    """The context `[B, C]` joined to `x` `[B, ..., D]` on the last axis, at every position."""
+    if context is None:
+        return x
+    context = context.astype(x.dtype).reshape(x.shape[0], *[1] * (x.ndim - 2), -1)
+    context = jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1]))
+    return jnp.concatenate([x, context], axis=-1)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv1x1(silu(conv3x3(silu(x)))).
+
+    Attributes:
+        channels: Channels of the input, of the hidden layer and of the output.
+        dtype: What the convolutions compute in.
+    """
+
+    channels: int
+    dtype: jnp.dtype | type = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """`[B, H, W, channels]`, from the same."""
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(nn.silu(x))
+        return x + nn.Conv(self.channels, (1, 1), dtype=self.dtype)(nn.silu(h))
+
+
+class ConvEncoder(nn.Module):
+    """Images to a grid of features, or to a vector.
+
+    Each level halves height and width, by moving 2x2 blocks into channels before a 3x3
+    convolution: what a strided convolution does, without its slow gradient.
+
+    Attributes:
+        channels: Channels of each level; there are as many halvings.
+        num_outputs: Channels of the output grid, or the size of the output vector.
+        blocks: Residual blocks a level.
+        vector: Whether the output is a vector.
+        dtype: What the layers compute in; parameters and outputs are float32.
+    """
+
+    channels: Sequence[int]
+    num_outputs: int
+    blocks: int = 1
+    vector: bool = True
+    dtype: jnp.dtype | type = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
+        """`[B, num_outputs]`, or the grid `[B, H / 2^levels, W / 2^levels, num_outputs]`.
+
+        Args:
+            x: Images `[B, H, W, C]`, whose height and width the levels can halve.
+            context: What the outputs are conditioned on `[B, D]`.
+            train: Nothing here depends on it.
+
+        Raises:
+            ValueError: The height or the width cannot be halved so often.
+        """
+        factor = 2 ** len(self.channels)
+        if x.shape[1] % factor or x.shape[2] % factor:
+            raise ValueError(
+                f"images of {x.shape[1]}x{x.shape[2]} pixels cannot be halved "
+                f"{len(self.channels)} times: give `channels` fewer levels"
+            )
+        x = with_context(x, context)
+        for width in self.channels:
+            x = nn.Conv(width, (3, 3), dtype=self.dtype)(space_to_depth(x))
+            for _ in range(self.blocks):
+                x = ResidualBlock(width, self.dtype)(x)
+        x = nn.silu(x)
+        if self.vector:
+            x = x.reshape(x.shape[0], -1)
+            return nn.Dense(self.num_outputs, dtype=self.dtype)(x).astype(jnp.float32)
+        return nn.Conv(self.num_outputs, (1, 1), dtype=self.dtype)(x).astype(jnp.float32)
+
+
+class ConvDecoder(nn.Module):
+    """A vector or a grid of features to images.
+
+    Each level doubles height and width by a sub-pixel convolution (Shi et al. 2016,
+    arXiv:1609.05158): a convolution to four times the channels, whose blocks become pixels.
+
+    Attributes:
+        channels: Channels of each level; there are as many doublings.
+        shape: Height, width and channels of the output.
+        blocks: Residual blocks a level.
+        dtype: What the layers compute in; parameters and outputs are float32.
+    """
+
+    channels: Sequence[int]
+    shape: tuple[int, int, int]
+    blocks: int = 1
+    dtype: jnp.dtype | type = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Array, context: Array | None = None, *, train: bool = False) -> Array:
+        """Images `[B, *shape]`.
+
+        Args:
+            z: Vectors `[B, D]`, or grids `[B, H / 2^levels, W / 2^levels, D]`.
+            context: What the outputs are conditioned on `[B, C]`.
+            train: Nothing here depends on it.
+        """
+        height, width, num_outputs = self.shape
+        factor = 2 ** len(self.channels)
+        first = (height // factor, width // factor, self.channels[0])
+        x = with_context(z, context)
+        if x.ndim == 2:
+            x = nn.Dense(math.prod(first), dtype=self.dtype)(x).reshape(-1, *first)
+        else:
+            x = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype)(x)
+        for width_now, width_next in zip(
+            self.channels, [*self.channels[1:], num_outputs], strict=True
+        ):
+            for _ in range(self.blocks):
+                x = ResidualBlock(width_now, self.dtype)(x)
+            x = nn.Conv(4 * width_next, (3, 3), dtype=self.dtype)(nn.silu(x))
+            x = depth_to_space(x)
+        return x.astype(jnp.float32)

@@ -1,0 +1,308 @@
+"""Pictures of data and of training: pure functions from arrays to Matplotlib figures.
+
+Every function returns a `matplotlib.figure.Figure` that a notebook shows as it is and that `save`
+writes to a file. None touches pyplot, so there is no current figure and nothing to close.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genjax_models.core.types import DataSpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CELL = 56  # pixels that an image in a grid takes at least, so that 8x8 digits can be read
+_GAP = 2  # pixels between images
+_GAP_GREY = 0.25
+_INK = {False: "#1f2430", True: "#e6e8ee"}  # by `dark`
+_LINES = {
+    False: {"train": "#2f6db3", "validation": "#d1602c"},
+    True: {"train": "#7fb2ea", "validation": "#f0a06c"},
+}
+
+
+def grid(images: Any, levels: int | None = None, columns: int | None = None) -> Figure:
+    """Images side by side, every pixel exact: no smoothing, no resampling.
+
+    Args:
+        images: `[N, H, W, C]` with C of 1, 3 or 4, or `[N, H, W]`; integers or floats.
+        levels: The range of the values is 0 .. levels - 1. None scales by the brightest value.
+        columns: Images in a row; by default as many as make the grid square.
+
+    Returns:
+        A figure of as many pixels as the grid has; small images are enlarged by a whole factor.
+
+    Raises:
+        ValueError: The arrays are no images, or `columns` is not positive.
+    """
+    x = _unit_range(images, levels)
+    columns = math.ceil(math.sqrt(len(x))) if columns is None else columns
+    if columns < 1:
+        raise ValueError(f"columns is {columns}: a grid needs at least one")
+    return _picture(_tile(x, min(columns, len(x))))
+
+
+def reconstructions(
+    x: Any, x_hat: Any, levels: int | None = None, columns: int | None = None
+) -> Figure:
+    """Examples and, directly beneath each, what a model made of them.
+
+    Args:
+        x: Examples `[N, H, W, C]` or `[N, H, W]`.
+        x_hat: Their reconstructions, of the same shape and in the same units.
+        levels: The range of the values is 0 .. levels - 1. None scales by the brightest example.
+        columns: Pairs in a row; by default as many as make the picture square.
+
+    Raises:
+        ValueError: The shapes differ, or the arrays are no images.
+    """
+    x, x_hat = np.asarray(x), np.asarray(x_hat)
+    if x.shape != x_hat.shape:
+        raise ValueError(
+            f"the examples have shape {x.shape} but their reconstructions {x_hat.shape}:"
+            " they must be the same"
+        )
+    levels = levels or int(np.ceil(x.max())) + 1
+    top, bottom = _unit_range(x, levels), _unit_range(x_hat, levels)
+    columns = min(columns or math.ceil(math.sqrt(2 * len(x))), len(x))
+    bands = []
+    for i in range(0, len(x), columns):
+        above, below = (_tile(part[i : i + columns], columns) for part in (top, bottom))
+        bands += [above, below[_GAP:], np.full_like(below[: 3 * _GAP], _GAP_GREY)]
+    return _picture(np.concatenate(bands[:-1]))
+
+
+def traversal(images: Any, levels: int | None = None) -> Figure:
+    """One row a latent (or a path between two examples), one column a value of it.
+
+    Args:
+        images: `[rows, columns, H, W, C]` or `[rows, columns, H, W]`.
+        levels: The range of the values is 0 .. levels - 1. None scales by the brightest value.
+    """
+    images = np.asarray(images)
+    if images.ndim not in (4, 5):
+        raise ValueError(f"a traversal is [rows, columns, H, W(, C)], got shape {images.shape}")
+    return grid(images.reshape(-1, *images.shape[2:]), levels, columns=images.shape[1])
+
+
+def samples(x: Any, spec: DataSpec, columns: int | None = None) -> Figure:
+    """Examples of any kind, each shown as what it is: images, points of the plane, text, curves.
+
+    Args:
+        x: Examples `[N, *spec.shape]` in the data's units.
+        spec: What they are.
+        columns: Images in a row.
+    """
+    x = np.asarray(x)
+    if len(spec.shape) == 3:
+        return grid(x, spec.levels, columns)
+    if spec.vocabulary:
+        return text(x, spec.vocabulary)
+    return scatter(x) if spec.shape == (2,) else _series(x.reshape(len(x), -1))
+
+
+def text(tokens: Any, vocabulary: Sequence[str], max_rows: int = 12) -> Figure:
+    """Sequences of tokens as a page of monospaced text, one example a paragraph.
+
+    Args:
+        tokens: Integers `[N, T]` that index the vocabulary.
+        vocabulary: What each token stands for.
+        max_rows: Examples to show at most.
+    """
+    strings = ["".join(vocabulary[int(t)] for t in row) for row in np.asarray(tokens)[:max_rows]]
+    page = "\n\n".join(strings)
+    lines = page.split("\n")
+    figure = _figure(0.09 * max(map(len, lines)) + 0.5, 0.19 * len(lines) + 0.4)
+    figure.text(
+        0.02, 0.98, page, family="monospace", fontsize=9, va="top", color=_INK[False],
+        parse_math=False,
+    )  # fmt: skip
+    return figure
+
+
+def scatter(points: Any, extent: tuple[float, float, float, float] | None = None) -> Figure:
+    """Points of the plane.
+
+    Args:
+        points: `[N, 2]`.
+        extent: `(left, right, bottom, top)`; by default what holds the points.
+    """
+    points = np.asarray(points)
+    figure = _figure(4.5, 4.5)
+    axes = figure.add_subplot()
+    axes.scatter(points[:, 0], points[:, 1], s=6, alpha=0.6, linewidths=0, color="#2f6db3")
+    axes.set_aspect("equal")
+    if extent is not None:
+        axes.set(xlim=extent[:2], ylim=extent[2:])
+    _tidy(axes)
+    return figure
+
+
+def density(
+    log_prob: Callable[[np.ndarray], Any],
+    extent: tuple[float, float, float, float],
+    resolution: int = 200,
+) -> Figure:
+    """A density over the plane as a heat map of p(x).
+
+    Args:
+        log_prob: Points `[N, 2]` to log p `[N]` in nats.
+        extent: `(left, right, bottom, top)`.
+        resolution: Points of the lattice along each axis.
+    """
+    left, right, bottom, top = extent
+    step_x, step_y = (right - left) / resolution, (top - bottom) / resolution
+    xs = left + step_x * (np.arange(resolution) + 0.5)
+    ys = bottom + step_y * (np.arange(resolution) + 0.5)
+    lattice = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.float32)
+    p = np.exp(np.asarray(log_prob(lattice), np.float64)).reshape(resolution, resolution)
+    figure = _figure(5.0, 4.3)
+    axes = figure.add_subplot()
+    image = axes.imshow(p, origin="lower", extent=extent, cmap="viridis", interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="p(x)")
+    _tidy(axes)
+    return figure
+
+
+def curves(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> Figure:
+    """Training and validation metrics over the steps, one panel a metric.
+
+    Args:
+        rows: What a run's `metrics.jsonl` holds: `step`, `split` and named values.
+        dark: For a dark page: light ink on no background.
+    """
+    names = dict.fromkeys(k for row in rows for k in row if k not in ("step", "split"))
+    names = sorted(names, key=_importance)
+    splits = list(dict.fromkeys(row["split"] for row in rows))
+    columns = 2 if len(names) == 4 else min(3, max(1, len(names)))
+    height = math.ceil(len(names) / columns) or 1
+    figure = _figure(3.6 * columns, 2.5 * height)
+    for i, name in enumerate(names):
+        axes = figure.add_subplot(height, columns, i + 1)
+        for split in splits:
+            points = [(r["step"], r[name]) for r in rows if r["split"] == split and name in r]
+            _curve(axes, split, points, dark)
+        _limit(axes, [(r["step"], r[name]) for r in rows if name in r])
+        axes.set_title(name, fontsize=9, loc="left", color=_INK[dark])
+        if i >= len(names) - columns:
+            axes.set_xlabel("step", fontsize=8, color=_INK[dark])
+        _tidy(axes, dark)
+        if i == 0 and len(splits) > 1:
+            axes.legend(fontsize=8, frameon=False, labelcolor=_INK[dark])
+    if dark:
+        figure.patch.set_alpha(0.0)
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Writes a figure to a file, pixel for pixel; the suffix says the format (`.png`, `.svg`)."""
+    figure.savefig(path, dpi=figure.dpi)
+
+
+def _figure(width: float, height: float, dpi: float = 110.0) -> Figure:
+    """A figure of that many inches that a notebook can show."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    # IPython learns to show figures only when pyplot is imported; this says it to IPython itself.
+    vars(figure)["_repr_png_"] = lambda: _png(figure)
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=figure.dpi)
+    return buffer.getvalue()
+
+
+def _picture(pixels: np.ndarray) -> Figure:
+    """A figure that is exactly these pixels `[H, W, 3]`."""
+    dpi = 100.0
+    figure = _figure(pixels.shape[1] / dpi, pixels.shape[0] / dpi, dpi)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.imshow(pixels, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    return figure
+
+
+def _unit_range(images: Any, levels: int | None) -> np.ndarray:
+    """Images as float32 `[N, H, W, 3]` in 0 .. 1."""
+    x = np.asarray(images)
+    x = x[..., None] if x.ndim == 3 else x  # [N, H, W] -> [N, H, W, 1]
+    if x.ndim != 4 or x.shape[-1] not in (1, 3, 4) or 0 in x.shape:
+        raise ValueError(
+            f"images have shape {np.shape(images)}: give [N, H, W, C] with C of 1, 3 or 4, or"
+            " [N, H, W]"
+        )
+    x = x[..., :3].astype(np.float32)
+    top = float(x.max()) if levels is None else levels - 1
+    return np.broadcast_to(np.clip(x / (top or 1.0), 0.0, 1.0), (*x.shape[:3], 3))
+
+
+def _tile(x: np.ndarray, columns: int) -> np.ndarray:
+    """`[N, H, W, 3]` to one picture, each image enlarged by a whole factor."""
+    scale = max(1, round(_CELL / max(x.shape[1:3])))
+    x = x.repeat(scale, axis=1).repeat(scale, axis=2)
+    _, h, w, _ = x.shape
+    rows = math.ceil(len(x) / columns)
+    page = np.full((rows * (h + _GAP) + _GAP, columns * (w + _GAP) + _GAP, 3), _GAP_GREY)
+    for i, image in enumerate(x):
+        top, left = _GAP + (i // columns) * (h + _GAP), _GAP + (i % columns) * (w + _GAP)
+        page[top : top + h, left : left + w] = image
+    return page
+
+
+def _series(x: np.ndarray, max_rows: int = 16) -> Figure:
+    """Sequences `[N, T]` (sound, say) as curves one above the other."""
+    x = x[:max_rows]
+    figure = _figure(7.0, 0.5 * len(x) + 0.3)
+    for i, row in enumerate(x):
+        axes = figure.add_subplot(len(x), 1, i + 1)
+        axes.plot(row, linewidth=0.6, color=_LINES[False]["train"])
+        axes.set_axis_off()
+    return figure
+
+
+def _curve(axes: Axes, split: str, points: list[tuple[int, float]], dark: bool) -> None:
+    colour = _LINES[dark].get(split, "#888888")
+    steps, values = [p[0] for p in points], [p[1] for p in points]
+    marker = "o" if len(points) == 1 else None  # a line of one point cannot be seen
+    axes.plot(steps, values, label=split, color=colour, linewidth=1.4, marker=marker, markersize=4)
+
+
+def _importance(name: str) -> int:
+    """Losses first, their terms next, gradient norms last."""
+    return {"loss": 0, "gradient_norm": 2}.get(name.split("/")[-1], 1)
+
+
+def _limit(axes: Axes, points: list[tuple[int, float]]) -> None:
+    """Cuts off the first steep fall, so that what follows can be told apart."""
+    values = np.array([value for _, value in points])
+    values = values[np.isfinite(values)]
+    if len(values) < 20:
+        return
+    low, high = values.min(), np.quantile(values, 0.97)
+    margin = 0.06 * max(high - low, 1e-9)
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _tidy(axes: Axes, dark: bool = False) -> None:
+    ink = _INK[dark]
+    axes.tick_params(labelsize=8, colors=ink)
+    axes.grid(color=ink, alpha=0.12, linewidth=0.6)
+    axes.set_facecolor("none")
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(ink)
+        spine.set_alpha(0.4)

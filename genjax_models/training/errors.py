@@ -1,0 +1,30 @@
+"""What training raises when a run cannot go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class NonFiniteLoss(FloatingPointError):
+    """A term of a player's loss is not a finite number."""
+
+
+class CheckpointError(OSError):
+    """A checkpoint cannot be written or read."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was interrupted, and saved.
+
+    Attributes:
+        step: Number of steps done.
+        checkpoint_dir: Where its checkpoints are.
+    """
+
+    def __init__(self, step: int, checkpoint_dir: Path) -> None:
+        super().__init__(
+            f"interrupted at step {step}, which is saved in {checkpoint_dir}: run the same again "
+            "to go on from there"
+        )
+        self.step = step
+        self.checkpoint_dir = checkpoint_dir

@@ -1,0 +1,110 @@
+"""What training carries from step to step, and where it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from genjax_models.core.protocols import Model
+from genjax_models.core.types import Array, Batch, Key, Params, State
+
+Optimizers: TypeAlias = optax.GradientTransformation | Mapping[str, optax.GradientTransformation]
+"""One Optax transformation for all players, or one for each by name."""
+
+
+class TrainState(NamedTuple):
+    """Everything that training carries: save it and the run can go on as if never stopped.
+
+    Attributes:
+        step: Number of steps done, int32 `[]`.
+        params: Parameters, by network.
+        ema: Their moving average, which users sample from.
+        opt_state: The optimizers' states, by player.
+        state: What is not trained: batch statistics, codebooks, replay buffers.
+        key: The run's key; step t draws from `fold_in(key, t)`.
+    """
+
+    step: Array
+    params: Params
+    ema: Params
+    opt_state: dict[str, Any]
+    state: State
+    key: Key
+
+
+def optimizer_of(optimizers: Optimizers, players: Mapping[str, Any]) -> dict[str, Any]:
+    """The optimizer of each player.
+
+    Raises:
+        ValueError: A mapping that does not name just the players.
+    """
+    if not isinstance(optimizers, Mapping):
+        return dict.fromkeys(players, optimizers)
+    if set(optimizers) != set(players):
+        raise ValueError(
+            f"optimizers are given for {_names(optimizers)}, but the model's players are "
+            f"{_names(players)}: give one for each, or one for all"
+        )
+    return {name: optimizers[name] for name in players}
+
+
+def init_state(
+    model: Model,
+    optimizers: Optimizers,
+    batch: Batch,
+    seed: int,
+    initial: tuple[Params, State] | None = None,
+) -> TrainState:
+    """The state at step 0.
+
+    Args:
+        model: What is trained.
+        optimizers: See `Optimizers`.
+        batch: A batch of the data, for the model's `init`.
+        seed: Of the run: parameters and all noise of training are a function of it.
+        initial: Parameters and state to start from, in place of fresh ones.
+
+    Raises:
+        ValueError: A part of the parameters is owned by no player, or `optimizers` or `initial`
+            are not of this model.
+    """
+    key_init, key = jax.random.split(jax.random.key(seed))
+    params, state = model.init(key_init, batch)
+    if initial is not None:
+        _check_same_shapes(initial, (params, state))
+        params, state = initial
+    owned = {name for player in model.players.values() for name in player.owns}
+    if owned != set(params):
+        raise ValueError(
+            f"the model has parameters for {_names(params)}, but its players own {_names(owned)}: "
+            "each must be owned by a player, else nothing trains it"
+        )
+    players = model.players
+    opt_state = {
+        name: optimizer.init({k: params[k] for k in players[name].owns})
+        for name, optimizer in optimizer_of(optimizers, players).items()
+    }
+    ema = jax.tree.map(jnp.copy, params)  # a copy: both are donated
+    return TrainState(jnp.zeros((), jnp.int32), params, ema, opt_state, state, key)
+
+
+def _check_same_shapes(given: Any, wanted: Any) -> None:
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {jax.tree_util.keystr(path): a.shape for path, a in leaves}
+
+    given, wanted = shapes(given), shapes(wanted)
+    for path in sorted(given.keys() | wanted.keys()):
+        if given.get(path) != wanted.get(path):
+            raise ValueError(
+                f"the parameters to start from are of another model: at {path} they have "
+                f"{given.get(path, 'nothing')}, but this one has {wanted.get(path, 'nothing')}"
+            )
+
+
+def _names(names: Any) -> str:
+    return ", ".join(sorted(names)) or "nothing"

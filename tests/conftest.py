@@ -1,0 +1,26 @@
+"""Eight simulated devices and a compilation cache, before anything imports JAX."""
+
+import os
+import tempfile
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+# The same program is compiled once a test session, whoever asks for it.
+_cache = tempfile.TemporaryDirectory(prefix="genjax-tests-")
+jax.config.update("jax_compilation_cache_dir", _cache.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The training split of digits."""
+    import genjax_models as gm
+
+    return gm.load("digits")

@@ -1,0 +1,140 @@
+"""Data sets on disk: what is read is what was written, and what cannot be read says why."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genjax_models import data
+
+RANDOM = np.random.default_rng(0)
+
+
+def draw(path: Path, shape=(6, 5), mode: str = "L") -> np.ndarray:
+    pixels = RANDOM.integers(0, 256, shape if mode == "L" else (*shape, 3)).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def test_a_folder_of_images(tmp_path: Path):
+    drawn = [draw(tmp_path / name) for name in ("a.png", "b.png", "c.bmp")]
+    (tmp_path / "notes.txt").write_text("not an image")
+    dataset = data.load(str(tmp_path))
+    assert len(dataset) == 3 and dataset.spec.num_classes is None
+    np.testing.assert_array_equal(dataset.rows(range(3))["x"][..., 0], np.stack(drawn))
+
+
+def test_subfolders_are_classes_in_sorted_order(tmp_path: Path):
+    dogs = [draw(tmp_path / "dog" / f"{i}.png", mode="RGB") for i in range(2)]
+    cat = draw(tmp_path / "cat" / "0.png", mode="RGB")
+    draw(tmp_path / ".hidden" / "0.png")
+    dataset = data.load(tmp_path)
+    batch = dataset.rows(range(3))
+    assert dataset.spec.num_classes == 2 and dataset.spec.shape == (6, 5, 3)
+    np.testing.assert_array_equal(batch["label"], [0, 1, 1])
+    np.testing.assert_array_equal(batch["x"], np.stack([cat, *dogs]))
+
+
+def test_folders_may_hold_splits(tmp_path: Path):
+    draw(tmp_path / "train" / "cat" / "0.png")
+    draw(tmp_path / "train" / "dog" / "0.png")
+    dog = draw(tmp_path / "val" / "dog" / "0.png")
+    assert data.split_names(tmp_path) == ("train", "validation")
+    batch = data.load(tmp_path, "validation").rows([0])
+    np.testing.assert_array_equal(batch["x"][0, ..., 0], dog)
+    assert batch["label"][0] == 1  # as train counts them
+    assert data.load(tmp_path, "validation").spec.num_classes == 2
+    with pytest.raises(ValueError, match="has no split 'test'; it has train, validation"):
+        data.load(tmp_path, "test")
+    draw(tmp_path / "val" / "newt" / "0.png")
+    with pytest.raises(ValueError, match="class 'newt' that train lacks"):
+        data.load(tmp_path, "validation")
+
+
+def test_images_of_different_sizes_are_refused_unless_scaled(tmp_path: Path):
+    draw(tmp_path / "a.png", (6, 5))
+    draw(tmp_path / "b.png", (6, 5))
+    draw(tmp_path / "c.png", (7, 5))
+    with pytest.raises(ValueError, match=r"a.png is 5x6 and .*c.png is 5x7; give size="):
+        data.load(tmp_path)
+    assert data.load(tmp_path, size=4).spec.shape == (4, 4, 1)
+
+
+def test_grey_and_colour_do_not_mix(tmp_path: Path):
+    draw(tmp_path / "a.png")
+    draw(tmp_path / "b.png", mode="RGB")
+    with pytest.raises(ValueError, match=r"a.png is grey and .*b.png is in colour; convert"):
+        data.load(tmp_path)
+
+
+def test_an_empty_folder(tmp_path: Path):
+    with pytest.raises(ValueError, match=f"{tmp_path} holds no images; put images"):
+        data.load(tmp_path)
+
+
+def test_images_beside_class_folders(tmp_path: Path):
+    draw(tmp_path / "a.png")
+    draw(tmp_path / "cat" / "a.png")
+    with pytest.raises(ValueError, match="also subfolders of images"):
+        data.load(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 60])
+def test_a_corrupt_image_is_named(tmp_path: Path, kept: int):
+    draw(tmp_path / "a.png", (40, 40))
+    draw(tmp_path / "b.png", (40, 40))
+    (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:kept])
+    with pytest.raises(ValueError, match="b.png is no readable image") as error:
+        data.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("keys", [("x", "y"), ("images", "labels")])
+def test_an_npz_file(tmp_path: Path, keys):
+    images, labels = RANDOM.integers(0, 256, (9, 4, 4)).astype(np.uint8), np.arange(9) % 4
+    np.savez(tmp_path / "mine.npz", **dict(zip(keys, (images, labels), strict=True)))
+    dataset = data.load(tmp_path / "mine.npz", "train[:5]")
+    batch = dataset.rows(range(5))
+    np.testing.assert_array_equal(batch["x"][..., 0], images[:5])
+    np.testing.assert_array_equal(batch["label"], labels[:5])
+    assert dataset.spec.name == "mine.npz" and dataset.spec.num_classes == 4
+
+
+def test_npz_files_that_will_not_do(tmp_path: Path):
+    np.savez(tmp_path / "other.npz", pixels=np.zeros(3))
+    with pytest.raises(ValueError, match="other.npz holds pixels; save the examples in it as 'x'"):
+        data.load(tmp_path / "other.npz")
+    (tmp_path / "broken.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:50])
+    with pytest.raises(ValueError, match="broken.npz is no readable .npz"):
+        data.load(tmp_path / "broken.npz")
+    np.savez(tmp_path / "float.npz", x=np.zeros((2, 4, 4, 1)))
+    with pytest.raises(ValueError, match="float.npz: .* give images as uint8"):
+        data.load(tmp_path / "float.npz")
+    np.savez(tmp_path / "nan.npz", x=np.array([[0.0, 1.0], [np.nan, 0.0]]))
+    with pytest.raises(ValueError, match="1 values are NaN or infinite, the first in row 1"):
+        data.load(tmp_path / "nan.npz")
+
+
+def test_a_text_file(tmp_path: Path):
+    path = tmp_path / "poem.txt"
+    path.write_text("shall I compare thee to a summer's day?\n" * 20, encoding="utf-8")
+    dataset = data.load(path)
+    window = dataset.rows([40])["x"][0]
+    assert data.text.decode(window[:5], dataset.spec.vocabulary) == "shall"
+    assert len(dataset) == 20 * 40 - 255
+    path.write_text("short")
+    assert len(data.load(path)) == 1
+    path.write_text("")
+    with pytest.raises(ValueError, match="poem.txt is empty"):
+        data.load(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="poem.txt is no UTF-8 text"):
+        data.load(path)
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "nothing.npz", Path("nowhere")])
+def test_a_path_that_is_not_there(name):
+    with pytest.raises(FileNotFoundError, match="there is nothing at"):
+        data.load(name)

@@ -1,0 +1,146 @@
+"""Every refusal: one line that says what was given and what is allowed, and exit code 2."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.experiments.conftest import TINY
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["lst"], ["'lst'", "list"]),
+        (["train"], ["name of an experiment", "vae"]),
+        (["train", "vea"], ["'vea'", "did you mean vae"]),
+        (["bench", "vea"], ["'vea'", "did you mean vae"]),
+        (["list", "more"], ["more"]),
+        (["train", "vae", "--stepz", "4"], ["--stepz", "did you mean --steps"]),
+        (["train", "vae", "--model.latnt-dim=4"], ["--model.latnt-dim", "--model.latent-dim"]),
+        (["train", "vae", "--zzzzzz"], ["--zzzzzz", "--steps", "--model.hidden"]),
+        (["train", "vae", "four"], ["'four'", "--"]),
+        (["train", "vae", "--steps", "many"], ["--steps", "a whole number", "'many'"]),
+        (["train", "vae", "--steps", "1.5"], ["--steps", "a whole number", "'1.5'"]),
+        (["train", "vae", "--steps"], ["--steps", "nothing"]),
+        (["train", "vae", "--devices", "x"], ["--devices", "a whole number or None", "'x'"]),
+        (["train", "vae", "--optimizer.learning-rate", "1,5"], ["a number", "'1,5'"]),
+        (["train", "vae", "--mapping", "vmap"], ["--mapping", "mesh, pmap", "'vmap'"]),
+        (["train", "vae", "--model.hidden", "8", "x"], ["--model.hidden", "'8 x'"]),
+        (["train", "vae", "--steps", "0"], ["--steps", "positive", "0"]),
+        (["train", "vae", "--batch-size", "-1"], ["--batch-size", "positive", "-1"]),
+        (["train", "vae", "--seed", "-1"], ["--seed", "zero or positive", "-1"]),
+        (["train", "vae", "--ema", "1"], ["--ema", "below 1", "1"]),
+        (["train", "vae", "--model.hidden", "8", "0"], ["--model.hidden", "positive", "0"]),
+        (["train", "vae", "--optimizer.learning-rate", "nan"], ["positive", "nan"]),
+        (["train", "vae", "--optimizer.gradient-clip", "inf"], ["positive", "inf"]),
+        (["train", "vae", "--evaluation.num-samples", "0"], ["--evaluation.num-samples"]),
+        (["train", "vae", "--optimizer.warmup-steps", "9999"], ["9999", "steps"]),
+        (["train", "vae", "--dataset", "digts"], ["'digts'", "digits"]),
+        (["train", "vae", "--split", "trian"], ["'trian'", "train"]),
+        (["train", "vae", "--batch-size", "5000"], ["5000", "1000"]),
+        (["train", "vae", "--devices", "4096"], ["4096 devices"]),
+        (["evaluate"], ["evaluate needs RUN"]),
+        (["evaluate", "nowhere"], ["nowhere", "no such folder"]),
+        (["evaluate", "nowhere", "--num-samples", "0"], ["--num-samples", "positive"]),
+        (["sample", "nowhere"], ["nowhere"]),
+        (["sample", "nowhere", "--num", "none"], ["--num", "'none'"]),
+        (["bench", "vae", "--repeats", "0"], ["--repeats", "positive"]),
+    ],
+    ids=lambda value: " ".join(value) if value and value[0] in "train evaluate sample" else "",
+)
+def test_refusals(run, argv, words):
+    answer = run(*argv)
+    assert answer.code == 2
+    for word in words:
+        assert word in answer.line
+    assert answer.out == ""
+
+
+def test_data_that_cannot_be_learned_from(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    x = np.zeros((20, 2), np.float32)
+    x[3] = np.nan
+    np.savez(tmp_path / "nan.npz", x=x)
+    for path in ("empty", "nan.npz", "missing.npz"):
+        answer = run("train", "vae", "--dataset", path, *TINY)
+        assert answer.code == 2
+        assert path.split(".")[0] in answer.line
+        assert not (tmp_path / "runs").exists()
+
+
+def test_evaluate_names_the_runs_that_are_there(run, tmp_path, finished):
+    shutil.copytree(finished, tmp_path / "runs" / "tiny")
+    (tmp_path / "other").mkdir()
+    answer = run("evaluate", "other")
+    assert answer.code == 2
+    assert "other is no run directory" in answer.line
+    assert "runs/tiny" in answer.line
+
+
+def test_a_run_directory_that_cannot_be_written(run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert "file" in run("train", "vae", *TINY, "--run-dir", "file").line
+    assert "file" in run("train", "vae", *TINY, "--run-dir", "file/below").line
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one").write_text("mine")
+    answer = run("train", "vae", *TINY, "--run-dir", "photos")
+    assert answer.code == 2
+    assert "photos is not empty and holds no run" in answer.line
+    assert (tmp_path / "photos" / "one").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda v: v | {"experiment": "gone"}, "'gone'"),
+        (lambda v: v | {"config": v["config"] | {"stps": 1}}, "stps"),
+        (lambda v: v | {"config": v["config"] | {"steps": "x"}}, "steps"),
+        (lambda v: v | {"config": v["config"] | {"steps": -1}}, "--steps must be positive"),
+        (lambda v: {"config": v["config"]}, "damaged"),
+    ],
+)
+def test_a_damaged_configuration(run, tmp_path, finished, change, word):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    values = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(change(values)))
+    answer = run("evaluate", copy)
+    assert answer.code == 2
+    assert word in answer.line
+
+
+def test_a_run_without_checkpoint(run, tmp_path, finished):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    shutil.rmtree(copy / "checkpoints")
+    answer = run("sample", copy)
+    assert answer.code == 2
+    assert "no checkpoint yet" in answer.line
+    assert "train vae --steps 20" in answer.line
+
+
+def test_a_format_that_cannot_be_written(run, finished):
+    answer = run("sample", finished, "--out", "samples.docx")
+    assert answer.code == 2
+    assert ".png" in answer.line
+
+
+def test_a_full_disk(run, monkeypatch):
+    from experiments import runs
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device", "config.json.tmp")
+
+    monkeypatch.setattr(runs, "write_json", full)
+    answer = run("train", "vae", *TINY)
+    assert answer.code == 2
+    assert "the disk is full" in answer.line.lower()
+
+
+def test_debug_shows_where_an_error_came_from(run, monkeypatch):
+    monkeypatch.setenv("GENJAX_DEBUG", "1")
+    with pytest.raises(ValueError, match="no experiment 'vea'"):
+        run("train", "vea")

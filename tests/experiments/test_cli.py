@@ -1,0 +1,228 @@
+"""The commands on a tiny run: what they write, and how a run is taken up again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import registry, runs
+from genjax_models.training import hooks
+from tests.experiments.conftest import TINY
+
+
+def rows(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_list_names_every_experiment_with_its_goal(run):
+    answer = run("list")
+    assert answer.code == 0
+    for name, experiment in registry.experiments().items():
+        line = next(li for li in answer.out.splitlines() if li.split()[0] == name)
+        assert experiment.family in line
+        assert experiment.config.dataset in line
+        assert f"{experiment.config.steps:,}" in line
+        assert experiment.goal is None or str(experiment.goal) in line
+
+
+def test_help(run):
+    assert "train NAME" in run("--help").out
+    assert "vae" in run("train", "--help").out
+    assert "--optimizer.learning-rate" in run("train", "vae", "--help").out
+    assert run().code == 2
+
+
+def test_files_of_a_run(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        *("config.json", "metrics.jsonl", "result.json", "samples.png", "reconstructions.png"),
+        *("curves.png", "report.html", "tensorboard", "checkpoints"),
+    }
+    assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
+    for name in ("samples.png", "reconstructions.png", "curves.png"):
+        with Image.open(finished / name) as image:
+            assert len(set(image.convert("L").tobytes())) > 2
+
+
+def test_metrics_of_a_run(finished):
+    found = [(row["step"], row["split"]) for row in rows(finished)]
+    train = [(step, "train") for step in (5, 10, 15, 20)]
+    assert sorted(found) == sorted([*train, (10, "validation"), (20, "validation")])
+    for row in rows(finished):
+        assert {"vae/loss", "vae/kl", "vae/reconstruction"} < set(row)
+        total = row["vae/kl"] + row["vae/reconstruction"]
+        assert row["vae/loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_result_of_a_run(finished):
+    result = json.loads((finished / "result.json").read_text())
+    nll = result["metrics"]["nll"]
+    assert nll["unit"] == "nats an example"
+    assert "bound" in nll["kind"]
+    assert "1 sample" in nll["kind"]
+    bits = result["metrics"]["bits_per_dim"]["value"]
+    assert bits == pytest.approx(nll["value"] / 64 / np.log(2), rel=1e-5)
+    assert result["split"] == "test"
+    assert result["examples"] == 447
+    assert result["seed"] == 0
+    assert result["steps"] == 20
+    assert result["goal"].startswith("nll ≤ 95")
+    assert result["reached"] is False
+    assert result["seconds"] > 0
+    assert result["steps_per_second"] > 0
+    assert "train vae --steps 20" in result["command"]
+
+
+def test_report_needs_nothing_but_itself(finished):
+    page = (finished / "report.html").read_text()
+    assert re.findall(r"https?:", re.sub(r'base64,[^"]*"', "", page)) == []
+    sources = re.findall(r'(?:src|srcset|href)="([^"]*)"', page)
+    assert len(sources) == 4  # curves on a light and on a dark page, samples, reconstructions
+    assert all(source.startswith("data:image/") for source in sources)
+    assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img[^>]*>", page))
+    assert "<script" not in page
+    assert "changed from 4000" in page
+    assert "$" not in re.sub(r'base64,[^"]*"', "", page)
+
+
+def test_evaluate_gives_the_figures_of_the_result_again(run, finished):
+    answer = run("evaluate", finished)
+    result = json.loads((finished / "result.json").read_text())
+    assert answer.code == 0
+    assert f"nll {result['metrics']['nll']['value']:.5g}" in answer.out
+    tighter = run("evaluate", finished, "--num-samples", "20", "--split", "validation")
+    assert "20 importance samples" in tighter.out
+    assert "validation nll" in tighter.out
+
+
+def test_sample_is_a_function_of_the_seed(run, finished, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        answer = run("sample", finished, "--num", "6", "--seed", seed, "--out", f"{name}.npz")
+        assert answer.code == 0
+    a, b, c = (np.load(tmp_path / f"{name}.npz")["samples"] for name in "abc")
+    assert a.shape == (6, 8, 8, 1)
+    assert a.dtype == np.uint8
+    assert a.max() <= 16
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).any()
+    assert run("sample", finished, "--num", "6").code == 0
+    assert Image.open(tmp_path / "samples.png").size == (3 * 58 + 2, 2 * 58 + 2)
+
+
+def test_a_run_is_loaded_from_its_directory_alone(finished, monkeypatch):
+    import genjax_models as gm
+
+    monkeypatch.setattr(gm, "load", None)
+    run = runs.load_run(finished)
+    assert run.record.experiment.name == "vae"
+    assert run.record.config.model.hidden == (8,)
+    assert int(run.state.step) == 20
+    assert run.record.spec.levels == 17
+    images = run.setup.model.sample(run.params, jax.random.key(0), 3)
+    assert images.shape == (3, 8, 8, 1)
+
+
+def test_a_finished_run_is_left_alone(run, finished):
+    before = (finished / "result.json").stat().st_mtime_ns
+    answer = run("train", "vae", *TINY, "--run-dir", finished)
+    assert answer.code == 0
+    assert "is finished" in answer.out
+    assert (finished / "result.json").stat().st_mtime_ns == before
+
+
+def test_another_configuration_is_refused(run, finished):
+    answer = run("train", "vae", *TINY, "--seed", "3", "--ema", "0.9", "--run-dir", finished)
+    assert answer.code == 2
+    assert "--seed 0 -> 3" in answer.line
+    assert "--ema 0.999 -> 0.9" in answer.line
+    assert "--steps" not in answer.line
+    may_change = run("train", "vae", *TINY, "--mapping", "pmap", "--run-dir", finished)
+    assert may_change.code == 0
+
+
+def test_ctrl_c_and_resume_give_the_run_that_was_not_stopped(run, finished, tmp_path, monkeypatch):
+    json_lines = hooks.json_lines
+
+    def interrupting(path):
+        report = json_lines(path)
+
+        def interrupt(state, metrics, /, split="train"):
+            report(state, metrics, split)
+            if int(state.step) == 15:
+                signal.raise_signal(signal.SIGINT)
+
+        return interrupt
+
+    directory = tmp_path / "stopped"
+    monkeypatch.setattr(hooks, "json_lines", interrupting)
+    answer = run("train", "vae", *TINY, "--run-dir", directory)
+    assert answer.code == 130
+    said = answer.err.strip().splitlines()[-1]
+    assert "step 15 is saved" in said
+    assert "python -m experiments train vae --steps 20" in said
+    assert not (directory / "result.json").exists()
+
+    monkeypatch.setattr(hooks, "json_lines", json_lines)
+    # As if it had gone on after its last checkpoint, and been killed in the middle of a line.
+    with (directory / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 20, "split": "train", "vae/loss": 0.0}) + "\n{'step")
+    answer = run(*said.split("python -m experiments ")[1].split())
+    assert answer.code == 0
+    assert "resuming from step 15 of 20" in answer.err
+    assert rows(directory) == rows(finished)
+    metrics = [
+        json.loads((d / "result.json").read_text())["metrics"] for d in (directory, finished)
+    ]
+    assert metrics[0] == metrics[1]
+
+
+def test_a_run_that_never_saved_anything_may_be_started_otherwise(run, tmp_path):
+    answer = run("train", "vae", *TINY, "--batch-size", "5000", "--run-dir", "r")
+    assert answer.code == 2
+    assert not (tmp_path / "r").exists()
+    answer = run("train", "vae", *TINY, "--optimizer.learning-rate", "1e30", "--run-dir", "r")
+    assert answer.code == 1
+    assert "Traceback" not in answer.err
+    assert "vae" in answer.err.strip().splitlines()[-1]
+    assert run("train", "vae", *TINY, "--run-dir", "r").code == 0
+    assert [row["step"] for row in rows(tmp_path / "r")] == [5, 10, 10, 15, 20, 20]
+
+
+def test_training_on_images_from_disk(run, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 3)).astype(np.uint8)
+    np.savez(tmp_path / "mine.npz", x=images)
+    answer = run("train", "vae", *TINY, "--dataset", "mine.npz", "--model.likelihood", "binomial")
+    directory = tmp_path / "runs" / "vae-mine-seed0"
+    assert answer.code == 0
+    os.remove(tmp_path / "mine.npz")
+    assert run("sample", directory).code == 0
+    result = json.loads((directory / "result.json").read_text())
+    assert result["split"] == "train"  # there is no other, and it says so
+
+
+def test_bench(run):
+    answer = run("bench", "vae", *TINY, "--repeats", "2")
+    assert answer.code == 0
+    result = json.loads(answer.out)
+    assert {
+        *("steps_per_second", "examples_per_second", "compile_seconds", "peak_resident_mib"),
+        *("loop_overhead", "experiment", "dataset", "repeats"),
+    } <= set(result)
+    assert result["examples_per_second"] == pytest.approx(16 * result["steps_per_second"])
+    assert result["compile_seconds"] > 0
+    assert result["peak_resident_mib"] > 50
+    low, high = result["loop_overhead_range"]
+    assert low <= result["loop_overhead"] <= high
+
+
+def test_copied_runs_can_be_moved(run, finished, tmp_path):
+    moved = shutil.copytree(finished, tmp_path / "elsewhere")
+    assert run("evaluate", moved).code == 0

@@ -1,0 +1,208 @@
+"""Every model is held to the same contract. Adding a model adds one row to `MODELS`."""
+
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import genjax_models as gm
+from genjax_models.core.protocols import ApproximateDensity, Representation, TractableDensity
+from genjax_models.training import checkpoint
+from genjax_models.training.state import init_state
+
+mlp = gm.networks.MLP
+conv_encoder = functools.partial(gm.networks.ConvEncoder, (8,))
+conv_decoder = functools.partial(gm.networks.ConvDecoder, (8,))
+
+MODELS = {
+    "autoencoder": gm.Autoencoder(mlp((32, 8)), mlp((32, 64)), latent_dim=8),
+    "vae": gm.VAE(mlp((32, 16)), mlp((32, 64)), latent_dim=8),
+    "vae_convolutional": gm.VAE(
+        conv_encoder(8),
+        conv_decoder((8, 8, 2)),
+        latent_dim=4,
+        likelihood=gm.likelihoods.discretized_logistic,
+    ),
+    "vae_conditional": gm.VAE(mlp((32, 16)), mlp((32, 64)), latent_dim=8, num_classes=10),
+    "vae_binary": gm.VAE(
+        mlp((32, 16)),
+        mlp((32, 64)),
+        latent_dim=8,
+        likelihood=gm.likelihoods.bernoulli,
+        preprocess=gm.preprocess.dynamic_binarization,
+    ),
+    "vqvae": gm.VQVAE(conv_encoder(4, vector=False), conv_decoder((8, 8, 1)), num_codes=16),
+}
+STEPS = 6
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def model(request):
+    return MODELS[request.param]
+
+
+@pytest.fixture(scope="module")
+def trained(model, digits):
+    """A state after a few steps on one device, the reference of the tests below."""
+    return fit(model, digits)
+
+
+def fit(model, data, steps=STEPS, **kwargs):
+    kwargs = {"devices": 1, "batch_size": 16, "log_every": 2, **kwargs}
+    return gm.fit(model, data, optax.adam(1e-3), steps=steps, **kwargs)
+
+
+def arrays(state):
+    """The state's leaves with keys as integers, so that they can be compared."""
+
+    def as_data(a):
+        is_key = jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(a) if is_key else a)
+
+    return jax.tree.map(as_data, state)
+
+
+def start(model, data):
+    batch = data.rows(np.arange(16))
+    return init_state(model, optax.sgd(0.1), batch, seed=0), batch
+
+
+def test_is_a_frozen_hashable_value(model):
+    assert hash(model) == hash(dataclasses.replace(model))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        model.spec = None
+
+
+def test_a_loss_is_traced_once(model, digits):
+    state, batch = start(model, digits)
+    for player in model.players.values():
+        chex.clear_trace_counter()
+
+        @jax.jit
+        @chex.assert_max_traces(n=1)
+        def value(params, batch, key, step, loss=player.loss, state=state.state):
+            return loss(params, batch, key, state=state, step=step)
+
+        first, aux = value(state.params, batch, jax.random.key(0), 0)
+        value(state.params, digits.rows(np.arange(16, 32)), jax.random.key(1), 1)
+        chex.assert_shape(first, ())
+        assert aux.metrics["loss"] == first
+        assert set(player.loss.terms) <= set(aux.metrics)
+
+
+def test_gradients_reach_what_a_player_owns_and_nothing_else(model, digits):
+    state, batch = start(model, digits)
+    assert {name for p in model.players.values() for name in p.owns} == set(state.params)
+    for name, player in model.players.items():
+        owned = {k: state.params[k] for k in player.owns}
+
+        def value(owned, loss=player.loss):
+            params = {**state.params, **owned}
+            return loss(params, batch, jax.random.key(0), state=state.state)[0]
+
+        for path, grad in jax.tree_util.tree_leaves_with_path(jax.grad(value)(owned)):
+            where = f"{name} {jax.tree_util.keystr(path)}"
+            assert np.all(np.isfinite(grad)), f"{where} has a gradient that is not finite"
+            assert np.any(grad != 0), f"{where} has no gradient"
+
+
+def test_a_step_moves_what_its_players_own(model, digits):
+    state, batch = start(model, digits)
+    after, metrics = gm.make_step(model, optax.sgd(0.1))(state, batch)
+    assert int(after.step) == 1
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+    for name in state.params:
+        for before, now in zip(
+            jax.tree.leaves(state.params[name]), jax.tree.leaves(after.params[name]), strict=True
+        ):
+            assert not np.array_equal(before, now)
+    assert {f"{name}/loss" for name in model.players} <= set(metrics)
+
+
+def test_samples_are_data_and_a_function_of_the_key(model, trained, digits):
+    sample = jax.jit(lambda p, k: model.sample(p, k, 5, state=trained.state))
+    x = sample(trained.ema, jax.random.key(1))
+    assert x.shape == (5, *digits.spec.shape)
+    assert x.dtype == digits.arrays["x"].dtype
+    assert 0 <= int(x.min()) and int(x.max()) < digits.spec.levels
+    np.testing.assert_array_equal(x, sample(trained.ema, jax.random.key(1)))
+    assert not np.array_equal(x, sample(trained.ema, jax.random.key(2)))
+
+
+def test_training_is_reproducible_and_the_loss_goes_down(model, trained, digits):
+    chex.assert_trees_all_equal(arrays(fit(model, digits)), arrays(trained))
+    losses = []
+
+    def hook(state, metrics):
+        losses.append(sum(metrics[f"{name}/loss"] for name in model.players))
+
+    gm.fit(
+        model, digits, optax.adam(3e-3), steps=60, devices=1, batch_size=50, log_every=10,
+        hooks=[hook],
+    )  # fmt: skip
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_resumed_run_is_bitwise_the_same(model, trained, digits, tmp_path):
+    logs = {"whole": [], "resumed": []}
+
+    def log(to):
+        return lambda state, metrics: logs[to].append((int(state.step), metrics))
+
+    whole = fit(model, digits, log_every=2, hooks=[log("whole")])
+    # Stopped at step 3, in the middle of the steps between two logs.
+    fit(model, digits, 3, checkpoint_dir=tmp_path, log_every=2)
+    resumed = fit(model, digits, checkpoint_dir=tmp_path, log_every=2, hooks=[log("resumed")])
+    chex.assert_trees_all_equal(arrays(resumed), arrays(whole))
+    chex.assert_trees_all_equal(arrays(whole), arrays(trained))
+    assert logs["resumed"] == [row for row in logs["whole"] if row[0] > 3]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "devices"), [("mesh", 2), ("mesh", 8), ("pmap", 2), ("pmap", 8)]
+)
+def test_any_number_of_devices_gives_the_same_run(model, trained, digits, mapping, devices):
+    state = fit(model, digits, devices=devices, mapping=mapping)
+    assert np.array_equal(arrays(state).key, arrays(trained).key)
+    chex.assert_trees_all_close(
+        arrays(state)._replace(key=0), arrays(trained)._replace(key=0), rtol=2e-3, atol=2e-5
+    )
+
+
+def test_a_checkpoint_is_loaded_by_its_directory(model, trained, digits, tmp_path):
+    checkpoint.save(tmp_path, trained, {"note": 1})
+    template = init_state(model, optax.adam(1e-3), digits.rows(np.arange(16)), seed=1)
+    loaded, extra = checkpoint.load(tmp_path, template)
+    chex.assert_trees_all_equal(arrays(loaded), arrays(trained))
+    assert extra == {"note": 1}
+
+
+def test_densities_are_per_example_and_finite(model, trained, digits):
+    batch = digits.rows(np.arange(4))
+    condition = gm.metrics.conditions(model, batch)
+    if isinstance(model, TractableDensity):
+        log_prob = model.log_prob(trained.ema, batch["x"], state=trained.state, **condition)
+    elif isinstance(model, ApproximateDensity):
+        log_prob = model.log_prob_bound(
+            trained.ema, batch["x"], jax.random.key(0), 3, state=trained.state, **condition
+        )
+    else:
+        pytest.skip("the model has no density")
+    assert log_prob.shape == (4,)
+    assert np.all(np.isfinite(log_prob)) and np.all(log_prob < 0)
+
+
+def test_codes_decode_to_data(model, trained, digits):
+    if not isinstance(model, Representation):
+        pytest.skip("the model has no codes")
+    batch = digits.rows(np.arange(4))
+    condition = gm.metrics.conditions(model, batch)
+    z = model.encode(trained.ema, batch["x"], state=trained.state, **condition)
+    x = model.decode(trained.ema, z, state=trained.state, **condition)
+    assert z.shape[0] == 4 and x.shape == batch["x"].shape
+    assert x.min() >= 0 and x.max() <= digits.spec.levels - 1
