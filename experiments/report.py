@@ -13,7 +13,8 @@ from typing import Any
 from experiments import runs
 from experiments.config import fields
 from genjax_models import plots
-from genjax_models.training.hooks import duration, read_json_lines
+from genjax_models.training.hooks import read_json_lines
+from genjax_models.training.progress import duration
 
 
 def write(record: runs.Record, result: Mapping[str, Any]) -> None:
@@ -35,7 +36,7 @@ def write(record: runs.Record, result: Mapping[str, Any]) -> None:
         facts=_facts(result),
         command=html.escape(result["command"]),
         curves=_curves(record),
-        pictures=_pictures(record),
+        pictures=_pictures(record, result["split"]),
         settings=_settings(record),
         versions=html.escape(", ".join(f"{k} {v}" for k, v in result["versions"].items())),
     )
@@ -85,7 +86,7 @@ def _settings(record: runs.Record) -> str:
     for name, _, value in fields(record.config):
         changed = value != own.get(name)
         rows.append((name, _text(value), f"changed from {_text(own.get(name))}" if changed else ""))
-    return _table(("setting", "value", ""), rows)
+    return _table(("setting", "value", "not the experiment's own"), rows)
 
 
 def _text(value: Any) -> str:
@@ -132,14 +133,14 @@ def _svg(figure: Any) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _pictures(record: runs.Record) -> str:
+def _pictures(record: runs.Record, split: str) -> str:
     dataset = record.spec.name
     captions = {
         runs.SAMPLES: ("Samples", f"New examples of {dataset}, drawn from the model."),
         runs.RECONSTRUCTIONS: (
             "Reconstructions",
-            f"Examples of {dataset} that the model was not trained on, and beneath each what comes"
-            " back of it through its code.",
+            f"Examples of {dataset} ({split} split), and beneath each what comes back of it through"
+            " its code.",
         ),
     }
     figures = []

@@ -11,13 +11,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import sys
-import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
+
+from genjax_models.training.progress import progress_bar as progress_bar
 
 if TYPE_CHECKING:
     from genjax_models.training.state import TrainState
@@ -140,21 +141,22 @@ def tensorboard(directory: str | Path) -> Report:
     Args:
         directory: Where the event files go.
     """
-    writer: Any = None
+    writers: list[Any] = []
 
     def report(state: TrainState, metrics: Mapping[str, float], /, split: str = "train") -> None:
-        nonlocal writer
         if jax.process_index() != 0:
             return
         step = int(state.step)
-        if writer is None:
+        if not writers:
             from tensorboardX import SummaryWriter
 
-            writer = SummaryWriter(str(directory), purge_step=step)
+            writers.append(SummaryWriter(str(directory), purge_step=step))
         for name, value in metrics.items():
-            writer.add_scalar(f"{split}/{name}", float(value), step)
-        writer.flush()
+            writers[0].add_scalar(f"{split}/{name}", float(value), step)
+        writers[0].flush()
 
+    # The writer's thread would lose what it has not written when the program ends.
+    weakref.finalize(report, lambda: [writer.close() for writer in writers])
     return report
 
 
@@ -177,122 +179,3 @@ def sample_grid(
             plots.save(plots.grid(images, levels), path)
 
     return hook
-
-
-def progress_bar(steps: int, interval: float = 10.0) -> ProgressBar:
-    """Shows how far the run is: steps a second, the loss and its terms, and the time left.
-
-    On a terminal it is a bar that is redrawn in place; elsewhere it is one line now and then:
-    `with progress_bar(steps) as bar: fit(..., hooks=[bar])`.
-
-    Args:
-        steps: Length of the run.
-        interval: Seconds between lines where there is no terminal.
-    """
-    return ProgressBar(steps, interval)
-
-
-class ProgressBar:
-    """What `progress_bar` makes; a context that gives the terminal back whatever happens.
-
-    Attributes:
-        rate: Steps a second since the first report, so without compiling; None until the second.
-    """
-
-    def __init__(self, steps: int, interval: float) -> None:
-        """Keeps the settings; nothing is shown yet."""
-        self.rate: float | None = None
-        self._steps = steps
-        self._interval = interval
-        self._clock: tuple[float, int] | None = None  # when and where the rate is measured from
-        self._next_line = -float("inf")
-        self._pending: str | None = None
-        self._shown: dict[str, str] = {}
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> Self:
-        """Draws the empty bar, so that compiling is not mistaken for hanging."""
-        if jax.process_index() == 0 and sys.stderr.isatty():
-            self._bar, self._task = _rich_bar(self._steps)
-            self._bar.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Gives the terminal back; without one, prints where the run ended."""
-        if self._bar is not None:
-            self._bar.stop()
-        if self._pending is not None:
-            print(self._pending, file=sys.stderr, flush=True)
-
-    def __call__(
-        self, state: TrainState, metrics: Mapping[str, float], /, split: str = "train"
-    ) -> None:
-        """Shows the metrics at `state.step`."""
-        if jax.process_index() != 0:
-            return
-        step, now = int(state.step), time.perf_counter()
-        self._shown[split] = format_metrics(metrics)
-        if self._clock is None:
-            self._clock = (now, step)  # what came before is compiling, not training
-        seconds, done = now - self._clock[0], step - self._clock[1]
-        if done and seconds > 0:
-            self.rate = done / seconds
-        if self._bar is not None:
-            self._draw(step)
-            return
-        self._pending = _line(step, self._steps, self.rate, self._shown)
-        if now >= self._next_line:
-            print(self._pending, file=sys.stderr, flush=True)
-            self._next_line, self._pending = now + self._interval, None
-
-    def _draw(self, step: int) -> None:
-        values = "  ".join(
-            text if split == "train" else f"[dim]{split}[/dim] {text}"
-            for split, text in self._shown.items()
-        )
-        left = f"{duration((self._steps - step) / self.rate)} left" if self.rate else ""
-        speed = f"{self.rate:,.1f} steps/s" if self.rate else ""
-        self._bar.update(self._task, completed=step, values=values, speed=speed, left=left)
-
-
-def _rich_bar(steps: int) -> tuple[Any, Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    bar = Progress(
-        MofNCompleteColumn(),
-        BarColumn(bar_width=24),
-        TextColumn("[green]{task.fields[speed]}"),
-        TextColumn("[cyan]{task.fields[left]}"),
-        TextColumn("{task.fields[values]}"),
-        console=Console(stderr=True),
-        refresh_per_second=4,  # a redraw takes time from a small model's steps
-    )
-    return bar, bar.add_task("", total=steps, speed="compiling", left="", values="")
-
-
-def _line(step: int, steps: int, rate: float | None, shown: Mapping[str, str]) -> str:
-    parts = [f"step {step}/{steps}"]
-    if rate is not None:
-        parts += [f"{rate:,.1f} steps/s", f"{duration((steps - step) / rate)} left"]
-    parts += [text if split == "train" else f"{split} {text}" for split, text in shown.items()]
-    return "  ".join(parts)
-
-
-def format_metrics(metrics: Mapping[str, float]) -> str:
-    """Named numbers in a line: `loss 98.21  kl 23.4`; a lone player's name is left out."""
-    players = {name.split("/")[0] for name in metrics if "/" in name}
-    short = {name: name.split("/", 1)[-1] if len(players) == 1 else name for name in metrics}
-    totals_first = sorted(metrics, key=lambda name: name.split("/")[-1] != "loss")
-    return "  ".join(f"{short[name]} {metrics[name]:.4g}" for name in totals_first)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person reads them: `42s`, `3m 05s`, `2h 10m`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"

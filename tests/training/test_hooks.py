@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.training import TrainState, hooks
+from genjax_models.training import TrainState, hooks, progress
 
 
 def at(step: int) -> TrainState:
@@ -82,6 +82,7 @@ def test_tensorboard_files_hold_the_numbers(tmp_path):
     assert not list(tmp_path.iterdir())  # nothing before the first report
     report(at(5), {"vae/loss": 2.5})
     report(at(6), {"vae/loss": 3.5}, split="validation")
+    del report  # which closes the file
     (file,) = tmp_path.glob("events.out.tfevents.*")
     found, data = [], file.read_bytes()
     while data:  # records: length (8), its checksum (4), the event, its checksum (4)
@@ -102,6 +103,7 @@ def test_sample_grid_draws_from_the_state(tmp_path):
 
 def test_only_the_first_process_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(hooks.jax, "process_index", lambda: 1)
+    monkeypatch.setattr(progress.jax, "process_index", lambda: 1)
     with hooks.progress_bar(10) as bar:
         for report in (bar, hooks.json_lines(tmp_path / "m"), hooks.tensorboard(tmp_path / "t")):
             report(at(5), {"loss": 1.0})
@@ -119,7 +121,7 @@ class Clock:
 
 def test_progress_in_lines(monkeypatch, capsys):
     clock = Clock()
-    monkeypatch.setattr(hooks, "time", clock)
+    monkeypatch.setattr(progress, "time", clock)
     with hooks.progress_bar(100, interval=10.0) as bar:
         bar(at(10), {"vae/kl": 1.0, "vae/loss": 50.0})
         for step in (20, 30, 40):
@@ -137,15 +139,15 @@ def test_progress_in_lines(monkeypatch, capsys):
 def test_progress_on_a_terminal_gives_it_back(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with pytest.raises(RuntimeError, match="stop"), hooks.progress_bar(100) as bar:
-        assert bar._bar.live.is_started
+        screen = bar._screen
+        assert screen.live.is_started
         bar(at(10), {"vae/loss": 50.0})
         bar(at(50), {"vae/loss": 40.0}, split="validation")
-        task = bar._bar.tasks[0]
-        assert task.completed == 50
-        assert "loss 50" in task.fields["values"]
-        assert "validation" in task.fields["values"]
+        assert screen.bar.tasks[0].completed == 50
+        assert "steps/s" in screen.bar.tasks[0].description
         raise RuntimeError("stop")
-    assert not bar._bar.live.is_started
+    assert not screen.live.is_started
+    assert "validation  loss 40" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -153,9 +155,9 @@ def test_progress_on_a_terminal_gives_it_back(monkeypatch, capsys):
     [(-1, "0s"), (0.4, "0s"), (59.6, "1m 00s"), (125, "2m 05s"), (7300, "2h 01m")],
 )
 def test_duration(seconds, text):
-    assert hooks.duration(seconds) == text
+    assert progress.duration(seconds) == text
 
 
 def test_metrics_of_several_players_keep_their_names():
-    text = hooks.format_metrics({"d/real": 1.0, "d/loss": 2.0, "g/loss": 3.0})
+    text = progress.format_metrics({"d/real": 1.0, "d/loss": 2.0, "g/loss": 3.0})
     assert text == "d/loss 2  g/loss 3  d/real 1"
