@@ -71,16 +71,19 @@ class Autoencoder:
     @property
     def players(self) -> Mapping[str, Player]:
         """One player, who owns everything."""
-        return {"autoencoder": Player(self.loss, owns=("encoder", "decoder"))}
+        return {"autoencoder": Player(self.loss, owns=("encoder", "decoder", "likelihood"))}
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters; the moments of the codes are those of N(0, I)."""
+        """Fresh parameters; the likelihood starts at the batch's marginals, codes at N(0, I)."""
         check_examples(batch["x"], self.spec)
-        key_networks, key_forward = jax.random.split(key)
+        key_x, key_networks, key_forward = jax.random.split(key, 3)
         num, d = batch["x"].shape[0], self.latent_dim
-        x, z = jnp.zeros(batch["x"].shape), jnp.zeros((num, d))
-        modules = {"encoder": (self.encoder, (x,)), "decoder": (self.decoder, (z,))}
+        prepared = self.preprocess.describe(self.spec)
+        x = self.preprocess.apply(batch["x"], key_x, self.spec)
+        scaled, z = to_unit_range(x, prepared), jnp.zeros((num, d))
+        modules = {"encoder": (self.encoder, (scaled,)), "decoder": (self.decoder, (z,))}
         params, state = init_modules(key_networks, modules)
+        params["likelihood"] = self.likelihood.init(x, prepared)
         state["codes"] = {"mean": jnp.zeros(d), "covariance": jnp.eye(d)}
         forward = functools.partial(self.forward, train=False)
         jax.eval_shape(forward, params, batch, key_forward, state=state)
@@ -147,7 +150,8 @@ class Autoencoder:
         **kwargs,  # noqa: ANN003
     ) -> tuple[ExplicitMean, State]:
         h, state = apply_module("decoder", self.decoder, params, state, z, **kwargs)
-        return self.likelihood(h, self.preprocess.describe(self.spec)), state
+        spec = self.preprocess.describe(self.spec)
+        return self.likelihood(h, spec, params["likelihood"]), state
 
     def _moved(self, moments: Mapping[str, Array], z: Array) -> dict[str, Array]:
         z = jax.lax.stop_gradient(random.all_examples(z))

@@ -96,7 +96,8 @@ class VAE:
     @property
     def players(self) -> Mapping[str, Player]:
         """One player, who owns everything."""
-        return {"vae": Player(self.loss, owns=("encoder", "decoder", "posterior", "prior"))}
+        owns = ("encoder", "decoder", "likelihood", "posterior", "prior")
+        return {"vae": Player(self.loss, owns)}
 
     def importance_weighted(self, num_samples: int) -> Loss:
         """The importance-weighted bound with `num_samples` codes, negated (`losses.iwae`)."""
@@ -104,20 +105,23 @@ class VAE:
         return Loss(forward, {"iwae": losses.iwae})
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters and state; of the batch, the shapes alone matter.
+        """Fresh parameters and state; the likelihood starts at the marginals of the batch.
 
         Raises:
             ValueError: The batch, the encoder's outputs or the decoder's do not fit the model.
         """
         check_examples(batch["x"], self.spec)
         context = label_context(batch.get("label"), self.num_classes)
-        key_networks, key_posterior, key_prior, key_forward = jax.random.split(key, 4)
+        key_x, key_networks, key_posterior, key_prior, key_forward = jax.random.split(key, 5)
         z = jnp.zeros((batch["x"].shape[0], self.latent_dim))
-        x = jnp.zeros(batch["x"].shape)
+        prepared = self.preprocess.describe(self.spec)
+        x = self.preprocess.apply(batch["x"], key_x, self.spec)
+        scaled = to_unit_range(x, prepared)
         params, state = init_modules(
             key_networks,
-            {"encoder": (self.encoder, (x, context)), "decoder": (self.decoder, (z, context))},
+            {"encoder": (self.encoder, (scaled, context)), "decoder": (self.decoder, (z, context))},
         )
+        params["likelihood"] = self.likelihood.init(x, prepared)
         params["posterior"] = self.posterior.init(key_posterior, self.latent_dim)
         params["prior"] = self.prior.init(key_prior, self.latent_dim)
         # Abstractly: what the networks return is checked, and nothing is computed.
@@ -306,7 +310,8 @@ class VAE:
         self, params: Params, state: State, z: Array, context: Array | None, **kwargs: Any
     ) -> tuple[ExplicitMean, State]:
         h, state = apply_module("decoder", self.decoder, params, state, z, context, **kwargs)
-        return self.likelihood(h, self.preprocess.describe(self.spec)), state
+        spec = self.preprocess.describe(self.spec)
+        return self.likelihood(h, spec, params["likelihood"]), state
 
     def _likelihood(
         self, params: Params, state: State | None, z: Array, label: Array | None

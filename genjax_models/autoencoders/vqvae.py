@@ -92,19 +92,21 @@ class VQVAE:
     @property
     def players(self) -> Mapping[str, Player]:
         """One player, who owns the networks; the codebook is nobody's."""
-        return {"vqvae": Player(self.loss, owns=("encoder", "decoder"))}
+        return {"vqvae": Player(self.loss, owns=("encoder", "decoder", "likelihood"))}
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
         """Fresh parameters, and a codebook of what the fresh encoder makes of the batch."""
         check_examples(batch["x"], self.spec)
         key_encoder, key_decoder, key_codes, key_x, key_forward = jax.random.split(key, 5)
         x = self.preprocess.apply(batch["x"], key_x, self.spec)
-        modules = {"encoder": (self.encoder, (x.astype(jnp.float32),))}
+        prepared = self.preprocess.describe(self.spec)
+        modules = {"encoder": (self.encoder, (to_unit_range(x, prepared),))}
         params, state = init_modules(key_encoder, modules)
         z_e, _ = self._encode(params, state, x)
         more_params, more_state = init_modules(key_decoder, {"decoder": (self.decoder, (z_e,))})
         vectors = z_e.reshape(-1, z_e.shape[-1])  # [B * positions, d]
-        params = {**params, **more_params}
+        likelihood = {"likelihood": self.likelihood.init(x, prepared)}
+        params = {**params, **more_params, **likelihood}
         state = {
             **state,
             **more_state,
@@ -201,7 +203,8 @@ class VQVAE:
         **kwargs,  # noqa: ANN003
     ) -> tuple[ExplicitMean, State]:
         h, state = apply_module("decoder", self.decoder, params, state, z, **kwargs)
-        return self.likelihood(h, self.preprocess.describe(self.spec)), state
+        spec = self.preprocess.describe(self.spec)
+        return self.likelihood(h, spec, params["likelihood"]), state
 
     def _likelihood(self, params: Params, state: State | None, codes: Array) -> ExplicitMean:
         z = self._book(state)["embedding"][codes]

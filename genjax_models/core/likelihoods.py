@@ -1,13 +1,15 @@
 """Likelihoods: from a decoder's outputs to a distribution over the data.
 
 `VAE(..., likelihood=likelihoods.categorical)`: each value here says how many numbers it wants of
-the decoder for one example, and what distribution those numbers parameterise.
+the decoder for one example, what distribution those numbers parameterise, and which of them are
+the data's own marginals. At those a decoder starts: they are added to its outputs as a bias.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 
@@ -30,18 +32,28 @@ class Likelihood:
         name: For messages.
         num_outputs: How many numbers an example takes.
         build: `(outputs [B, num_outputs], spec) -> Distribution` over `[B, *spec.shape]`.
+        marginal: `(examples [N, *spec.shape], spec) -> [num_outputs]`: the outputs at which each
+            entry has about the distribution that it has among the examples.
     """
 
     name: str
     num_outputs: Callable[[DataSpec], int]
     build: Callable[[Array, DataSpec], ExplicitMean]
+    marginal: Callable[[Array, DataSpec], Array]
 
-    def __call__(self, outputs: Array, spec: DataSpec) -> ExplicitMean:
+    def init(self, x: Array, spec: DataSpec) -> dict[str, Array]:
+        """The parameters: a bias that starts at the marginals of examples `x` `[N, *shape]`."""
+        return {"bias": self.marginal(x, spec).reshape(-1)}
+
+    def __call__(
+        self, outputs: Array, spec: DataSpec, params: Mapping[str, Array] | None = None
+    ) -> ExplicitMean:
         """The distribution over examples `[B, *spec.shape]`.
 
         Args:
             outputs: What the decoder returned, `[B, ...]`, in any shape of the right size.
             spec: What the examples are.
+            params: What `init` gave, if a bias is to be added.
 
         Raises:
             ValueError: The decoder returned another number of values than this likelihood takes.
@@ -54,7 +66,8 @@ class Likelihood:
                 f"likelihood takes {wanted} decoder outputs, but the decoder returned "
                 f"{outputs.shape[1:]}, which is {given}: give the decoder {wanted} outputs"
             )
-        return self.build(outputs.reshape(outputs.shape[0], wanted), spec)
+        outputs = outputs.reshape(outputs.shape[0], wanted)
+        return self.build(outputs if params is None else outputs + params["bias"], spec)
 
 
 def _levels(spec: DataSpec) -> int:
@@ -99,20 +112,59 @@ def _discretized_logistic(outputs: Array, spec: DataSpec) -> DiscretizedLogistic
     return DiscretizedLogistic(loc, log_scale, _levels(spec))
 
 
-normal = Likelihood("normal", lambda spec: 2 * spec.num_dims, _normal)
+def _frequency(x: Array, levels: int) -> Array:
+    """How bright each entry is among the examples, in (0, 1), as if there were two more."""
+    x = x.astype(jnp.float32) / (levels - 1)
+    return (jnp.sum(x, axis=0) + 1.0) / (x.shape[0] + 2.0)
+
+
+def _log_odds(x: Array, spec: DataSpec) -> Array:
+    p = _frequency(x, _levels(spec))
+    return jnp.log(p) - jnp.log1p(-p)
+
+
+def _log_frequencies(x: Array, spec: DataSpec) -> Array:
+    levels = _levels(spec)
+    counts = jnp.sum(x[..., None] == jnp.arange(levels), axis=0)
+    return jnp.log((counts + 1.0 / levels) / (x.shape[0] + 1.0))
+
+
+def _moments(x: Array, spec: DataSpec) -> Array:
+    """Mean and logarithm of the standard deviation `[*shape, 2]`, which is a tenth at least."""
+    loc = jnp.mean(x, axis=0)
+    return jnp.stack([loc, jnp.log(jnp.maximum(jnp.std(x, axis=0), 0.1))], axis=-1)
+
+
+def _logistic_moments(x: Array, spec: DataSpec) -> Array:
+    """Centre and log-scale `[*shape, 2]` of the logistics with the entries' moments."""
+    levels = _levels(spec)
+    v = 2.0 * x.astype(jnp.float32) / (levels - 1) - 1.0
+    scale = jnp.std(v, axis=0) * math.sqrt(3.0) / math.pi + 1.0 / (levels - 1)
+    return jnp.stack([jnp.mean(v, axis=0), jnp.log(scale)], axis=-1)
+
+
+normal = Likelihood("normal", lambda spec: 2 * spec.num_dims, _normal, _moments)
 """Mean and log standard deviation for each entry; for real-valued data."""
 
-bernoulli = Likelihood("Bernoulli", lambda spec: spec.num_dims, _bernoulli)
+bernoulli = Likelihood("Bernoulli", lambda spec: spec.num_dims, _bernoulli, _log_odds)
 """A logit for each entry; for data of two levels."""
 
-binomial = Likelihood("binomial", lambda spec: spec.num_dims, _binomial)
+binomial = Likelihood("binomial", lambda spec: spec.num_dims, _binomial, _log_odds)
 """A logit for each entry, for data of any number of levels; the Bernoulli where there are two."""
 
-categorical = Likelihood("categorical", lambda spec: spec.num_dims * _levels(spec), _categorical)
+categorical = Likelihood(
+    "categorical",
+    lambda spec: spec.num_dims * _levels(spec),
+    _categorical,
+    _log_frequencies,
+)
 """A logit for each level of each entry: any distribution over levels, and the most outputs."""
 
 discretized_logistic = Likelihood(
-    "discretised logistic", lambda spec: 2 * spec.num_dims, _discretized_logistic
+    "discretised logistic",
+    lambda spec: 2 * spec.num_dims,
+    _discretized_logistic,
+    _logistic_moments,
 )
 """Centre and log-scale for each entry (`core.discretized`)."""
 
@@ -147,4 +199,15 @@ def discretized_logistic_mixture(num_components: int) -> Likelihood:
             logits[..., 0, :], loc, log_scale, jnp.tanh(coefficients), _levels(spec)
         )
 
-    return Likelihood("mixture of discretised logistics", num_outputs, build)
+    def marginal(x: Array, spec: DataSpec) -> Array:
+        """Components side by side, a standard deviation to either side of the mean at most."""
+        one, channels, pairs = sizes(spec)
+        height, width, _ = spec.shape
+        loc, log_scale = jnp.moveaxis(_logistic_moments(x, spec), -1, 0)  # [H, W, C] each
+        spread = jnp.linspace(-1.0, 1.0, num_components) if num_components > 1 else jnp.zeros(1)
+        loc = loc[..., None] + jnp.exp(log_scale)[..., None] * spread
+        log_scale = jnp.broadcast_to(log_scale[..., None], loc.shape)
+        flat = lambda n: jnp.zeros((height, width, n, num_components))  # noqa: E731
+        return jnp.concatenate([flat(one), loc, log_scale, flat(pairs)], axis=-2)
+
+    return Likelihood("mixture of discretised logistics", num_outputs, build, marginal)

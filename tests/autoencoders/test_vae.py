@@ -78,7 +78,12 @@ class FullNormalAt:
 def build(**kwargs):
     model = gm.VAE(Encode(**kwargs), Decode(), K, spec=SPEC, likelihood=likelihoods.normal)
     params, _ = model.init(jax.random.key(0), {"x": jnp.asarray(X)})
-    return model, params
+    return model, without_bias(params)
+
+
+def without_bias(params):
+    """The decoder alone decides: not the data's marginals, at which the likelihood starts."""
+    return {**params, "likelihood": jax.tree.map(jnp.zeros_like, params["likelihood"])}
 
 
 def test_the_bound_rises_to_the_exact_evidence():
@@ -165,7 +170,7 @@ def test_dequantised_bound_is_of_the_discrete_data():
     )  # fmt: skip
     x = jnp.array([[0, 4, 7]] * 500)
     params, _ = model.init(jax.random.key(0), {"x": x})
-    bound = model.log_prob_bound(params, x, jax.random.key(1), 200)
+    bound = model.log_prob_bound(without_bias(params), x, jax.random.key(1), 200)
     # E log N(u; 0, 1) over each level's cell, by the cell's own moments.
     low = np.array([0, 4, 7]) / 8
     second = ((low + 1 / 8) ** 3 - low**3) / 3 * 8

@@ -180,3 +180,33 @@ def test_normal_density_and_moments():
 def test_a_likelihood_says_what_it_takes(likelihood, spec, outputs, message):
     with pytest.raises(ValueError, match=message):
         likelihood(jnp.zeros((3, outputs)), spec)
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        likelihoods.binomial,
+        likelihoods.categorical,
+        likelihoods.discretized_logistic,
+        likelihoods.discretized_logistic_mixture(3),
+    ],
+    ids=lambda likelihood: likelihood.name,
+)
+def test_a_likelihood_starts_at_the_marginals(likelihood, digits):
+    """Its mean is the data's, and its likelihood is far above that of zero outputs."""
+    x, spec = digits.arrays["x"], digits.spec
+    params = likelihood.init(x, spec)
+    zeros = jnp.zeros((len(x), likelihood.num_outputs(spec)))
+    fitted, flat = likelihood(zeros, spec, params), likelihood(zeros, spec)
+    # A logistic loses the tails that the edge levels take up: within a level and a half.
+    np.testing.assert_allclose(fitted.mean()[0], x.mean(axis=0), atol=1.5)
+    assert fitted.log_prob(x).mean() > flat.log_prob(x).mean() + 30
+
+
+def test_the_categorical_marginal_is_the_entropy_of_the_entries(digits):
+    x, spec = digits.arrays["x"], digits.spec
+    params = likelihoods.categorical.init(x, spec)
+    fitted = likelihoods.categorical(jnp.zeros((len(x), 64 * 17)), spec, params)
+    counts = np.stack([(x == level).mean(axis=0) for level in range(17)], -1)
+    entropy = -(counts * np.log(np.maximum(counts, 1e-12))).sum()
+    np.testing.assert_allclose(-fitted.log_prob(x).mean(), entropy, rtol=1e-3)
