@@ -67,7 +67,7 @@ class Optimizer:
     gradient_clip: PositiveFloat | None = None
     """Highest global norm of the gradient; None lets it be."""
     weight_decay: NonNegativeFloat = 0.0
-    """Decoupled weight decay (AdamW)."""
+    """Decoupled weight decay (AdamW) of weight matrices and kernels, not of biases."""
     b1: Fraction = 0.9
     """Decay of the mean of the gradient."""
     b2: Fraction = 0.999
@@ -112,6 +112,8 @@ class Config(Generic[M]):
     """Parts in which a batch's gradient is computed, to save memory."""
     seed: NonNegativeInt = 0
     """Decides the parameters' start, the order of the data and all noise."""
+    initial: str | None = None
+    """A run directory, whose averaged parameters this run starts from; None starts afresh."""
     ema: Fraction = 0.999
     """Decay of the averaged parameters, which are what is evaluated."""
     log_every: PositiveInt = 100

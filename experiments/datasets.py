@@ -53,6 +53,8 @@ def settled(config: Config[M]) -> Config[M]:
     changes = {}
     if config.dataset not in gm.data.names() and Path(config.dataset).expanduser().exists():
         changes["dataset"] = str(Path(config.dataset).expanduser().resolve())
+    if config.initial is not None:
+        changes["initial"] = str(Path(config.initial).expanduser().resolve())
     if config.data_dir is not None:
         changes["data_dir"] = str(Path(config.data_dir).expanduser().resolve())
     return dataclasses.replace(config, **changes)

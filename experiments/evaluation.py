@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from experiments.registry import Setup
 from genjax_models import plots
 from genjax_models.core import Representation
 from genjax_models.metrics import kind_of_likelihood
+from genjax_models.training.devices import sampler
 from genjax_models.training.hooks import read_json_lines
 
 if TYPE_CHECKING:
@@ -104,12 +105,36 @@ def final_metrics(
     }
 
 
+def final_terms(run: runs.Run, data: Dataset) -> dict[str, dict[str, Any]]:
+    """The terms of the players' losses, and what they watch: means over whole batches of a split.
+
+    Args:
+        run: The run.
+        data: The split to evaluate on.
+    """
+    settings = dataclasses.replace(run.record.config.evaluation, examples=len(data))
+    values = validation_loss(run.setup, data, settings)(run.state)
+    return {
+        name: {"value": value, "unit": "as trained", "kind": "mean over batches of the split"}
+        for name, value in values.items()
+    }
+
+
 def draw_samples(run: runs.Run, num: int, seed: int) -> np.ndarray:
-    """`num` samples `[num, *shape]` in the data's units, drawn from the averaged parameters."""
-    sample = jax.jit(functools.partial(run.setup.model.sample, num=num))
-    condition = {k: jnp.asarray(v) for k, v in run.setup.condition(num).items()}
-    key = jax.random.key(seed)
-    return np.asarray(sample(run.params, key, state=run.state.state, **condition))
+    """`num` samples `[num, *shape]` in the data's units, drawn from the averaged parameters.
+
+    Sample i is a function of the seed and of i alone, however many there are and on what devices.
+    """
+    devices = run.record.config.devices or jax.device_count()
+    even = -(-num // devices) * devices  # each device draws as many
+    condition = run.setup.condition(even)
+
+    def sample(learned: tuple[Any, Any], key: jax.Array) -> jax.Array:
+        params, state = learned
+        return run.setup.model.sample(params, key, even, state=state, **condition)
+
+    draw = sampler(sample, devices)
+    return np.asarray(draw((run.params, run.state.state), jax.random.key(seed)))[:num]
 
 
 def reconstruct(run: runs.Run, data: Dataset, num: int) -> tuple[np.ndarray, np.ndarray] | None:

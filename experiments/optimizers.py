@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import jax
 import optax
 
 from experiments.config import Optimizer, ScheduleName
@@ -39,6 +40,7 @@ def make_optimizer(settings: Optimizer, steps: int) -> optax.GradientTransformat
         b2=settings.b2,
         eps=settings.eps,
         weight_decay=settings.weight_decay,
+        mask=lambda params: jax.tree.map(lambda a: a.ndim > 1, params),
     )
     if settings.gradient_clip is None:
         return adam

@@ -215,8 +215,8 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
     setup = record.setup
     optimizer = setup.optimizer or make_optimizer(record.config.optimizer, record.config.steps)
     blank = {name: np.zeros((1, *shape), dtype) for name, (shape, dtype) in record.example.items()}
-    start = functools.partial(training.init_state, setup.model, optimizer)
-    template = jax.jit(functools.partial(start, seed=record.config.seed))(blank)
+    start = functools.partial(training.init_state, setup.model, optimizer, seed=record.config.seed)
+    template = jax.eval_shape(start, blank)  # nothing is computed: the checkpoint has it all
     state, _ = training.checkpoint.load(checkpoints, template)
     return Run(record, setup, state)
 

@@ -39,6 +39,10 @@ def train(experiment: Experiment[Any], config: Config[Any], directory: Path) -> 
     if not resumed:
         runs.clear(directory)
     record = runs.create(directory, experiment, config, data)
+    initial = None
+    if config.initial is not None:
+        before = runs.load_run(config.initial)
+        initial = before.params, before.state.state
     _announce(record, data, training.checkpoint.latest_step(directory / runs.CHECKPOINTS) or 0)
 
     began = time.perf_counter()
@@ -60,6 +64,7 @@ def train(experiment: Experiment[Any], config: Config[Any], directory: Path) -> 
             optimizer,
             steps=config.steps,
             losses=setup.losses,
+            initial=initial,
             hooks=callbacks,
             checkpoint_dir=directory / runs.CHECKPOINTS,
             checkpoint_every=config.checkpoint_every,
@@ -93,6 +98,7 @@ def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> 
     directory, goal = record.directory, record.experiment.goal
     evaluation.write_pictures(run, data)
     metrics = evaluation.final_metrics(run, data, seed=record.config.seed)
+    metrics |= evaluation.final_terms(run, data)
     values = {name: metric["value"] for name, metric in metrics.items()}
     result = {
         "experiment": record.experiment.name,

@@ -6,6 +6,7 @@ writes to a file. None touches pyplot, so there is no current figure and nothing
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -121,10 +122,8 @@ def text(tokens: Any, vocabulary: Sequence[str], max_rows: int = 12) -> Figure:
     page = "\n\n".join(strings)
     lines = page.split("\n")
     figure = _figure(0.09 * max(map(len, lines)) + 0.5, 0.19 * len(lines) + 0.4)
-    figure.text(
-        0.02, 0.98, page, family="monospace", fontsize=9, va="top", color=_INK[False],
-        parse_math=False,
-    )  # fmt: skip
+    style = {"family": "monospace", "fontsize": 9, "va": "top", "color": _INK[False]}
+    figure.text(0.02, 0.98, page, parse_math=False, **style)
     return figure
 
 
@@ -202,7 +201,7 @@ def curves(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path | io.BytesIO) -> None:
     """Writes a figure to a file, pixel for pixel; the suffix says the format (`.png`, `.svg`)."""
     figure.savefig(path, dpi=figure.dpi)
 
@@ -213,16 +212,8 @@ def _figure(width: float, height: float, dpi: float = 110.0) -> Figure:
 
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     # IPython learns to show figures only when pyplot is imported; this says it to IPython itself.
-    vars(figure)["_repr_png_"] = lambda: _png(figure)
+    vars(figure)["_repr_png_"] = lambda: save(figure, png := io.BytesIO()) or png.getvalue()
     return figure
-
-
-def _png(figure: Figure) -> bytes:
-    import io
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi)
-    return buffer.getvalue()
 
 
 def _picture(pixels: np.ndarray) -> Figure:

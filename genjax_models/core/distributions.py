@@ -153,10 +153,10 @@ class Binomial:
 
     def sample(self, key: Key) -> Array:
         """Draws in 0 .. total `[B, ...]`, the data's integer type."""
-        keys = random.example_keys(key, self.logits.shape[0])
-        probability = jax.nn.sigmoid(self.logits)
-        draw = jax.vmap(lambda k, p: jax.random.binomial(k, self.total, p))
-        return draw(keys, probability).astype(level_dtype(self.total + 1))
+        # Among all levels: JAX's rejection sampler takes seconds to compile.
+        k = jnp.arange(self.total + 1, dtype=self.logits.dtype)
+        log_probs = jnp.asarray(_log_choose(self.total)) + k * self.logits[..., None]
+        return Categorical(log_probs).sample(key)
 
     def mean(self) -> Array:
         """The mean total * p `[B, ...]`."""

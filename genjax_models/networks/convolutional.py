@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
+from genjax_models.networks.convolution import Conv
 
 
 def space_to_depth(x: Array) -> Array:
@@ -48,8 +49,8 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """`[B, H, W, channels]`, from the same."""
-        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(nn.silu(x))
-        return x + nn.Conv(self.channels, (1, 1), dtype=self.dtype)(nn.silu(h))
+        h = Conv(self.channels, 3, self.dtype)(nn.silu(x))
+        return x + Conv(self.channels, 1, self.dtype)(nn.silu(h))
 
 
 class ConvEncoder(nn.Module):
@@ -92,14 +93,14 @@ class ConvEncoder(nn.Module):
             )
         x = with_context(x, context)
         for width in self.channels:
-            x = nn.Conv(width, (3, 3), dtype=self.dtype)(space_to_depth(x))
+            x = Conv(width, 3, self.dtype)(space_to_depth(x))
             for _ in range(self.blocks):
                 x = ResidualBlock(width, self.dtype)(x)
         x = nn.silu(x)
         if self.vector:
             x = x.reshape(x.shape[0], -1)
             return nn.Dense(self.num_outputs, dtype=self.dtype)(x).astype(jnp.float32)
-        return nn.Conv(self.num_outputs, (1, 1), dtype=self.dtype)(x).astype(jnp.float32)
+        return Conv(self.num_outputs, 1, self.dtype)(x).astype(jnp.float32)
 
 
 class ConvDecoder(nn.Module):
@@ -136,12 +137,12 @@ class ConvDecoder(nn.Module):
         if x.ndim == 2:
             x = nn.Dense(math.prod(first), dtype=self.dtype)(x).reshape(-1, *first)
         else:
-            x = nn.Conv(self.channels[0], (3, 3), dtype=self.dtype)(x)
+            x = Conv(self.channels[0], 3, self.dtype)(x)
         for width_now, width_next in zip(
             self.channels, [*self.channels[1:], num_outputs], strict=True
         ):
             for _ in range(self.blocks):
                 x = ResidualBlock(width_now, self.dtype)(x)
-            x = nn.Conv(4 * width_next, (3, 3), dtype=self.dtype)(nn.silu(x))
+            x = Conv(4 * width_next, 3, self.dtype)(nn.silu(x))
             x = depth_to_space(x)
         return x.astype(jnp.float32)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from genjax_models.core.types import DataSpec
 
 
@@ -13,12 +18,27 @@ def check_positive(**values: int) -> None:
         ValueError: A value is below 1.
     """
     for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(
-                f"{name} is {value!r}, a {type(value).__name__}: give a whole number of at least 1"
-            )
-        if value < 1:
-            raise ValueError(f"{name} is {value}: give a whole number of at least 1")
+        _check_integer(name, value, at_least=1)
+
+
+def check_seed(seed: int) -> None:
+    """Raise unless the seed is one that keys and data orders can be made of.
+
+    Raises:
+        TypeError: It is not an integer.
+        ValueError: It is negative, or has more than 32 bits.
+    """
+    _check_integer("seed", seed, at_least=0)
+    if seed >= 2**32:
+        raise ValueError(f"seed is {seed}: give a whole number below 2**32")
+
+
+def _check_integer(name: str, value: int, at_least: int) -> None:
+    wanted = f"give a whole number of at least {at_least}"
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}, a {type(value).__name__}: {wanted}")
+    if value < at_least:
+        raise ValueError(f"{name} is {value}: {wanted}")
 
 
 def check_spec(given: DataSpec, wanted: DataSpec) -> None:
@@ -58,7 +78,38 @@ def check_ema(ema: float) -> None:
     """Raise unless the average's decay is in [0, 1).
 
     Raises:
-        ValueError: It is not.
+        TypeError: It is no number.
+        ValueError: It is out of the range.
     """
+    wanted = "give a decay in [0, 1); 0 keeps no average"
+    if not isinstance(ema, numbers.Real) or isinstance(ema, bool):
+        raise TypeError(f"ema is {ema!r}, a {type(ema).__name__}: {wanted}")
     if not 0.0 <= ema < 1.0:
-        raise ValueError(f"ema is {ema}: give a decay in [0, 1); 0 keeps no average")
+        raise ValueError(f"ema is {ema}: {wanted}")
+
+
+def check_hooks(hooks: Sequence[Any]) -> None:
+    """Raise unless hooks are a sequence of functions.
+
+    Raises:
+        TypeError: They are not.
+    """
+    if callable(hooks) or not all(callable(hook) for hook in hooks):
+        raise TypeError(f"hooks are {hooks!r}: give a list of functions (state, metrics) -> None")
+    for hook in hooks:
+        check_positive(every=getattr(hook, "every", 1))
+
+
+def check_config(config: Mapping[str, Any] | None) -> None:
+    """Raise unless the configuration can be written as JSON.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    try:
+        json.dumps(config)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"config cannot be stored with checkpoints ({error}): give numbers, texts, lists and "
+            "mappings from texts"
+        ) from None

@@ -3,6 +3,7 @@
 `over_mesh` is `jit` with named shardings: the compiler splits the batch over the mesh's `data` axis
 and adds the communication. `over_pmap` is `jax.pmap`, kept for those who stand on it: every device
 runs the step on its own rows, and `core.random` tells where rows must meet. Both give the same run.
+A mesh may span the devices of several processes (`initialize`).
 
 This is the only file that names `pmap`.
 """
@@ -16,11 +17,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 from genjax_models.core.random import DATA_AXIS
 from genjax_models.core.types import Array, Batch, Device, Metrics
+from genjax_models.training.hosts import initialize as initialize
+from genjax_models.training.hosts import place
+from genjax_models.training.keys import is_key
 from genjax_models.training.state import TrainState
 from genjax_models.training.step import Step
 
@@ -36,15 +40,17 @@ class Mapped(NamedTuple):
     Attributes:
         size: Number of devices.
         put: Places a host's training state on the devices.
-        get: The training state of one device, in the shapes that `put` was given.
+        get: The training state in the shapes that `put` was given.
+        describe: The shapes of a training state, with the shardings that `put` takes best: what a
+            checkpoint is restored to.
         put_data: Places data, whole on every device.
-        run: `(step, gather, state, data) -> run`; see `Run`. The arguments are examples of what
-            the run will be called on.
+        run: `(step, gather) -> run`; see `Run`.
     """
 
     size: int
     put: Callable[[TrainState], Any]
     get: Callable[[Any], TrainState]
+    describe: Callable[[TrainState], TrainState]
     put_data: Callable[[Any], Any]
     run: Callable[[Step, Gather], Run]
 
@@ -52,7 +58,8 @@ class Mapped(NamedTuple):
 Run: TypeAlias = Callable[[Any, Any, np.ndarray, int], tuple[Any, dict[str, np.ndarray]]]
 """`(state, data, indices [K, B], num) -> (state, metrics [num])`: the first `num` of K steps in one
 dispatch. The state that goes in is donated. The call returns when the steps are done, so dispatch
-never runs ahead by more than one call: unbounded, simulated devices can abort in all-reduce."""
+never runs ahead: unbounded, simulated devices can abort in all-reduce. A run is compiled at its
+first call, and its later calls take a state of the same shapes."""
 
 
 def mapped(
@@ -109,8 +116,8 @@ def over_mesh(devices: Sequence[Device], partition: Partition = replicated) -> M
     whole, split = NamedSharding(mesh, P()), NamedSharding(mesh, P(DATA_AXIS))
 
     def shardings(state: TrainState) -> Any:
-        def of(array: Array) -> NamedSharding:
-            if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        def of(array: Any) -> NamedSharding:
+            if is_key(array):
                 return whole
             return NamedSharding(mesh, partition(jax.ShapeDtypeStruct(array.shape, array.dtype)))
 
@@ -120,36 +127,46 @@ def over_mesh(devices: Sequence[Device], partition: Partition = replicated) -> M
         def gather_split(data: Any, indices: Array) -> Batch:
             return jax.lax.with_sharding_constraint(gather(data, indices), split)
 
-        @functools.cache
-        def compiled(treedef: Any, out: tuple[NamedSharding, ...]) -> Any:
-            state_shardings = jax.tree.unflatten(treedef, out)
-            return jax.jit(
-                functools.partial(_many_steps, step, gather_split),
-                donate_argnums=0,
-                out_shardings=(state_shardings, whole),
-            )
+        compiled: Any = None
 
         def call(state: Any, data: Any, indices: np.ndarray, num: int) -> Any:
-            leaves, treedef = jax.tree.flatten(shardings(state))
-            state, metrics = compiled(treedef, tuple(leaves))(state, data, indices, num)
+            nonlocal compiled
+            if compiled is None:
+                compiled = jax.jit(
+                    functools.partial(_many_steps, step, gather_split),
+                    donate_argnums=0,
+                    out_shardings=(shardings(state), whole),
+                )
+            state, metrics = compiled(state, data, *place((indices, np.int32(num)), whole))
             return state, {name: np.asarray(rows)[:num] for name, rows in metrics.items()}
 
         return call
 
     return Mapped(
         size=len(devices),
-        put=lambda state: jax.device_put(state, shardings(state)),
+        put=lambda state: place(state, shardings(state)),
         get=lambda state: state,
-        put_data=lambda data: jax.device_put(data, whole),
+        describe=lambda state: _described(state, shardings(state)),
+        put_data=lambda data: place(data, whole),
         run=run,
     )
 
 
 def over_pmap(devices: Sequence[Device]) -> Mapped:
-    """`jax.pmap`: the state whole on every device, each running the step on its rows."""
+    """`jax.pmap`: the state whole on every device, each running the step on its rows.
+
+    Raises:
+        ValueError: There are several processes.
+    """
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"mapping='pmap' is for one process, and there are {jax.process_count()}: use 'mesh'"
+        )
     size = len(devices)
     copy = jax.pmap(lambda _, tree: tree, in_axes=(0, None), devices=devices)
     copies = functools.partial(copy, np.arange(size))
+    on_first = SingleDeviceSharding(devices[0])
+    unstack = jax.jit(lambda tree: jax.tree.map(lambda a: a[0], tree))
 
     def run(step: Step, gather: Gather) -> Run:
         def gather_own(data: Any, indices: Array) -> Batch:
@@ -166,15 +183,17 @@ def over_pmap(devices: Sequence[Device]) -> Mapped:
         )
 
         def call(state: Any, data: Any, indices: np.ndarray, num: int) -> Any:
-            state, metrics = compiled(state, data, indices, num)
-            return state, {name: np.asarray(rows[0])[:num] for name, rows in metrics.items()}
+            state, metrics = compiled(state, data, indices, np.int32(num))
+            own = {name: np.asarray(rows.addressable_data(0)) for name, rows in metrics.items()}
+            return state, {name: rows[0, :num] for name, rows in own.items()}
 
         return call
 
     return Mapped(
         size=size,
         put=copies,
-        get=lambda state: jax.tree.map(lambda a: a[0], state),
+        get=lambda state: unstack(jax.tree.map(lambda a: a.addressable_data(0), state)),
+        describe=lambda state: _described(state, jax.tree.map(lambda _: on_first, state)),
         put_data=copies,
         run=run,
     )
@@ -187,29 +206,46 @@ def _many_steps(
 
     The bound of the loop is an array: one compiled program serves any number of steps up to K.
     """
-    _, metrics = jax.eval_shape(lambda s: step(s, gather(data, indices[0])), state)
+    # Jitted to be traced once, though it is asked for its metrics' shapes before the loop is.
+    one_step = jax.jit(lambda s, d, i: step(s, gather(d, i)), inline=True)
+    _, metrics = jax.eval_shape(one_step, state, data, indices[0])
     rows = {name: jnp.zeros(indices.shape[0], m.dtype) for name, m in metrics.items()}
 
     def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         state, rows = carry
-        state, metrics = step(state, gather(data, indices[i]))
+        state, metrics = one_step(state, data, indices[i])
         return state, {name: rows[name].at[i].set(m) for name, m in metrics.items()}
 
     return jax.lax.fori_loop(0, num, body, (state, rows))
 
 
+def _described(state: TrainState, shardings: Any) -> TrainState:
+    return jax.tree.map(
+        lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), state, shardings
+    )
+
+
 def _chosen(devices: Sequence[Device] | int | None) -> list[Device]:
-    if devices is None:
-        return jax.devices()
-    if not isinstance(devices, int):
-        return list(devices)
     found = jax.devices()
-    if not 1 <= devices <= len(found):
+    if devices is None:
+        return found
+    if isinstance(devices, int):
+        if not 1 <= devices <= len(found):
+            raise ValueError(
+                f"{devices} devices are asked for, but there are {len(found)} "
+                f"({found[0].platform}): ask for 1 to {len(found)}"
+            )
+        chosen = found[:devices]
+    else:
+        chosen = list(devices)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"devices are {chosen}: give at least one, and none twice")
+    if {d.process_index for d in chosen} != {d.process_index for d in found}:
         raise ValueError(
-            f"{devices} devices are asked for, but there are {len(found)} "
-            f"({found[0].platform}): ask for 1 to {len(found)}"
+            f"the {len(chosen)} devices asked for leave out some of the {jax.process_count()} "
+            f"processes, which all take part: ask for all {len(found)} devices (devices=None)"
         )
-    return found[:devices]
+    return chosen
 
 
 def over_examples(
@@ -223,21 +259,24 @@ def over_examples(
         devices: Devices, or how many; all where None.
 
     Returns:
-        The function, to be called on host or device arrays. A sampler has no batch to split, but
-        its result is: see `sampler`.
+        The function, to be called on host or device arrays; its result is whole on every device.
+        A sampler has no batch to split, but its result is: see `sampler`.
     """
     whole, split = _placements(devices)
-    compiled = jax.jit(function)
-    return lambda w, batch: compiled(jax.device_put(w, whole), jax.device_put(batch, split))
+    compiled = jax.jit(function, out_shardings=whole)
+    return lambda w, batch: compiled(place(w, whole), place(batch, split))
 
 
 def sampler(
     sample: Callable[[Any, Array], Any], devices: Sequence[Device] | int | None = None
 ) -> Callable[[Any, Array], Any]:
-    """`(params, key) -> [num, ...]`, compiled, each device drawing its share of the examples."""
+    """`(params, key) -> [num, ...]`, compiled, each device drawing its share of the examples.
+
+    Their number is a multiple of the devices.
+    """
     whole, split = _placements(devices)
     compiled = jax.jit(sample, out_shardings=split)
-    return lambda params, key: compiled(*jax.device_put((params, key), whole))
+    return lambda params, key: compiled(*place((params, key), whole))
 
 
 def _placements(

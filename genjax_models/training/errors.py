@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class NonFiniteLoss(FloatingPointError):
-    """A term of a player's loss is not a finite number."""
+    """A term of a player's loss, or what became of the parameters, is not a finite number."""
 
 
 class CheckpointError(OSError):

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from genjax_models.core.loss import Loss
 from genjax_models.core.protocols import Model
-from genjax_models.core.types import Device, Params, State
-from genjax_models.training import checkpoint
-from genjax_models.training.checks import (
-    check_batch_size,
-    check_ema,
-    check_positive,
-    check_spec,
-)
+from genjax_models.core.types import Array, Device, Params, State
+from genjax_models.training import checkpoint, checks, hosts
 from genjax_models.training.devices import Mapped, Partition, mapped
-from genjax_models.training.errors import Interrupted
+from genjax_models.training.errors import Interrupted, NonFiniteLoss
 from genjax_models.training.feed import Data, make_feed
+from genjax_models.training.interrupts import interrupts
 from genjax_models.training.order import batch_indices
-from genjax_models.training.state import Optimizers, TrainState, init_state
+from genjax_models.training.pace import Hook, Pace, Schedule
+from genjax_models.training.state import Optimizers, TrainState, init_state, keys_of
 from genjax_models.training.step import make_step
 from genjax_models.training.window import Window
-
-Hook = Callable[[TrainState, Mapping[str, float]], None]
 
 
 def fit(
@@ -61,6 +53,8 @@ def fit(
 
     The run is a function of its arguments: batch t depends on (seed, t) alone, the noise of step t
     on (seed, t) alone. A run that is stopped and resumed ends in the same bits as one that was not.
+    In a run of several processes (`training.devices.initialize`) each calls this, with the same
+    arguments.
 
     Args:
         model: What is trained, by each of its players in turn.
@@ -94,12 +88,14 @@ def fit(
         The state after the last step.
 
     Raises:
-        ValueError: An argument that cannot be, or does not fit another.
+        TypeError: An argument of the wrong type.
+        ValueError: An argument that cannot be, or does not fit another, or a `checkpoint_dir` of
+            another run.
         NonFiniteLoss: A term of a loss is not finite; it names the player, the term and the step.
         CheckpointError: A checkpoint cannot be written or read.
         Interrupted: Ctrl-C; the run has been saved in `checkpoint_dir`.
     """
-    check_positive(
+    checks.check_positive(
         steps=steps,
         batch_size=batch_size,
         accumulate=accumulate,
@@ -107,23 +103,30 @@ def fit(
         checkpoint_every=checkpoint_every,
         max_to_keep=max_to_keep,
     )
-    check_ema(ema)
-    check_spec(data.spec, model.spec)
+    checks.check_seed(seed)
+    checks.check_ema(ema)
+    checks.check_hooks(hooks)
+    checks.check_config(config)
+    checks.check_spec(data.spec, model.spec)
     over = mapped(devices, mapping, partition)
-    check_batch_size(batch_size, len(data), over.size, accumulate)
+    checks.check_batch_size(batch_size, len(data), over.size, accumulate)
+    step = make_step(model, optimizer, losses, ema, accumulate)
 
     store = None
     if checkpoint_dir is not None:
+        checkpoint.prepare(checkpoint_dir)
         store = _Store(Path(checkpoint_dir), max_to_keep, config or {})
     batch = data.rows(batch_indices(seed, 0, len(data), batch_size))
-    fresh = functools.partial(init_state, model, optimizer, seed=seed)
-    # One compiled program: made piece by piece, hundreds of small ones would be compiled.
-    state, window, done = _start(jax.jit(fresh)(batch, initial=initial), over, store)
+    # One compiled program: made piece by piece, hundreds of small ones would be compiled. The seed
+    # is an argument of it, so that the next seed's run finds it in JAX's cache of programs.
+    init = jax.jit(functools.partial(init_state, model, optimizer))
+    fresh = functools.partial(init, *jax.device_put((batch, np.uint32(seed))), initial=initial)
+    state, window, done = _start(fresh, seed, steps, over, store)
     feed = make_feed(data, over.put_data, seed, batch_size, done, steps)
-    run = over.run(make_step(model, optimizer, losses, ema, accumulate), feed.gather)
-    schedule = _Schedule(steps, log_every, checkpoint_every if store else steps, tuple(hooks))
+    run = over.run(step, feed.gather)
+    schedule = Schedule(steps, log_every, checkpoint_every if store else None, tuple(hooks))
     pace = Pace()
-    with _interrupts(deferred=store is not None) as interrupted:
+    with interrupts(deferred=store is not None) as interrupted:
         while done < steps:
             portion = feed.portion(done, min(pace.steps, schedule.next_stop(done) - done))
             with pace.timing(portion.num):
@@ -132,23 +135,57 @@ def fit(
             done += portion.num
             for hook in schedule.hooks_at(done):
                 hook(over.get(state), window.means())
-            if (
-                done % log_every == 0
-            ):  # what the end of the run cut short, a longer run goes on with
+            if schedule.logs_at(done):
                 window.clear()
-            if store and (schedule.saves_at(done) or interrupted()):
+            # Asked once: between two answers Ctrl-C might come, and nothing would be saved.
+            pace.steps, stop = hosts.agree(pace.steps, interrupted())
+            if schedule.saves_at(done) or stop or done == steps:
+                _check_finite(over.get(state), done)
+            if store and (schedule.saves_at(done) or stop):
                 store.save(over.get(state), window)
-            if store and interrupted():
+            if store and stop:
                 raise Interrupted(done, store.directory)
     return over.get(state)
 
 
-def _start(fresh: TrainState, over: Mapped, store: _Store | None) -> tuple[Any, Window, int]:
+def _start(
+    fresh: Callable[[], TrainState], seed: int, steps: int, over: Mapped, store: _Store | None
+) -> tuple[Any, Window, int]:
     """The state on the devices, the window and the step that a run starts or goes on with."""
     if store is None or checkpoint.latest_step(store.directory) is None:
-        return over.put(fresh), Window(), 0
-    state, extra = checkpoint.load(store.directory, fresh)
-    return over.put(state), Window(extra["window"]), int(state.step)
+        return over.put(fresh()), Window(), 0
+    state, extra = checkpoint.load(store.directory, over.describe(jax.eval_shape(fresh)))
+    done = int(state.step)
+    expected = jax.random.key_data(keys_of(seed)[1])
+    if not np.array_equal(jax.random.key_data(state.key), expected):
+        raise ValueError(
+            f"{store.directory} holds a run of another seed than {seed}: give the seed that it "
+            "was started with, or another folder"
+        )
+    if done > steps:
+        raise ValueError(
+            f"{store.directory} holds a run that is at step {done}, and steps is {steps}: give "
+            f"at least {done}, or another folder"
+        )
+    return over.put(state), Window(**extra["window"]), done
+
+
+def _check_finite(state: TrainState, done: int) -> None:
+    """What a step makes of the parameters, only the next one's terms would tell."""
+    for name, finite in _all_finite(state.params).items():
+        if not finite:
+            raise NonFiniteLoss(
+                f"step {done}: the optimizer made parameters of {name!r} that are not finite: the "
+                "run is stopped and its last checkpoint is as it was; lower the learning rate"
+            )
+
+
+@jax.jit
+def _all_finite(params: Params) -> dict[str, Array]:
+    def of(tree: Any) -> Array:
+        return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(tree)]))
+
+    return {name: of(tree) for name, tree in params.items() if jax.tree.leaves(tree)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,74 +199,3 @@ class _Store:
     def save(self, state: TrainState, window: Window) -> None:
         extra = {"config": dict(self.config), "window": window.as_json()}
         checkpoint.save(self.directory, state, extra, self.max_to_keep)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Schedule:
-    """What happens after which step: a function of the step alone, so a resumed run keeps it."""
-
-    steps: int
-    log_every: int
-    save_every: int
-    hooks: tuple[Hook, ...]
-
-    def next_stop(self, done: int) -> int:
-        """The next step after which something happens."""
-        periods = {self.log_every, self.save_every, *map(self._period, self.hooks)}
-        return min(self.steps, *(done - done % period + period for period in periods))
-
-    def hooks_at(self, done: int) -> list[Hook]:
-        return [hook for hook in self.hooks if self._due(done, self._period(hook))]
-
-    def saves_at(self, done: int) -> bool:
-        return self._due(done, self.save_every)
-
-    def _due(self, done: int, period: int) -> bool:
-        return done % period == 0 or done == self.steps
-
-    def _period(self, hook: Hook) -> int:
-        return getattr(hook, "every", self.log_every)
-
-
-class Pace:
-    """How many steps to dispatch at once: about half a second's worth.
-
-    So neither does a small model wait for Python, nor a person who presses Ctrl-C for a large one.
-    """
-
-    seconds = 0.5
-
-    def __init__(self) -> None:
-        self.steps = 1  # the first call compiles; the second tells the speed
-
-    @contextmanager
-    def timing(self, num: int) -> Iterator[None]:
-        """Times a call of `num` steps."""
-        start = time.perf_counter()
-        yield
-        per_step = (time.perf_counter() - start) / num
-        self.steps = min(max(1, int(self.seconds / per_step)), 8 * self.steps)
-
-
-@contextmanager
-def _interrupts(deferred: bool) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed, so that the loop can stop where its state is whole.
-
-    A second Ctrl-C interrupts at once. Where it is not to be deferred, or this is not the main
-    thread, which alone may handle signals, Ctrl-C does what it always does.
-    """
-    if not deferred or threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    event = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: Any) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield event.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -40,15 +40,22 @@ def optimizer_of(optimizers: Optimizers, players: Mapping[str, Any]) -> dict[str
     """The optimizer of each player.
 
     Raises:
+        TypeError: One is no Optax transformation.
         ValueError: A mapping that does not name just the players.
     """
     if not isinstance(optimizers, Mapping):
-        return dict.fromkeys(players, optimizers)
+        optimizers = dict.fromkeys(players, optimizers)
     if set(optimizers) != set(players):
         raise ValueError(
             f"optimizers are given for {_names(optimizers)}, but the model's players are "
             f"{_names(players)}: give one for each, or one for all"
         )
+    for name, optimizer in optimizers.items():
+        if not isinstance(optimizer, optax.GradientTransformation):
+            raise TypeError(
+                f"the optimizer of {name!r} is {optimizer!r}: give an Optax transformation, such "
+                "as optax.adam(1e-3)"
+            )
     return {name: optimizers[name] for name in players}
 
 
@@ -56,7 +63,7 @@ def init_state(
     model: Model,
     optimizers: Optimizers,
     batch: Batch,
-    seed: int,
+    seed: Array | int,
     initial: tuple[Params, State] | None = None,
 ) -> TrainState:
     """The state at step 0.
@@ -72,7 +79,7 @@ def init_state(
         ValueError: A part of the parameters is owned by no player, or `optimizers` or `initial`
             are not of this model.
     """
-    key_init, key = jax.random.split(jax.random.key(seed))
+    key_init, key = keys_of(seed)
     params, state = model.init(key_init, batch)
     if initial is not None:
         _check_same_shapes(initial, (params, state))
@@ -90,6 +97,12 @@ def init_state(
     }
     ema = jax.tree.map(jnp.copy, params)  # a copy: both are donated
     return TrainState(jnp.zeros((), jnp.int32), params, ema, opt_state, state, key)
+
+
+def keys_of(seed: Array | int) -> tuple[Key, Key]:
+    """The key of a run's initialisation, and the one that its steps draw from."""
+    key_init, key = jax.random.split(jax.random.key(seed))
+    return key_init, key
 
 
 def _check_same_shapes(given: Any, wanted: Any) -> None:

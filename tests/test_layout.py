@@ -1,0 +1,97 @@
+"""Imports point one way, files are short, and importing the package is cheap."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "genjax_models"
+FILES = sorted(PACKAGE.rglob("*.py"))
+FAMILIES = {
+    "autoencoders", "adversarial", "flows", "autoregressive", "diffusion", "energy",
+}  # fmt: skip
+MAY_IMPORT = {
+    "core": set(),
+    "networks": {"core"},
+    **{family: {"core", "networks"} for family in FAMILIES},
+    "training": {"core", "networks"},
+    "data": {"core"},
+    "metrics": {"core", "networks", "data", "training"},
+    "applications": {"core", "networks", "data", "training", "metrics"},
+}
+"""Folder -> the folders of ours that it may import, beside itself."""
+LAZY = ("orbax", "tensorflow_datasets", "tensorflow", "grain", "sklearn", "matplotlib",
+        "tensorboardX", "tyro")  # fmt: skip
+"""What is imported by the functions that need it alone."""
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+def imported(tree):
+    """The modules of ours that a file imports, as dotted names below the package."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for full in names:
+            if full.split(".")[0] == "genjax_models":
+                yield node.lineno, full.split(".")[1:]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_point_one_way(path):
+    folder = path.relative_to(PACKAGE).parts[0]
+    if folder not in MAY_IMPORT:
+        assert folder in ("__init__.py", "plots.py"), f"{folder} has no place in the layout"
+        return
+    for line, parts in imported(ast.parse(path.read_text("utf-8"))):
+        assert parts, f"{name(path)}:{line} imports the whole package"
+        if parts[0] != folder:
+            assert parts[0] in MAY_IMPORT[folder] or _is_lazy_picture(path, parts), (
+                f"{name(path)}:{line} imports {parts[0]}, and {folder} may import "
+                f"{', '.join(sorted(MAY_IMPORT[folder])) or 'nothing of ours'}"
+            )
+
+
+def _is_lazy_picture(path, parts):
+    return parts[0] == "plots" and path == PACKAGE / "training" / "hooks.py"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_only_devices_names_pmap(path):
+    if path == PACKAGE / "training" / "devices.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        named = getattr(node, "attr", None) or getattr(node, "id", None)
+        assert named != "pmap", f"{name(path)}:{node.lineno} names jax.pmap"
+
+
+@pytest.mark.parametrize("path", FILES + sorted((ROOT / "experiments").rglob("*.py")), ids=name)
+def test_files_are_short(path):
+    lines = path.read_text("utf-8").splitlines()
+    assert len(lines) <= 330, f"{name(path)} has {len(lines)} lines"
+
+
+def test_importing_is_cheap():
+    code = (
+        "import time, sys; began = time.process_time(); import genjax_models;"
+        f"print(time.process_time() - began, *[m for m in {LAZY!r} if m in sys.modules])"
+    )
+    seconds = []
+    while not seconds or (min(seconds) > 2.5 and len(seconds) < 3):  # caches may be cold
+        end = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        took, *heavy = end.stdout.split()
+        assert not heavy, f"import genjax_models imports {', '.join(heavy)}"
+        seconds.append(float(took))
+    assert min(seconds) <= 2.5, "import genjax_models takes more than 2.5 s"
