@@ -51,7 +51,8 @@ def _conv_forward(x: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
 
 def _conv_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, w = residuals
-    return _conv(g, w[::-1, ::-1].swapaxes(2, 3)), _kernel_gradient(x, g, w.shape[:2])
+    flipped = jnp.swapaxes(w[::-1, ::-1], 2, 3)
+    return _conv(g, flipped), _kernel_gradient(x, g, w.shape[:2])
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
@@ -61,9 +62,10 @@ def _kernel_gradient(x: Array, g: Array, size: tuple[int, ...]) -> Array:
     """The images' correlation with the output's gradient, examples in the channels' place."""
     height, width = size
     padding = [(height // 2, height // 2), (width // 2, width // 2)]
-    images, kernel = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)  # [C, H, W, B], [H, W, B, D]
+    images = jnp.transpose(x, (3, 1, 2, 0))  # [C, H, W, B]
+    kernel = jnp.transpose(g, (1, 2, 0, 3))  # [H, W, B, D]
     out = lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=NHWC)
-    return out.transpose(1, 2, 0, 3)  # [k_H, k_W, C, D]
+    return jnp.transpose(out, (1, 2, 0, 3))  # [k_H, k_W, C, D]
 
 
 class Conv(nn.Module):
