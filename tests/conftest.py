@@ -1,12 +1,19 @@
 """Eight simulated devices and a compilation cache, before anything imports JAX."""
 
 import os
+import signal
 import tempfile
+import threading
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
+
+# A test run that was started in the background ignores Ctrl-C, and so would all that it starts: the
+# tests that press it want it heard.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -145,7 +145,7 @@ def test_training_is_reproducible_and_the_loss_goes_down(model, trained, digits)
         model, digits, optax.adam(3e-3), steps=60, devices=1, batch_size=50, log_every=10,
         hooks=[hook],
     )  # fmt: skip
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
 
 
 def test_a_resumed_run_is_bitwise_the_same(model, trained, digits, tmp_path):
