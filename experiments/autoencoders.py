@@ -147,7 +147,7 @@ MNIST_EVALUATION = Evaluation(
         MNIST_VAE,
         dataset="mnist",
         split="train",
-        steps=420_000,
+        steps=600_000,
         batch_size=100,
         log_every=2000,
         checkpoint_every=20_000,
