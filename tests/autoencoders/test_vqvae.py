@@ -9,6 +9,11 @@ import genjax_models as gm
 from genjax_models.autoencoders import codebook
 
 KEY = jax.random.key(0)
+MODEL = gm.VQVAE(
+    gm.networks.ConvEncoder((8,), 4, vector=False),
+    gm.networks.ConvDecoder((8,), (8, 8, 1)),
+    num_codes=16,
+)
 CLUSTERS = jnp.array([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0], [5.0, 5.0]])
 
 
@@ -52,47 +57,32 @@ def test_dead_codes_restart_where_there_are_vectors():
 
 
 def test_gradient_passes_straight_through_and_the_codebook_gets_none(digits):
-    model = gm.VQVAE(
-        gm.networks.ConvEncoder((8,), 4, vector=False),
-        gm.networks.ConvDecoder((8,), (8, 8, 1)),
-        num_codes=16,
-    )
     batch = digits.rows(np.arange(8))
-    params, state = model.init(KEY, batch)
-    outputs, after = model.forward(params, batch, KEY, state=state, train=True)
+    params, state = MODEL.init(KEY, batch)
+    outputs, after = MODEL.forward(params, batch, KEY, state=state, train=True)
     np.testing.assert_allclose(outputs.z, outputs.z_q, atol=1e-5)
     assert not np.array_equal(after["codebook"]["count"], state["codebook"]["count"])
-    _, same = model.forward(params, batch, KEY, state=state, train=False)
+    _, same = MODEL.forward(params, batch, KEY, state=state, train=False)
     np.testing.assert_array_equal(same["codebook"]["sum"], state["codebook"]["sum"])
-    grads = jax.grad(lambda s: model.loss(params, batch, KEY, state=s)[0])(state)
+    grads = jax.grad(lambda s: MODEL.loss(params, batch, KEY, state=s)[0])(state)
     assert all(np.all(g == 0) for g in jax.tree.leaves(grads["codebook"]["count"]))
 
 
 def test_codes_decode_to_the_reconstruction_and_bound_the_likelihood(digits):
-    model = gm.VQVAE(
-        gm.networks.ConvEncoder((8,), 4, vector=False),
-        gm.networks.ConvDecoder((8,), (8, 8, 1)),
-        num_codes=16,
-    )
     batch = digits.rows(np.arange(8))
-    params, state = model.init(KEY, batch)
-    codes = model.encode(params, batch["x"], state=state)
+    params, state = MODEL.init(KEY, batch)
+    codes = MODEL.encode(params, batch["x"], state=state)
     assert codes.shape == (8, 4, 4) and codes.dtype == jnp.int32
-    outputs, _ = model.forward(params, batch, KEY, state=state, train=False)
+    outputs, _ = MODEL.forward(params, batch, KEY, state=state, train=False)
     np.testing.assert_array_equal(codes, outputs.codes)
-    decoded = model.decode(params, codes, state=state)
+    decoded = MODEL.decode(params, codes, state=state)
     np.testing.assert_allclose(decoded, outputs.likelihood.mean(), atol=1e-3)
-    bound = model.log_prob_bound(params, batch["x"], KEY, state=state)
+    bound = MODEL.log_prob_bound(params, batch["x"], KEY, state=state)
     # A fresh codebook has even counts: each of 16 positions costs log 16 nats.
     expected = outputs.likelihood.log_prob(batch["x"]) - 16 * np.log(16)
     np.testing.assert_allclose(bound, expected, rtol=1e-5)
 
 
 def test_the_codebook_must_be_given():
-    model = gm.VQVAE(
-        gm.networks.ConvEncoder((8,), 4, vector=False),
-        gm.networks.ConvDecoder((8,), (8, 8, 1)),
-        num_codes=16,
-    )
     with pytest.raises(ValueError, match="state=train_state.state"):
-        model.sample({}, KEY, 2)
+        MODEL.sample({}, KEY, 2)
