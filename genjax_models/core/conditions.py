@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from genjax_models.core.types import Array, DataSpec, Key
 
@@ -21,6 +22,26 @@ def check_examples(x: Array, spec: DataSpec) -> None:
         )
 
 
+def check_labels(label: Array | int, num_classes: int) -> None:
+    """Raise unless every label is in 0 .. num_classes - 1.
+
+    Labels that are being traced are taken as they are: a compiled function looks at no values. A
+    label out of the range would be no class at all there.
+
+    Raises:
+        ValueError: One is out of the range.
+    """
+    if isinstance(label, jax.core.Tracer) or not getattr(label, "is_fully_addressable", True):
+        return
+    label = np.asarray(label)
+    wrong = label[(label < 0) | (label >= num_classes)]
+    if wrong.size:
+        raise ValueError(
+            f"label {wrong[0]} is given, but the model is conditional on one of {num_classes} "
+            f"labels: give labels in 0 .. {num_classes - 1}"
+        )
+
+
 def label_context(label: Array | None, num_classes: int | None) -> Array | None:
     """Labels as the context of a network.
 
@@ -32,7 +53,7 @@ def label_context(label: Array | None, num_classes: int | None) -> Array | None:
         One-hot vectors `[B, num_classes]`, or None for an unconditional model.
 
     Raises:
-        ValueError: A conditional model is given no labels.
+        ValueError: A conditional model is given no labels, or one that is out of the range.
     """
     if num_classes is None:
         return None
@@ -41,15 +62,21 @@ def label_context(label: Array | None, num_classes: int | None) -> Array | None:
             f"the model is conditional on one of {num_classes} labels, and none was given: pass "
             "label=[...], one an example"
         )
+    check_labels(label, num_classes)
     return jax.nn.one_hot(label, num_classes)
 
 
 def labels_to_sample(
     label: Array | int | None, num_classes: int | None, num: int, key: Key
 ) -> Array | None:
-    """The labels `[num]` to sample for: those given, one for all, or uniform ones."""
+    """The labels `[num]` to sample for: those given, one for all, or uniform ones.
+
+    Raises:
+        ValueError: A label is out of the range.
+    """
     if num_classes is None:
         return None
     if label is None:
         return jax.random.randint(key, (num,), 0, num_classes)
+    check_labels(label, num_classes)
     return jnp.broadcast_to(jnp.asarray(label), (num,))

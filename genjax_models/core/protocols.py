@@ -2,7 +2,7 @@
 
 Every model is a frozen dataclass with `init`, `sample`, `loss` and `players`. What it can do beyond
 that is said by the Protocols below, which callers ask by `isinstance`, never by family. A model of
-none of them is an implicit one: it can be sampled, and nothing else.
+none of the first four is an implicit one: it can be sampled, and nothing else.
 
 Every method takes `state=` last, by keyword: what the model keeps beside its parameters (batch
 statistics, a codebook). A model that keeps none ignores it.
@@ -57,9 +57,19 @@ class TractableDensity(Protocol):
     """Explicit, tractable density: flows and autoregressive models."""
 
     def log_prob(
-        self, params: Params, x: Array, *, state: State | None = None, **condition: Any
+        self,
+        params: Params,
+        x: Array,
+        *,
+        key: Key | None = None,
+        state: State | None = None,
+        **condition: Any,
     ) -> Array:
-        """Exact log p(x) `[B]` in nats."""
+        """Exact log p(x) `[B]` in nats.
+
+        `key` decides what a model draws when it prepares its data (dynamic binarisation); a fixed
+        one where None, and of no account where nothing is drawn.
+        """
         ...
 
 
@@ -106,4 +116,23 @@ class Representation(Protocol):
         self, params: Params, z: Array, *, state: State | None = None, **condition: Any
     ) -> Array:
         """The example `[B, *spec.shape]` that each code stands for, in the data's units."""
+        ...
+
+
+@runtime_checkable
+class Diagnosed(Protocol):
+    """Can say what of it is not finite; training asks when a loss is not."""
+
+    def diagnose(self, params: Params, batch: Batch, key: Key, *, state: State) -> str | None:
+        """Where in the model the first value is that is not finite, to end a sentence.
+
+        Args:
+            params: The parameters with which the loss was not finite.
+            batch: The batch.
+            key: What the forward pass drew its noise from.
+            state: The model's state.
+
+        Returns:
+            The place's name; None if everything that was looked at is finite.
+        """
         ...

@@ -46,6 +46,8 @@ class DataSpec:
         num_classes: Number of labels, or None where there are none.
         vocabulary: What the values of a text stand for, in order; empty for anything else.
         name: The data set's name, for messages.
+        tokenizer: How a text becomes those values (`data.tokenizers.of` reads it); empty where
+            each stands for one character.
     """
 
     shape: tuple[int, ...]
@@ -53,6 +55,7 @@ class DataSpec:
     num_classes: int | None = None
     vocabulary: tuple[str, ...] = ()
     name: str = "data"
+    tokenizer: str = ""
 
     @property
     def num_dims(self) -> int:
