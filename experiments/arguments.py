@@ -13,7 +13,15 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 
 import tyro
 
-from experiments.config import Config, PositiveInt, fields, flag
+from experiments.config import (
+    Allowed,
+    Config,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    fields,
+    flag,
+)
 from experiments.registry import suggest
 
 T = TypeVar("T")
@@ -40,8 +48,8 @@ class EvaluateArguments:
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """The run directory."""
-    split: str = "test"
-    """The split to evaluate on."""
+    split: str | None = None
+    """The split to evaluate on; None is test, or the best that there is where there is none."""
     num_samples: PositiveInt | None = None
     """Importance samples an example; None takes the run's own number."""
     seed: int = 0
@@ -56,10 +64,35 @@ class SampleArguments:
     """The run directory."""
     num: PositiveInt = 64
     """Number of samples."""
-    out: Path = Path("samples.png")
-    """The picture to write (.png, .svg, .pdf), or .npz for the arrays themselves."""
+    out: Path | None = None
+    """A picture (.png, .svg, .pdf), .txt for texts, or .npz for the arrays; samples.png, or
+    samples.txt of a text, by default."""
     seed: int = 0
     """Decides the samples."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateArguments:
+    """Let a run of a text model go on from a prompt, shown as it is drawn."""
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """The run directory."""
+    prompt: str = ""
+    """What the text begins with."""
+    tokens: PositiveInt = 500
+    """Tokens to draw."""
+    temperature: PositiveFloat = 1.0
+    """Logits are divided by it: below 1 likely tokens gain, above 1 they lose."""
+    top_k: PositiveInt | None = None
+    """Draw among this many likeliest tokens."""
+    top_p: Annotated[float, Allowed(0, 1, above=True)] | None = None
+    """Draw among the likeliest tokens that together have this probability."""
+    min_p: Annotated[float, Allowed(0, 1)] | None = None
+    """Draw among tokens at least this fraction as likely as the likeliest."""
+    stop: str | None = None
+    """Stop before this text would be written."""
+    seed: NonNegativeInt = 0
+    """Decides the draws."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from experiments.arguments import (
     PROGRAM,
     BenchArguments,
     EvaluateArguments,
+    GenerateArguments,
     SampleArguments,
     TrainArguments,
     parse,
@@ -27,7 +28,8 @@ USAGE = f"""usage: {PROGRAM} COMMAND ...
   list                     the experiments: family, data set, steps, and the figure to reach
   train NAME [options]     train one; goes on where an unfinished run stopped
   evaluate RUN             the final metrics of a run directory
-  sample RUN [--num 64]    draw samples from a run directory into a picture
+  sample RUN [--num 64]    draw samples from a run directory into a picture, or a text
+  generate RUN [options]   go on from --prompt "...", shown as it is drawn (text models)
   bench NAME [options]     time the training loop, as JSON
 
 {PROGRAM} COMMAND --help says more; GENJAX_DEBUG=1 shows where an error came from.
@@ -166,16 +168,16 @@ def _evaluate(argv: Sequence[str]) -> int:
     check(arguments)
     from experiments import evaluation, runs
     from experiments.compilation import keep_compiled_programs
+    from experiments.datasets import load_split, load_splits, size_in_words
 
     keep_compiled_programs()
     run = runs.load_run(arguments.run)
-    import genjax_models as gm
-
-    data = gm.load(run.record.config.dataset, arguments.split, run.record.config.data_dir)
+    config, split = run.record.config, arguments.split
+    data = load_splits(config).test if split is None else load_split(config, split)
     metrics = evaluation.final_metrics(
         run, data, num_samples=arguments.num_samples, seed=arguments.seed
     )
-    print(f"{arguments.run} at step {int(run.state.step)}, {len(data):,} examples")
+    print(f"{arguments.run} at step {int(run.state.step)}, {size_in_words(data)}")
     _print_metrics(metrics, data.split)
     return 0
 
@@ -183,14 +185,29 @@ def _evaluate(argv: Sequence[str]) -> int:
 def _sample(argv: Sequence[str]) -> int:
     arguments = parse(SampleArguments, "sample", argv)
     check(arguments)
-    from experiments import evaluation, runs
+    from experiments import runs, samples
     from experiments.compilation import keep_compiled_programs
 
     keep_compiled_programs()
     run = runs.load_run(arguments.run)
-    samples = evaluation.draw_samples(run, arguments.num, arguments.seed)
-    evaluation.save_samples(samples, run, arguments.out)
-    print(f"{arguments.num} samples in {arguments.out}")
+    path = arguments.out or samples.default_file(run.record.spec)
+    samples.check_file(path, run.record.spec)  # before the work
+    samples.save_samples(samples.draw_samples(run, arguments.num, arguments.seed), run, path)
+    print(f"{arguments.num} samples in {path}")
+    return 0
+
+
+def _generate(argv: Sequence[str]) -> int:
+    arguments = parse(GenerateArguments, "generate", argv)
+    check(arguments)
+    if arguments.stop == "":
+        raise ValueError("--stop is empty: give the text to stop before, or leave it out")
+    from experiments import generate, runs
+    from experiments.compilation import keep_compiled_programs
+
+    keep_compiled_programs()
+    run = runs.load_run(arguments.run)
+    generate.write(generate.stream(run, arguments), sys.stdout)
     return 0
 
 
@@ -212,5 +229,6 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "sample": _sample,
+    "generate": _generate,
     "bench": _bench,
 }

@@ -52,6 +52,7 @@ Fraction = Annotated[float, Allowed(0, 1, below=True)]
 """0 <= value < 1."""
 
 ScheduleName = Literal["constant", "linear", "cosine", "exponential"]
+TokenizerName = Literal["characters", "bytes", "bpe"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +91,9 @@ class Evaluation:
     """Importance samples an example in the final evaluation, where the model has a bound."""
     batch_size: PositiveInt = 100
     """Examples evaluated at once."""
+    patience: PositiveInt | None = None
+    """Evaluations without a new lowest loss on held-back data after which training stops; then, and
+    at the end, the best parameters are taken. None trains to the end and takes the last ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +106,12 @@ class Config(Generic[M]):
     """A data set's name, or the path of a folder of images, an .npz or a text."""
     split: str | None = None
     """The split to train on; None is all of train that is not also validation."""
+    window: PositiveInt | None = None
+    """Tokens of one example of a text; None is the data set's own, 256."""
+    tokenizer: TokenizerName = "characters"
+    """What one token of a text is."""
+    bpe_size: Annotated[int, Allowed(257)] = 1024
+    """Tokens that byte-pair encoding learns from the training text, the 256 bytes among them."""
     data_dir: str | None = None
     """Where prepared data sets lie; None is the user's default."""
     steps: PositiveInt = 2000

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import genjax_models as gm
-from experiments.config import Config
-from genjax_models.data import Dataset
-from genjax_models.data.catalog import RECIPES
+from experiments.config import Config, TokenizerName
+from genjax_models.data import Dataset, tokenizers
 
 M = TypeVar("M")
 
@@ -38,14 +37,47 @@ def load_splits(config: Config[Any]) -> Splits:
     """
 
     def load(split: str) -> Dataset:
-        return gm.load(config.dataset, split, config.data_dir)
+        return load_split(config, split)
 
-    train = load(config.split or training_split(config.dataset))
+    train = load(config.split or gm.data.training_split(config.dataset))
     known = gm.data.split_names(config.dataset)
     watched = config.evaluation.split
     validation = load(watched) if watched.split("[")[0] in known else None
     test = load("test") if "test" in known else validation or train
     return Splits(train, validation, test)
+
+
+def load_split(config: Config[Any], split: str) -> Dataset:
+    """One split of the configured data set, a text in its tokens and windows.
+
+    Raises:
+        ValueError: There is no such data set or split, or its examples cannot be used.
+        FileNotFoundError: Its files are neither at hand nor to be had.
+    """
+    fits: Mapping[TokenizerName, tokenizers.Fit | None] = {
+        "characters": None,  # what a text has, and what is not asked of any other data
+        "bytes": tokenizers.utf8,
+        "bpe": tokenizers.bpe(config.bpe_size),
+    }
+    return gm.load(
+        config.dataset,
+        split,
+        config.data_dir,
+        window=config.window,
+        tokenizer=fits[config.tokenizer],
+    )
+
+
+def num_examples(data: Dataset) -> int:
+    """Number of examples that evaluation walks: of a text, windows that do not overlap."""
+    return -(-len(data) // (data.window or 1))
+
+
+def size_in_words(data: Dataset) -> str:
+    """How much data that is: `1,000 examples`, `1,003,854 tokens in windows of 64`."""
+    if data.window is None:
+        return f"{len(data):,} examples"
+    return f"{len(data) + data.window - 1:,} tokens in windows of {data.window}"
 
 
 def settled(config: Config[M]) -> Config[M]:
@@ -58,11 +90,3 @@ def settled(config: Config[M]) -> Config[M]:
     if config.data_dir is not None:
         changes["data_dir"] = str(Path(config.data_dir).expanduser().resolve())
     return dataclasses.replace(config, **changes)
-
-
-def training_split(dataset: str) -> str:
-    """All of `train` that is not also `validation`: some sets have none of their own."""
-    recipe = RECIPES.get(dataset)
-    validation = "" if recipe is None else recipe.splits.get("validation", "")
-    shared = re.fullmatch(r"train\[(.+):\]", validation)
-    return f"train[:{shared[1]}]" if shared else "train"

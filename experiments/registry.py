@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 
-FAMILIES = ("autoencoders",)
+FAMILIES = ("autoencoders", "flows", "autoregressive", "text")
 """The modules of this package that hold experiments."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from experiments import runs
 from experiments.config import fields
 from genjax_models import plots
+from genjax_models.data.text import printable
 from genjax_models.training.hooks import read_json_lines
 from genjax_models.training.progress import duration
 
@@ -134,24 +135,38 @@ def _svg(figure: Any) -> str:
 
 
 def _pictures(record: runs.Record, split: str) -> str:
-    dataset = record.spec.name
+    dataset, points = record.spec.name, record.spec.shape == (2,)
+    drawn = f"New examples of {dataset}, drawn from the model."
+    beside = f"Points of {dataset} ({split} split) on the left, of the model on the right."
     captions = {
-        runs.SAMPLES: ("Samples", f"New examples of {dataset}, drawn from the model."),
+        runs.SAMPLES: ("Samples", beside if points else drawn),
+        runs.DENSITY: ("Density", "The density p(x) that the model has learned."),
         runs.RECONSTRUCTIONS: (
             "Reconstructions",
             f"Examples of {dataset} ({split} split), and beneath each what comes back of it through"
             " its code.",
         ),
     }
-    figures = []
+    figures = [_text_figure(record.directory / runs.TEXTS, drawn)]
     for name, (title, caption) in captions.items():
         path = record.directory / name
         if path.exists():
             data = base64.b64encode(path.read_bytes()).decode()
-            figures.append(
-                f"<figure><h2>{title}</h2>"
-                f'<img class="pixels" src="data:image/png;base64,{data}"'
-                f' alt="{html.escape(caption)}">'
-                f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+            shown = (
+                f'<img class="{"plot" if points else "pixels"}" alt="{html.escape(caption)}"'
+                f' src="data:image/png;base64,{data}">'
             )
+            figures.append(_figure(title, shown, caption))
     return "".join(figures)
+
+
+def _text_figure(path: Path, caption: str) -> str:
+    if not path.exists():
+        return ""
+    words = printable(path.read_text("utf-8"))
+    return _figure("Samples", f"<pre>{html.escape(words)}</pre>", caption)
+
+
+def _figure(title: str, shown: str, caption: str) -> str:
+    caption = f"<figcaption>{html.escape(caption)}</figcaption>"
+    return f"<figure><h2>{title}</h2>{shown}{caption}</figure>"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,15 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
 SAMPLES = "samples.png"
+TEXTS = "samples.txt"
+DENSITY = "density.png"
 RECONSTRUCTIONS = "reconstructions.png"
 CURVES = "curves.png"
 REPORT = "report.html"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
+BEST = "best"
+LOCK = "lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +169,7 @@ def check_start(directory: Path, experiment: Experiment[Any], config: Config[Any
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"{directory} is a file: --run-dir must be a folder")
     if not (directory / CONFIG).exists():
-        if directory.is_dir() and any(directory.iterdir()):
+        if directory.is_dir() and any(path.name != LOCK for path in directory.iterdir()):
             raise ValueError(f"{directory} is not empty and holds no run: give another --run-dir")
         return False
     if not any((directory / CHECKPOINTS).glob("[0-9]*")) and not is_finished(directory):
@@ -187,7 +192,8 @@ def check_start(directory: Path, experiment: Experiment[Any], config: Config[Any
 def clear(directory: Path) -> None:
     """Takes away what a run without a checkpoint may have written there."""
     (directory / METRICS).unlink(missing_ok=True)
-    shutil.rmtree(directory / TENSORBOARD, ignore_errors=True)
+    for folder in (TENSORBOARD, BEST):
+        shutil.rmtree(directory / folder, ignore_errors=True)
 
 
 def load_run(directory: str | os.PathLike[str]) -> Run:
@@ -202,23 +208,67 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
     Raises:
         FileNotFoundError: There is no run there, or it has no checkpoint yet.
     """
+    from genjax_models import training
+
+    record = read(directory)
+    checkpoints = record.directory / CHECKPOINTS
+    best = record.directory / BEST
+    if is_finished(record.directory) and best.is_dir():
+        checkpoints = best
+    elif not checkpoints.is_dir() or training.checkpoint.latest_step(checkpoints) is None:
+        resume = command_line(record.experiment.name, record.config, record.directory)
+        raise FileNotFoundError(f"{directory} has no checkpoint yet: train it first, by {resume}")
+    setup = record.setup
+    return Run(record, setup, load_state(record, setup, checkpoints))
+
+
+def load_state(record: Record, setup: Setup, checkpoints: Path) -> TrainState:
+    """The newest whole checkpoint of a run that lies in a folder."""
     import jax
 
     from experiments.optimizers import make_optimizer
     from genjax_models import training
 
-    record = read(directory)
-    checkpoints = record.directory / CHECKPOINTS
-    if not checkpoints.is_dir() or training.checkpoint.latest_step(checkpoints) is None:
-        resume = command_line(record.experiment.name, record.config, record.directory)
-        raise FileNotFoundError(f"{directory} has no checkpoint yet: train it first, by {resume}")
-    setup = record.setup
     optimizer = setup.optimizer or make_optimizer(record.config.optimizer, record.config.steps)
     blank = {name: np.zeros((1, *shape), dtype) for name, (shape, dtype) in record.example.items()}
     start = functools.partial(training.init_state, setup.model, optimizer, seed=record.config.seed)
     template = jax.eval_shape(start, blank)  # nothing is computed: the checkpoint has it all
     state, _ = training.checkpoint.load(checkpoints, template)
-    return Run(record, setup, state)
+    return state
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keeps a run directory for this process: two that train there would spoil each other's files.
+
+    The system gives the lock back when a process ends, however it ends.
+
+    Raises:
+        ValueError: Another process trains there.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / LOCK
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ValueError(
+                f"{directory} is being trained by process {file.read().strip() or 'unknown'}: wait"
+                " for it, stop it, or give another --run-dir"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments import evaluation, report, runs
+from experiments import evaluation, report, runs, samples
 from experiments.config import Config, to_json
-from experiments.datasets import load_splits
+from experiments.datasets import load_splits, num_examples, size_in_words
 from experiments.optimizers import make_optimizer
-from experiments.registry import Experiment
+from experiments.registry import Experiment, Setup
+from experiments.stopping import Patience, StoppedEarly
 from genjax_models import training
 from genjax_models.data import Dataset
 from genjax_models.training import hooks
@@ -36,18 +37,34 @@ def train(experiment: Experiment[Any], config: Config[Any], directory: Path) -> 
     optimizer = setup.optimizer or make_optimizer(config.optimizer, config.steps)
     size = training.devices.mapped(config.devices, config.mapping).size
     check_batch_size(config.batch_size, len(data), size, config.accumulate)  # before writing
-    if not resumed:
-        runs.clear(directory)
-    record = runs.create(directory, experiment, config, data)
+    if config.evaluation.patience is not None and held_back is None:
+        raise ValueError(
+            f"--evaluation.patience needs held-back data, and {data.spec.name} has no split"
+            f" {config.evaluation.split}: leave it out, or name one with --evaluation.split"
+        )
+    with runs.locked(directory):
+        if not resumed:
+            runs.clear(directory)
+        record = runs.create(directory, experiment, config, data)
+        began = time.perf_counter()
+        run, rate = _fit(record, setup, optimizer, data, held_back)
+        finish(run, test, time.perf_counter() - began, rate)
+    return run
+
+
+def _fit(
+    record: runs.Record, setup: Setup, optimizer: Any, data: Dataset, held_back: Dataset | None
+) -> tuple[runs.Run, float | None]:
+    """The trained run, and how many steps a second it made."""
+    config, directory = record.config, record.directory
     initial = None
     if config.initial is not None:
         before = runs.load_run(config.initial)
         initial = before.params, before.state.state
-    _announce(record, data, training.checkpoint.latest_step(directory / runs.CHECKPOINTS) or 0)
-
-    began = time.perf_counter()
+    start = training.checkpoint.latest_step(directory / runs.CHECKPOINTS) or 0
+    _announce(record, data, start)
     with hooks.progress_bar(config.steps) as bar:
-        reports = (
+        reports: tuple[hooks.Report, ...] = (
             bar,
             hooks.json_lines(directory / runs.METRICS),
             hooks.tensorboard(directory / runs.TENSORBOARD),
@@ -55,26 +72,35 @@ def train(experiment: Experiment[Any], config: Config[Any], directory: Path) -> 
         callbacks: list[hooks.Hook] = list(reports)
         if held_back is not None:
             measure = evaluation.validation_loss(setup, held_back, config.evaluation)
+            if config.evaluation.patience is not None:
+                metric = f"{next(iter(setup.model.players))}/loss"
+                patience = Patience(directory, metric, config.evaluation.patience, start)
+                reports = (*reports, patience)
             callbacks.append(
                 hooks.Every(config.evaluation.every, hooks.validation(measure, reports))
             )
-        state = training.fit(
-            setup.model,
-            data,
-            optimizer,
-            steps=config.steps,
-            losses=setup.losses,
-            initial=initial,
-            hooks=callbacks,
-            checkpoint_dir=directory / runs.CHECKPOINTS,
-            checkpoint_every=config.checkpoint_every,
-            config=to_json(config),
-            **fit_options(config),
-        )
-    seconds = time.perf_counter() - began
-    run = runs.Run(record, setup, state)
-    finish(run, test, seconds, bar.rate)
-    return run
+        state, stopped = None, ""
+        try:
+            state = training.fit(
+                setup.model,
+                data,
+                optimizer,
+                steps=config.steps,
+                losses=setup.losses,
+                initial=initial,
+                hooks=callbacks,
+                checkpoint_dir=directory / runs.CHECKPOINTS,
+                checkpoint_every=config.checkpoint_every,
+                config=to_json(config),
+                **fit_options(config),
+            )
+        except StoppedEarly as stop:
+            stopped = str(stop)
+    if stopped:
+        print(stopped, file=sys.stderr)
+    if state is None or (directory / runs.BEST).is_dir():
+        state = runs.load_state(record, setup, directory / runs.BEST)
+    return runs.Run(record, setup, state), bar.rate
 
 
 def fit_options(config: Config[Any]) -> dict[str, Any]:
@@ -96,7 +122,7 @@ def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> 
 
     record = run.record
     directory, goal = record.directory, record.experiment.goal
-    evaluation.write_pictures(run, data)
+    samples.write_pictures(run, data)
     metrics = evaluation.final_metrics(run, data, seed=record.config.seed)
     metrics |= evaluation.final_terms(run, data)
     values = {name: metric["value"] for name, metric in metrics.items()}
@@ -104,7 +130,7 @@ def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> 
         "experiment": record.experiment.name,
         "dataset": record.config.dataset,
         "split": data.split,
-        "examples": len(data),
+        "examples": num_examples(data),
         "seed": record.config.seed,
         "steps": int(run.state.step),
         "metrics": metrics,
@@ -121,6 +147,6 @@ def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> 
 
 
 def _announce(record: runs.Record, data: Dataset, start: int) -> None:
-    where = f"{record.experiment.name} on {data.spec.name} ({len(data):,} examples)"
+    where = f"{record.experiment.name} on {data.spec.name} ({size_in_words(data)})"
     what = f"resuming from step {start} of {record.config.steps}" if start else "training"
     print(f"{what}: {where} in {record.directory}", file=sys.stderr, flush=True)

@@ -1,9 +1,22 @@
 """Deep generative models of every family as pure functions, in one JAX library."""
 
-from genjax_models import autoencoders, core, data, metrics, networks, plots, training
+from genjax_models import (
+    autoencoders,
+    autoregressive,
+    core,
+    data,
+    diffusion,
+    flows,
+    metrics,
+    networks,
+    plots,
+    training,
+)
 from genjax_models.autoencoders import VAE, VQVAE, Autoencoder
+from genjax_models.autoregressive import Autoregressive
 from genjax_models.core import DataSpec, Loss, Player, likelihoods, preprocess
 from genjax_models.data import Dataset, load
+from genjax_models.flows import Dequantized, Flow
 from genjax_models.metrics import evaluate
 from genjax_models.training import TrainState, fit, make_step
 
@@ -11,16 +24,22 @@ __all__ = [
     "VAE",
     "VQVAE",
     "Autoencoder",
+    "Autoregressive",
     "DataSpec",
     "Dataset",
+    "Dequantized",
+    "Flow",
     "Loss",
     "Player",
     "TrainState",
     "autoencoders",
+    "autoregressive",
     "core",
     "data",
+    "diffusion",
     "evaluate",
     "fit",
+    "flows",
     "likelihoods",
     "load",
     "make_step",

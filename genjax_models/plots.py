@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genjax_models.core.types import DataSpec
+from genjax_models.data import tokenizers
+from genjax_models.data.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,42 +108,45 @@ def samples(x: Any, spec: DataSpec, columns: int | None = None) -> Figure:
     if len(spec.shape) == 3:
         return grid(x, spec.levels, columns)
     if spec.vocabulary:
-        return text(x, spec.vocabulary)
+        return text([tokenizers.of(spec).decode(row) for row in x])
     return scatter(x) if spec.shape == (2,) else _series(x.reshape(len(x), -1))
 
 
-def text(tokens: Any, vocabulary: Sequence[str], max_rows: int = 12) -> Figure:
-    """Sequences of tokens as a page of monospaced text, one example a paragraph.
+def text(texts: Sequence[str], max_rows: int = 12, width: int = 100) -> Figure:
+    """A page of monospaced text, one example a paragraph.
 
     Args:
-        tokens: Integers `[N, T]` that index the vocabulary.
-        vocabulary: What each token stands for.
+        texts: The examples.
         max_rows: Examples to show at most.
+        width: Characters of a line, at which longer ones are broken.
     """
-    strings = ["".join(vocabulary[int(t)] for t in row) for row in np.asarray(tokens)[:max_rows]]
-    page = "\n\n".join(strings)
-    lines = page.split("\n")
+    page = printable("\n\n".join(texts[:max_rows])).expandtabs(4).split("\n")
+    lines = [line[i : i + width] for line in page for i in range(0, len(line) or 1, width)]
     figure = _figure(0.09 * max(map(len, lines)) + 0.5, 0.19 * len(lines) + 0.4)
     style = {"family": "monospace", "fontsize": 9, "va": "top", "color": _INK[False]}
-    figure.text(0.02, 0.98, page, parse_math=False, **style)
+    figure.text(0.02, 0.98, "\n".join(lines), parse_math=False, **style)
     return figure
 
 
 def scatter(points: Any, extent: tuple[float, float, float, float] | None = None) -> Figure:
-    """Points of the plane.
+    """Points of the plane; several sets of them side by side, to the same scale.
 
     Args:
-        points: `[N, 2]`.
+        points: `[N, 2]`, or a mapping from names to such arrays.
         extent: `(left, right, bottom, top)`; by default what holds the points.
     """
-    points = np.asarray(points)
-    figure = _figure(4.5, 4.5)
-    axes = figure.add_subplot()
-    axes.scatter(points[:, 0], points[:, 1], s=6, alpha=0.6, linewidths=0, color="#2f6db3")
-    axes.set_aspect("equal")
-    if extent is not None:
-        axes.set(xlim=extent[:2], ylim=extent[2:])
-    _tidy(axes)
+    sets = points if isinstance(points, Mapping) else {"": points}
+    figure = _figure(4.5 * len(sets), 4.8)
+    first = None
+    for i, (name, one) in enumerate(sets.items()):
+        x, y = np.asarray(one).T
+        first = axes = figure.add_subplot(1, len(sets), i + 1, sharex=first, sharey=first)
+        axes.scatter(x, y, s=6, alpha=0.6, linewidths=0, color=_LINES[False]["train"])
+        axes.set_title(name, fontsize=9, loc="left", color=_INK[False])
+        axes.set_aspect("equal")
+        if extent is not None:
+            axes.set(xlim=extent[:2], ylim=extent[2:])
+        _tidy(axes)
     return figure
 
 

@@ -6,8 +6,10 @@ import tempfile
 import threading
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Most of a test is compiling: less of it is done on programs that run but a few times.
+QUICK_COMPILES = "--xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 {QUICK_COMPILES}"
 )
 
 # A test run that was started in the background ignores Ctrl-C, and so would all that it starts: the

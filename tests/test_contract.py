@@ -18,6 +18,7 @@ from genjax_models.training.state import init_state
 mlp = gm.networks.MLP
 conv_encoder = functools.partial(gm.networks.ConvEncoder, (8,))
 conv_decoder = functools.partial(gm.networks.ConvDecoder, (8,))
+residual = functools.partial(gm.networks.ResidualNetwork, 8, 1)
 
 MODELS = {
     "autoencoder": gm.Autoencoder(mlp((32, 8)), mlp((32, 64)), latent_dim=8),
@@ -36,7 +37,27 @@ MODELS = {
         likelihood=gm.likelihoods.bernoulli,
         preprocess=gm.preprocess.dynamic_binarization,
     ),
+    "vae_planar": gm.VAE(
+        mlp((32, 8 + 2 * 9)),
+        mlp((32, 64)),
+        latent_dim=4,
+        posterior=gm.flows.FlowPosterior(gm.flows.Repeat(gm.flows.Planar(), 2), amortized=True),
+    ),
     "vqvae": gm.VQVAE(conv_encoder(4, vector=False), conv_decoder((8, 8, 1)), num_codes=16),
+    "glow_conditional": gm.flows.glow(levels=2, steps=2, network=residual, num_classes=10),
+    "maf": gm.flows.maf(steps=2, hidden=(32,)),
+    "made": gm.Autoregressive(gm.networks.MADE((8, 8, 1), 17, (64,))),
+    "pixelcnn_conditional": gm.Autoregressive(
+        gm.networks.GatedPixelCNN((8, 8, 1), 17, channels=8, layers=2, first_size=3, head=16),
+        num_classes=10,
+    ),
+    "pixelrnn": gm.Autoregressive(
+        gm.networks.PixelRNN((8, 8, 1), 17, channels=8, layers=1, head=16)
+    ),
+    "image_gpt": gm.Autoregressive(
+        gm.networks.Transformer(17, width=16, heads=2, layers=1, max_length=64),
+        inputs=gm.autoregressive.tokens,
+    ),
 }
 STEPS = 6
 

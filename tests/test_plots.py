@@ -95,6 +95,20 @@ def test_samples_of_every_kind_can_be_shown(spec, x):
     assert pixels(plots.samples(x, spec)).std() > 0
 
 
+def test_text_is_broken_into_lines_that_can_be_read():
+    words = plots.text(["a" * 250 + "\x07", "b\nc", "never"], max_rows=2, width=100).texts[0]
+    lines = words.get_text().split("\n")
+    assert lines == ["a" * 100, "a" * 100, "a" * 50 + "\ufffd", "", "b", "c"]
+
+
+def test_sets_of_points_side_by_side_have_one_scale():
+    near, far = np.zeros((5, 2)), np.full((5, 2), 9.0)
+    left, right = plots.scatter({"near": near, "far": far}).axes
+    assert left.get_xlim() == right.get_xlim() and left.get_xlim()[1] > 9
+    assert [axes.get_title(loc="left") for axes in (left, right)] == ["near", "far"]
+    np.testing.assert_array_equal(right.collections[0].get_offsets(), far)
+
+
 def test_density_is_brightest_where_it_is_highest():
     page = pixels(plots.density(lambda x: -((x[:, 0] - 1) ** 2 + x[:, 1] ** 2) * 4, (-2, 2, -2, 2)))
     yellow = np.argwhere(np.abs(page.astype(int) - (253, 231, 37)).max(-1) < 12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from genjax_models.core.types import Array, DataSpec, Key
 
@@ -31,10 +32,10 @@ def check_labels(label: Array | int, num_classes: int) -> None:
     Raises:
         ValueError: One is out of the range.
     """
-    if isinstance(label, jax.core.Tracer) or not getattr(label, "is_fully_addressable", True):
+    if isinstance(label, Tracer) or not getattr(label, "is_fully_addressable", True):
         return
-    label = np.asarray(label)
-    wrong = label[(label < 0) | (label >= num_classes)]
+    labels = np.asarray(label)
+    wrong = labels[(labels < 0) | (labels >= num_classes)]
     if wrong.size:
         raise ValueError(
             f"label {wrong[0]} is given, but the model is conditional on one of {num_classes} "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from genjax_models.data.dataset import Dataset
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 TEXT_ENDINGS = (".txt", ".md", ".text", ".csv", ".json", ".py")
+TEXT_SPLITS = MappingProxyType({"train": "train", "validation": "train[90%:]"})
+"""The splits of a text file: its last tenth is held back."""
 _SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 
 
@@ -25,11 +28,21 @@ def is_path(name: str | os.PathLike[str]) -> bool:
     return not isinstance(name, str) or looks or path.exists()
 
 
-def split_names(path: Path) -> tuple[str, ...]:
-    """The splits that a path has: `train`, and what else a folder has subfolders for."""
+def splits_of(path: Path) -> Mapping[str, str]:
+    """The splits that a path has, and what each is of those that can be read.
+
+    There is `train`, and what else a folder has subfolders for; a text's end is its `validation`.
+    """
     path = path.expanduser()
+    if is_text(path):
+        return TEXT_SPLITS
     found = tuple(split for split in _SPLIT_FOLDERS if _split_folder(path, split) is not None)
-    return found if "train" in found else ("train",)
+    return {split: split for split in (found if "train" in found else ("train",))}
+
+
+def is_text(path: Path) -> bool:
+    """Whether what lies there is taken for a text."""
+    return path.is_file() and path.suffix.lower() != ".npz"
 
 
 def _split_folder(path: Path, split: str) -> Path | None:
@@ -37,11 +50,11 @@ def _split_folder(path: Path, split: str) -> Path | None:
 
 
 def load(path: Path, split: str = "train", size: int | None = None) -> Dataset:
-    """What lies at a path, as a data set.
+    """The images or arrays that lie at a path, as a data set; `texts` reads a text.
 
     Args:
-        path: A folder of images, an `.npz` file or a text file.
-        split: `train`, or another one of `split_names(path)`.
+        path: A folder of images or an `.npz` file.
+        split: `train`, or another one of `splits_of(path)`.
         size: Images in a folder are scaled to `size` x `size`; others stay as they are.
 
     Raises:
@@ -56,9 +69,7 @@ def load(path: Path, split: str = "train", size: int | None = None) -> Dataset:
     name = path.name or str(path)
     if path.is_dir():
         return _load_folder(path, name, split, size)
-    if path.suffix.lower() == ".npz":
-        return load_npz(path, name)
-    return _load_text(path, name)
+    return load_npz(path, name)
 
 
 def _load_folder(path: Path, name: str, split: str, size: int | None) -> Dataset:
@@ -193,9 +204,16 @@ def load_npz(path: Path, name: str) -> Dataset:
     return Dataset.from_arrays(images, labels, name=name)
 
 
-def _load_text(path: Path, name: str) -> Dataset:
+def texts(path: Path) -> text.Texts | None:
+    """The splits of a text file; None if what lies there is none.
+
+    Raises:
+        ValueError: The file is empty, or no UTF-8.
+    """
+    if not is_text(path):
+        return None
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")  # with or without a mark at its start
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is no UTF-8 text ({error.reason} at byte {error.start}); give a text file, an"
@@ -203,5 +221,10 @@ def _load_text(path: Path, name: str) -> Dataset:
         ) from error
     if not content:
         raise ValueError(f"{path} is empty: it needs text to learn from")
-    # A short text is one example of its own length rather than none of the usual length.
-    return text.from_text(content, window=min(text.WINDOW, len(content)), name=name)
+    return text.Texts(
+        path.name,
+        TEXT_SPLITS,
+        lambda whole: content,
+        training="train[:90%]",
+        may_be_short=True,  # a short text is one example rather than none of the usual length
+    )

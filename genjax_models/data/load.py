@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from genjax_models.data import cache, densities, files, markov, prepare, shapes2d, splits, text
 from genjax_models.data.catalog import RECIPES, SUBSTITUTES, Recipe
 from genjax_models.data.dataset import Dataset
+from genjax_models.data.tokenizers import Fit
 
 _ARRAYS_VERSION = 1
 """Part of the cached arrays' path: another layout of theirs gets another number."""
@@ -29,10 +31,23 @@ def names() -> tuple[str, ...]:
 
 
 def split_names(name: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The splits of a named set, or of a path (`train` alone, unless it has folders for them)."""
+    """The splits of a named set, or of a path (see `load`)."""
+    return tuple(_splits(name))
+
+
+def training_split(name: str | os.PathLike[str]) -> str:
+    """All of `train` that is not also `validation`: some sets have none of their own."""
+    shared = re.fullmatch(r"train\[(.+):\]", _splits(name).get("validation", ""))
+    return f"train[:{shared[1]}]" if shared else "train"
+
+
+def _splits(name: str | os.PathLike[str]) -> Mapping[str, str]:
+    """Split -> what it is of those that can be read."""
     if str(name) in RECIPES:
-        return tuple(RECIPES[str(name)].splits)
-    return ("train", "validation", "test") if str(name) in _MADE else files.split_names(Path(name))
+        return RECIPES[str(name)].splits
+    if str(name) in _MADE:
+        return {split: split for split in ("train", "validation", "test")}
+    return files.splits_of(Path(name))
 
 
 def load(
@@ -42,6 +57,8 @@ def load(
     *,
     in_memory: bool = True,
     size: int | None = None,
+    window: int | None = None,
+    tokenizer: Fit | None = None,
 ) -> Dataset:
     """A data set by its name, or from a path.
 
@@ -62,7 +79,8 @@ def load(
     =================  ==========================================================================
 
     Where a set has no validation split of its own, `validation` is the end of `train`: whoever
-    chooses by it trains on the rest, `train[:50000]` of mnist or `train[:90%]` of the others.
+    chooses by it trains on the rest, `train[:50000]` of mnist or `train[:90%]` of the others, which
+    `training_split` says.
 
     A set is prepared once, by TFDS in `data_dir`, from the files in the folder that the environment
     variable GENJAX_DATA names (one folder a set) or else from the network; it is also kept decoded,
@@ -71,7 +89,11 @@ def load(
 
     A path is a folder of images (subfolders are classes), an `.npz` file (`x` or `images`, and `y`
     or `labels`) or a text file; it has the split `train`, and others if it is a folder with
-    subfolders `train`, `validation`, `test`.
+    subfolders `train`, `validation`, `test`. The validation split of a text file is its last tenth.
+
+    A text is one long array of tokens, and its examples are windows of it. Slices of its splits
+    count characters, so that two slices have none in common. Its tokenizer is made from the
+    training text, `training_split(name)`, whichever split is asked for.
 
     Args:
         name: One of `names()`, or a path.
@@ -80,6 +102,9 @@ def load(
             `~/tensorflow_datasets`.
         in_memory: False reads examples when they are asked for, for a set too large for memory.
         size: Images in a folder are scaled to `size` x `size`.
+        window: Tokens of one example of a text; 256 by default, fewer where a file is short.
+        tokenizer: What makes a text's tokenizer (`data.tokenizers`: `characters`, which is the
+            default, `utf8`, `bpe(size)`).
 
     Returns:
         The split.
@@ -90,20 +115,47 @@ def load(
             to be had.
     """
     root = prepare.default_data_dir() if data_dir is None else Path(data_dir).expanduser()
-    if str(name) in RECIPES:
-        return _load_prepared(_at_hand(RECIPES[str(name)], root), split, root, in_memory)
-    if str(name) in _MADE:
-        base, start, stop = splits.parse(split, split_names(name), str(name))
-        dataset = _MADE[str(name)](split=base)
-        return _part(dataset, start, stop, split)
-    if files.is_path(name):
-        base, start, stop = splits.parse(split, files.split_names(Path(name)), str(name))
+    key = str(name)
+    texts = _texts(name, root, tokenizer)
+    if texts is not None:
+        return texts.dataset(split, window, tokenizer)
+    if key not in (*RECIPES, *_MADE) and not files.is_path(name):
+        raise ValueError(_unknown(key))
+    if _is_there(name) and (tokenizer is not None or (window is not None and key != "markov")):
+        option = "window" if tokenizer is None else "tokenizer"
+        raise ValueError(f"{key} is no text: only a text takes a {option}; leave it out")
+    if key in RECIPES:
+        return _load_prepared(_at_hand(RECIPES[key], root), split, root, in_memory)
+    base, start, stop = splits.parse(split, split_names(name), key)
+    if key in _MADE:
+        dataset = _MADE[key](split=base)
+    else:
         dataset = files.load(Path(name).expanduser(), base, size)
-        return _part(dataset, start, stop, split)
-    near = difflib.get_close_matches(str(name), names(), n=3)
+    dataset = dataset if window is None else dataset.with_window(window)
+    return _part(dataset, start, stop, split)
+
+
+def _is_there(name: str | os.PathLike[str]) -> bool:
+    return str(name) in (*RECIPES, *_MADE) or Path(name).expanduser().exists()
+
+
+def _texts(name: str | os.PathLike[str], root: Path, tokenizer: Fit | None) -> text.Texts | None:
+    """The texts of a name; None where it is no text, or one that is made as tokens."""
+    key = str(name)
+    if key in RECIPES:
+        recipe = RECIPES[key]
+        return _prepared_texts(recipe, root) if recipe.is_text else None
+    if key in _MADE:
+        made = key == "markov" and tokenizer is not None
+        return text.of_dataset(key, markov.dataset) if made else None
+    return files.texts(Path(name).expanduser()) if files.is_path(name) else None
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, names(), n=3)
     hint = f"did you mean {' or '.join(near)}? Known" if near else "known"
-    raise ValueError(
-        f"there is no data set {str(name)!r}; {hint}: {', '.join(names())}; or give the path of a"
+    return (
+        f"there is no data set {name!r}; {hint}: {', '.join(names())}; or give the path of a"
         " folder of images, an .npz file or a text file"
     )
 
@@ -129,9 +181,7 @@ def _load_prepared(recipe: Recipe, split: str, root: Path, in_memory: bool) -> D
     base, start, stop = splits.parse(split, tuple(recipe.splits), name)
     # A split may itself be a slice of a prepared one.
     whole, first, last = splits.parse(recipe.splits[base], ("train", "validation", "test"), name)
-    if recipe.is_text:
-        dataset = _load_text(recipe, whole, root)
-    elif in_memory:
+    if in_memory:
         dataset = Dataset(recipe.spec, split, _arrays(recipe, whole, root))
     else:
         dataset = Dataset(recipe.spec, split, source=_Examples(recipe, whole, root))
@@ -140,6 +190,11 @@ def _load_prepared(recipe: Recipe, split: str, root: Path, in_memory: bool) -> D
 
 def _part(dataset: Dataset, start: str, stop: str, split: str) -> Dataset:
     """The slice of a data set that two ends stand for, under the split's name."""
+    if dataset.window is not None:  # a slice of a text is one of its tokens
+        assert dataset.arrays is not None
+        tokens = dataset.arrays["x"]
+        part = tokens[splits.bounds(start, stop, len(tokens))]
+        return dataclasses.replace(dataset, arrays={"x": part}, split=split)
     part = splits.bounds(start, stop, len(dataset))
     if part.start >= part.stop:
         raise ValueError(
@@ -149,15 +204,11 @@ def _part(dataset: Dataset, start: str, stop: str, split: str) -> Dataset:
     return dataclasses.replace(dataset[part], split=split)
 
 
-def _load_text(recipe: Recipe, split: str, root: Path) -> Dataset:
+def _prepared_texts(recipe: Recipe, root: Path) -> text.Texts:
     def read(part: str) -> str:
         return _arrays(recipe, part, root)["x"][0].tobytes().decode("utf-32-le")
 
-    vocabulary = text.vocabulary_of(read("train"))
-    (window,) = recipe.spec.shape
-    return text.from_text(
-        read(split), window=window, vocabulary=vocabulary, name=recipe.spec.name, split=split
-    )
+    return text.Texts(recipe.spec.name, recipe.splits, read)
 
 
 def _arrays_home(recipe: Recipe, root: Path) -> Path:

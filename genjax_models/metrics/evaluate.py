@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -16,6 +17,8 @@ from genjax_models.core.protocols import (
     TractableDensity,
 )
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
+from genjax_models.data import tokenizers
+from genjax_models.metrics import text
 from genjax_models.metrics.likelihood import bits_per_dim
 from genjax_models.training.devices import over_examples
 
@@ -65,7 +68,10 @@ def evaluate(
         Name -> mean. `nll` is -log p(x) of an example in nats, exact or an upper bound
         (`kind_of_likelihood`), `bits_per_dim` the same by entry, and
         `reconstruction_error` the squared difference between an example and its reconstruction,
-        the mean over entries, in units where the data span [0, 1].
+        the mean over entries, in units where the data span [0, 1]. A text's likelihood is given
+        by token and by character instead (`nats_per_token`, `perplexity`, `bits_per_character`):
+        of windows that do not overlap, each without the text before it, which makes the figures
+        higher than with all the text before each token.
     """
     if metrics is None:
         metrics = metrics_of(model, num_samples)
@@ -80,17 +86,48 @@ def evaluate(
 
     measure_split = over_examples(measure, devices)
     values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+    length = _Length()
     for i, batch in enumerate(dataset.batches(batch_size)):
         num = len(batch["x"])
+        length.add(np.asarray(batch["x"]), dataset.spec)
         # A short last batch is filled up, so that nothing is compiled for it.
         filled = {name: _filled(np.asarray(a), batch_size) for name, a in batch.items()}
         whole = (params, state or {}, jax.random.fold_in(key, i))
         for name, rows in measure_split(whole, filled).items():
             values[name].append(np.asarray(rows)[:num])
     result = {name: float(np.mean(np.concatenate(rows))) for name, rows in values.items()}
-    if "nll" in result and dataset.spec.levels is not None:
-        result["bits_per_dim"] = bits_per_dim(result["nll"], dataset.spec)
+    if "nll" in result:
+        result |= _in_other_units(result["nll"], dataset.spec, length)
     return result
+
+
+@dataclasses.dataclass
+class _Length:
+    """How much was measured; of a text, its tokens and characters too."""
+
+    examples: int = 0
+    tokens: int = 0
+    characters: int = 0
+
+    def add(self, x: np.ndarray, spec: DataSpec) -> None:
+        self.examples += len(x)
+        if spec.vocabulary:
+            self.tokens += x.size
+            self.characters += tokenizers.num_characters(tokenizers.of(spec), x)
+
+
+def _in_other_units(nll: float, spec: DataSpec, length: _Length) -> dict[str, float]:
+    """A likelihood of `nll` nats an example in the units that its kind of data is told in."""
+    if not spec.vocabulary:
+        return {} if spec.levels is None else {"bits_per_dim": bits_per_dim(nll, spec)}
+    total = nll * length.examples
+    units = {
+        "nats_per_token": text.nats_per_token(total, length.tokens),
+        "perplexity": text.perplexity(total, length.tokens),
+    }
+    if length.characters:  # a few bytes may hold none
+        units["bits_per_character"] = text.bits_per_character(total, length.characters)
+    return units
 
 
 def metrics_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
@@ -98,7 +135,7 @@ def metrics_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {}
     if isinstance(model, TractableDensity):
         metrics["nll"] = lambda params, state, batch, key: (
-            -model.log_prob(params, batch["x"], state=state, **conditions(model, batch))
+            -model.log_prob(params, batch["x"], key=key, state=state, **conditions(model, batch))
         )
     elif isinstance(model, ApproximateDensity):
         metrics["nll"] = lambda params, state, batch, key: (

@@ -17,7 +17,7 @@ class MLP(nn.Module):
         features: Width of each layer; the last is the number of outputs.
         activation: Between layers, not after the last.
         dtype: What the layers compute in (`jnp.bfloat16` for mixed precision); parameters and
-            outputs are float32.
+            outputs are float32 (float64 for `jnp.float64`).
     """
 
     features: Sequence[int]
@@ -39,4 +39,5 @@ class MLP(nn.Module):
         *hidden, last = self.features
         for width in hidden:
             x = self.activation(nn.Dense(width, dtype=self.dtype)(x))
-        return nn.Dense(last, dtype=self.dtype)(x).astype(jnp.float32)
+        out = nn.Dense(last, dtype=self.dtype)(x)
+        return out.astype(jnp.promote_types(self.dtype, jnp.float32))

@@ -6,7 +6,17 @@ from pathlib import Path
 
 
 class NonFiniteLoss(FloatingPointError):
-    """A term of a player's loss, or what became of the parameters, is not a finite number."""
+    """A term of a player's loss, or what became of the parameters, is not a finite number.
+
+    Attributes:
+        step: The step that it was seen in, the first being 1.
+        player: Whose loss it was; None for the parameters.
+    """
+
+    def __init__(self, message: str, step: int, player: str | None = None) -> None:
+        super().__init__(message)
+        self.step = step
+        self.player = player
 
 
 class CheckpointError(OSError):

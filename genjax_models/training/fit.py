@@ -17,6 +17,7 @@ from genjax_models.core.protocols import Model
 from genjax_models.core.types import Array, Device, Params, State
 from genjax_models.training import checkpoint, checks, hosts
 from genjax_models.training.devices import Mapped, Partition, mapped
+from genjax_models.training.diagnosis import Diagnosis
 from genjax_models.training.errors import Interrupted, NonFiniteLoss
 from genjax_models.training.feed import Data, make_feed
 from genjax_models.training.interrupts import interrupts
@@ -91,7 +92,8 @@ def fit(
         TypeError: An argument of the wrong type.
         ValueError: An argument that cannot be, or does not fit another, or a `checkpoint_dir` of
             another run.
-        NonFiniteLoss: A term of a loss is not finite; it names the player, the term and the step.
+        NonFiniteLoss: A term of a loss is not finite; it names the player, the term and the step,
+            and the place in the model where the model can say it (`core.protocols.Diagnosed`).
         CheckpointError: A checkpoint cannot be written or read.
         Interrupted: Ctrl-C; the run has been saved in `checkpoint_dir`.
     """
@@ -116,22 +118,29 @@ def fit(
     if checkpoint_dir is not None:
         checkpoint.prepare(checkpoint_dir)
         store = _Store(Path(checkpoint_dir), max_to_keep, config or {})
-    batch = data.rows(batch_indices(seed, 0, len(data), batch_size))
+
+    def batch_at(step: int) -> dict[str, np.ndarray]:
+        return data.rows(batch_indices(seed, step, len(data), batch_size))
+
     # One compiled program: made piece by piece, hundreds of small ones would be compiled. The seed
     # is an argument of it, so that the next seed's run finds it in JAX's cache of programs.
     init = jax.jit(functools.partial(init_state, model, optimizer))
-    fresh = functools.partial(init, *jax.device_put((batch, np.uint32(seed))), initial=initial)
+    fresh = functools.partial(
+        init, *jax.device_put((batch_at(0), np.uint32(seed))), initial=initial
+    )
     state, window, done = _start(fresh, seed, steps, over, store)
     feed = make_feed(data, over.put_data, seed, batch_size, done, steps)
     run = over.run(step, feed.gather)
     schedule = Schedule(steps, log_every, checkpoint_every if store else None, tuple(hooks))
-    pace = Pace()
+    pace, diagnosis = Pace(), Diagnosis(model, over, run, batch_at)
     with interrupts(deferred=store is not None) as interrupted:
         while done < steps:
             portion = feed.portion(done, min(pace.steps, schedule.next_stop(done) - done))
+            diagnosis.keep(state, done, portion)
             with pace.timing(portion.num):
                 state, rows = run(state, *portion)
-            window.add(rows, first_step=done)
+            with diagnosis.of_failure():
+                window.add(rows, first_step=done)
             done += portion.num
             for hook in schedule.hooks_at(done):
                 hook(over.get(state), window.means())
@@ -140,7 +149,8 @@ def fit(
             # Asked once: between two answers Ctrl-C might come, and nothing would be saved.
             pace.steps, stop = hosts.agree(pace.steps, interrupted())
             if schedule.saves_at(done) or stop or done == steps:
-                _check_finite(over.get(state), done)
+                with diagnosis.of_failure():
+                    _check_finite(over.get(state), done)
             if store and (schedule.saves_at(done) or stop):
                 store.save(over.get(state), window)
             if store and stop:
@@ -176,7 +186,8 @@ def _check_finite(state: TrainState, done: int) -> None:
         if not finite:
             raise NonFiniteLoss(
                 f"step {done}: the optimizer made parameters of {name!r} that are not finite: the "
-                "run is stopped and its last checkpoint is as it was; lower the learning rate"
+                "run is stopped and its last checkpoint is as it was; lower the learning rate",
+                step=done,
             )
 
 

@@ -59,11 +59,10 @@ def make_step(
 
     def step(train_state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         t, params, average, opt_state, state, key = train_state
-        key_t = jax.random.fold_in(key, t)
         opt_state, metrics = dict(opt_state), {}
         for i, (name, (player, loss)) in enumerate(players.items()):
             for turn in range(player.turns):
-                key_turn = jax.random.fold_in(jax.random.fold_in(key_t, i), turn)
+                key_turn = turn_key(key, t, i, turn)
                 grads, state, values = _gradient(
                     player, loss, params, batch, key_turn, state, t, accumulate
                 )
@@ -78,6 +77,13 @@ def make_step(
         return TrainState(t + 1, params, cast(Params, average), opt_state, state, key), metrics
 
     return step
+
+
+def turn_key(key: Key, step: Array | int, player: int, turn: int) -> Key:
+    """What a player's loss draws from: a function of the run's key, the step and the turn."""
+    for place in (step, player, turn):
+        key = jax.random.fold_in(key, place)
+    return key
 
 
 def ema_decay(decay: float, step: Array) -> Array:

@@ -58,7 +58,9 @@ def _check_finite(rows: Mapping[str, np.ndarray], first_step: int) -> None:
     raise NonFiniteLoss(
         f"step {first_step + step + 1}: {term!r} of player {player!r} is {value}: the run is "
         "stopped and its last checkpoint is as it was; lower the learning rate, clip the gradient "
-        "(optax.clip_by_global_norm), or look at the data"
+        "(optax.clip_by_global_norm), or look at the data",
+        step=first_step + step + 1,
+        player=player,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genjax_models.core.types import DataSpec
-from genjax_models.data import Dataset, text
+from genjax_models.data import Dataset
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 4, 5, 3)).astype(np.uint8)
 LABELS = np.arange(10) % 3
@@ -152,55 +152,6 @@ def test_repr_says_what_is_inside():
     said = repr(Dataset.from_arrays(IMAGES, LABELS, name="mine", split="test"))
     for part in ("mine[test]", "10 examples", "(4, 5, 3)", "256 levels", "3 classes", "x uint8"):
         assert part in said
-
-
-WORDS = "to be or not to be"
-
-
-def test_text_windows_are_the_text():
-    data = text.from_text(WORDS, window=5, name="hamlet")
-    assert len(data) == len(WORDS) - 4
-    assert data.spec.shape == (5,) and data.spec.levels == len(set(WORDS))
-    assert data.spec.vocabulary == tuple(sorted(set(WORDS)))
-    every = data.rows(np.arange(len(data)))["x"]
-    assert every.dtype == np.int32
-    for start, window in enumerate(every):
-        assert text.decode(window, data.spec.vocabulary) == WORDS[start : start + 5]
-    arrays = {k: jnp.asarray(v) for k, v in (data.arrays or {}).items()}
-    gathered = jax.jit(data.gather)(arrays, jnp.arange(len(data)))["x"]
-    np.testing.assert_array_equal(gathered, every)
-
-
-def test_text_is_evaluated_in_windows_that_do_not_overlap():
-    data = text.from_text(WORDS, window=5)
-    batches = [b["x"] for b in data.batches(2)]
-    assert [len(b) for b in batches] == [2, 1]
-    walked = text.decode(np.concatenate(batches).ravel(), data.spec.vocabulary)
-    assert walked == WORDS[:15]
-
-
-def test_text_can_be_cut_anew():
-    data = text.from_text(WORDS, window=5)
-    wide = data.with_window(len(WORDS))
-    assert len(wide) == 1 and wide.spec.shape == (len(WORDS),)
-    assert text.decode(wide.rows([0])["x"][0], wide.spec.vocabulary) == WORDS
-    part = data[3:5]  # two starts need six characters
-    assert len(part) == 2
-    assert text.decode(part.rows([1])["x"][0], part.spec.vocabulary) == WORDS[4:9]
-    with pytest.raises(ValueError, match="18 tokens but the window is 19"):
-        data.with_window(19)
-    with pytest.raises(ValueError, match="window is 0"):
-        data.with_window(0)
-    with pytest.raises(ValueError, match="is no text"):
-        Dataset.from_arrays(IMAGES).with_window(2)
-
-
-def test_text_encoding_round_trips_beyond_ascii():
-    words = "naïve 😀 straße"
-    vocabulary = text.vocabulary_of(words)
-    assert text.decode(text.encode(words, vocabulary), vocabulary) == words
-    with pytest.raises(ValueError, match="the vocabulary lacks: 'qz'"):
-        text.encode("naïve qz", vocabulary)
 
 
 def test_a_dataset_is_hashable_and_replaceable():

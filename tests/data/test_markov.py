@@ -11,6 +11,7 @@ from genjax_models import data
 from genjax_models.data import markov
 
 SOURCE = markov.MarkovText()
+CHARACTERS = data.tokenizers.Characters(SOURCE.vocabulary)
 COIN = markov.MarkovText(((("a", 0.25), ("b", 0.75)),))
 
 
@@ -51,14 +52,14 @@ def test_short_texts_have_probabilities_that_sum_to_one():
 
 def test_an_impossible_text_has_no_probability():
     def log_prob(words: str) -> float:
-        return float(SOURCE.log_prob(data.text.encode(words, SOURCE.vocabulary)[None])[0])
+        return float(SOURCE.log_prob(CHARACTERS.encode(words)[None])[0])
 
     assert np.isneginf(log_prob("the the moon"))
     assert np.isfinite(log_prob("the cat sees the moon.\n"))
 
 
 def test_sentences_are_of_the_grammar():
-    text = data.text.decode(SOURCE.sample(jax.random.key(2), 5_000), SOURCE.vocabulary)
+    text = CHARACTERS.decode(SOURCE.sample(jax.random.key(2), 5_000))
     sentences = text.replace(", and ", ".\n").split(".\n")[1:-1]
     assert len(sentences) > 50
     for sentence in sentences:

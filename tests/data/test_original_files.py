@@ -72,7 +72,7 @@ def test_tiny_shakespeare(original_files: Path, data_dir: Path):
     whole = (original_files / "tiny_shakespeare" / "input.txt").read_text()
     parts = [data.load("tiny_shakespeare", s, data_dir) for s in ("train", "validation", "test")]
     assert {part.spec.vocabulary for part in parts} == {tuple(sorted(set(whole)))}
-    texts = [data.text.decode(part.arrays["x"], part.spec.vocabulary) for part in parts]
+    texts = [data.tokenizers.of(part.spec).decode(part.arrays["x"]) for part in parts]
     assert "".join(texts) == whole
     assert [round(len(t) / len(whole), 3) for t in texts] == [0.9, 0.05, 0.05]
 

@@ -43,12 +43,28 @@ from tests.experiments.conftest import TINY
         (["train", "vae", "--dataset", "digts"], ["'digts'", "digits"]),
         (["train", "vae", "--split", "trian"], ["'trian'", "train"]),
         (["train", "vae", "--batch-size", "5000"], ["5000", "1000"]),
+        (["train", "vae", "--window", "9"], ["digits is no text", "window"]),
+        (["train", "vae", "--window", "0"], ["--window", "positive"]),
+        (["train", "vae", "--tokenizer", "bytes"], ["digits is no text", "tokenizer"]),
+        (["train", "vae", "--tokenizer", "words"], ["characters, bytes, bpe", "'words'"]),
+        (["train", "vae", "--bpe-size", "256"], ["--bpe-size", "at least 257"]),
         (["train", "vae", "--devices", "4096"], ["4096 devices"]),
         (["evaluate"], ["evaluate needs RUN"]),
         (["evaluate", "nowhere"], ["nowhere", "no such folder"]),
         (["evaluate", "nowhere", "--num-samples", "0"], ["--num-samples", "positive"]),
         (["sample", "nowhere"], ["nowhere"]),
         (["sample", "nowhere", "--num", "none"], ["--num", "'none'"]),
+        (["sample", "nowhere", "--out", "x.png", "--num", "0"], ["--num", "positive"]),
+        (["generate"], ["generate needs RUN"]),
+        (["generate", "nowhere", "--prompt", "x"], ["nowhere", "no such folder"]),
+        (["generate", "nowhere", "--temperature", "0"], ["--temperature", "positive", "0"]),
+        (["generate", "nowhere", "--top-p", "0"], ["--top-p", "above 0 and at most 1", "0"]),
+        (["generate", "nowhere", "--top-p", "1.1"], ["--top-p", "at most 1", "1.1"]),
+        (["generate", "nowhere", "--min-p", "-0.1"], ["--min-p", "at least 0", "-0.1"]),
+        (["generate", "nowhere", "--top-k", "0"], ["--top-k", "positive", "0"]),
+        (["generate", "nowhere", "--tokens", "0"], ["--tokens", "positive", "0"]),
+        (["generate", "nowhere", "--stop", ""], ["--stop is empty"]),
+        (["generate", "nowhere", "--toks", "5"], ["--toks", "--tokens"]),
         (["bench", "vae", "--repeats", "0"], ["--repeats", "positive"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in "train evaluate sample" else "",
@@ -71,6 +87,13 @@ def test_data_that_cannot_be_learned_from(run, tmp_path):
         assert answer.code == 2
         assert path.split(".")[0] in answer.line
         assert not (tmp_path / "runs").exists()
+
+
+def test_patience_needs_something_to_watch(run, tmp_path):
+    np.savez(tmp_path / "mine.npz", x=np.zeros((40, 6, 6, 1), np.uint8))
+    answer = run("train", "vae", "--dataset", "mine.npz", *TINY, "--evaluation.patience", "2")
+    assert answer.code == 2
+    assert "--evaluation.patience needs held-back data" in answer.line
 
 
 def test_evaluate_names_the_runs_that_are_there(run, tmp_path, finished):
@@ -126,6 +149,13 @@ def test_a_format_that_cannot_be_written(run, finished):
     answer = run("sample", finished, "--out", "samples.docx")
     assert answer.code == 2
     assert ".png" in answer.line
+
+
+def test_a_run_of_images_has_no_text_to_go_on_with(run, finished):
+    answer = run("generate", finished, "--prompt", "x")
+    assert answer.code == 2
+    assert "vae on digits" in answer.line and "text" in answer.line
+    assert ".png" in run("sample", finished, "--out", "samples.txt").line
 
 
 def test_a_full_disk(run, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import registry, runs
+from experiments import evaluation, registry, runs
 from genjax_models.core import DIGITS, DataSpec
+from genjax_models.data import densities
 from genjax_models.training import hooks
 from tests.experiments.conftest import TINY
 
@@ -132,6 +134,17 @@ def test_a_run_is_loaded_from_its_directory_alone(finished, monkeypatch):
     assert images.shape == (3, 8, 8, 1)
 
 
+def test_a_run_of_before_there_were_tokenizers_can_be_read(finished, tmp_path):
+    copy = shutil.copytree(finished, tmp_path / "old")
+    values = json.loads((copy / "config.json").read_text())
+    for name in ("window", "tokenizer", "bpe_size"):
+        del values["config"][name]
+    del values["spec"]["tokenizer"]
+    (copy / "config.json").write_text(json.dumps(values))
+    assert runs.read(copy).spec == runs.read(finished).spec
+    assert runs.read(copy).config == runs.read(finished).config
+
+
 def test_a_finished_run_is_left_alone(run, finished):
     before = (finished / "result.json").stat().st_mtime_ns
     answer = run("train", "vae", *TINY, "--run-dir", finished)
@@ -184,6 +197,56 @@ def test_ctrl_c_and_resume_give_the_run_that_was_not_stopped(run, finished, tmp_
         json.loads((d / "result.json").read_text())["metrics"] for d in (directory, finished)
     ]
     assert metrics[0] == metrics[1]
+
+
+# Nothing is learned, so that no evaluation is better than the first one, that of step 2.
+IDLE = [*TINY, "--optimizer.learning-rate", "1e-30", "--ema", "0", "--evaluation.every", "2"]
+
+
+def test_a_run_that_gets_no_better_stops_and_keeps_its_best(run, tmp_path, monkeypatch):
+    settings = [*IDLE, "--evaluation.patience", "2"]
+    answer = run("train", "vae", *settings, "--run-dir", "once")
+    assert answer.code == 0
+    assert "stopped at step 6: vae/loss was lowest at step 2" in answer.err
+    result = json.loads((tmp_path / "once" / "result.json").read_text())
+    assert result["steps"] == 2
+    assert int(runs.load_run("once").state.step) == 2
+    assert f"nll {result['metrics']['nll']['value']:.5g}" in run("evaluate", "once").out
+
+    evaluate, calls = evaluation.validation_loss, []
+
+    def interrupting(*args):
+        measure = evaluate(*args)
+
+        def interrupt(state):
+            calls.append(int(state.step))
+            if len(calls) == 2:
+                signal.raise_signal(signal.SIGINT)
+            return measure(state)
+
+        return interrupt
+
+    monkeypatch.setattr(evaluation, "validation_loss", interrupting)
+    assert run("train", "vae", *settings, "--run-dir", "twice").code == 130
+    assert run("train", "vae", *settings, "--run-dir", "twice").code == 0
+    assert calls == [2, 4, 6, 2]  # two before the stop, one after it, and the final figures
+    assert rows(tmp_path / "twice") == rows(tmp_path / "once")
+    again = json.loads((tmp_path / "twice" / "result.json").read_text())
+    assert again["metrics"] == result["metrics"]
+
+
+def test_two_runs_in_one_folder(run, tmp_path):
+    """The second one is refused; the lock of a process that is no more is nobody's."""
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "lock").write_text("12345")
+    with runs.locked(tmp_path / "r"):
+        answer = run("train", "vae", *TINY, "--run-dir", "r")
+        assert answer.code == 2
+        assert f"r is being trained by process {os.getpid()}: wait for it" in answer.line
+        assert {path.name for path in (tmp_path / "r").iterdir()} == {"lock"}
+    assert not (tmp_path / "r" / "lock").exists()
+    with runs.locked(tmp_path / "r"):
+        pass
 
 
 def test_a_run_that_never_saved_anything_may_be_started_otherwise(run, tmp_path):
@@ -248,6 +311,9 @@ SPECS = {
     "digits": DIGITS,
     "mnist": DataSpec((28, 28, 1), 256, 10),
     "shapes2d": DataSpec((32, 32, 1), 256, 3),
+    "tiny_shakespeare": DataSpec((256,), 65, vocabulary=tuple(map(chr, range(65)))),
+    "markov": DataSpec((256,), 23, vocabulary=tuple(map(chr, range(23)))),
+    **{name: DataSpec((2,), None) for name in densities.DENSITIES},
 }
 
 
@@ -255,12 +321,15 @@ SPECS = {
 def test_every_experiment_makes_a_model_of_its_data(name):
     experiment = registry.find(name)
     spec = SPECS[experiment.config.dataset]
+    if experiment.config.window is not None:
+        spec = dataclasses.replace(spec, shape=(experiment.config.window,))
+    dtype = "float32" if spec.levels is None else "int32" if spec.vocabulary else "uint8"
     setup = experiment.build(experiment.config, spec)
     assert set(setup.losses or {}) <= set(setup.model.players)
     label = jax.ShapeDtypeStruct((4,), "int32")
-    batch = {"x": jax.ShapeDtypeStruct((4, *spec.shape), "uint8"), "label": label}
+    batch = {"x": jax.ShapeDtypeStruct((4, *spec.shape), dtype), "label": label}
     params, state = jax.eval_shape(setup.model.init, jax.random.key(0), batch)
     condition = setup.condition(6)
     sample = functools.partial(setup.model.sample, num=6, **condition)
     x = jax.eval_shape(lambda p, k, s: sample(p, k, state=s), params, jax.random.key(0), state)
-    assert x.shape == (6, *spec.shape) and x.dtype == "uint8"
+    assert x.shape == (6, *spec.shape) and x.dtype == dtype

@@ -1,0 +1,168 @@
+"""What is drawn from a run and shown of it: samples, reconstructions, curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import runs
+from genjax_models import plots
+from genjax_models.autoregressive.generation import generate
+from genjax_models.autoregressive.model import Autoregressive
+from genjax_models.core import Representation, TractableDensity
+from genjax_models.data import tokenizers
+from genjax_models.training.devices import sampler
+from genjax_models.training.hooks import read_json_lines
+
+if TYPE_CHECKING:
+    from genjax_models.core import DataSpec
+    from genjax_models.data import Dataset
+
+NUM_PICTURES = 64
+NUM_POINTS = 2_000
+NUM_TEXTS, TEXT_TOKENS = 4, 500
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def draw_samples(run: runs.Run, num: int, seed: int) -> np.ndarray:
+    """`num` samples `[num, *shape]` in the data's units, drawn from the averaged parameters.
+
+    Sample i is a function of the seed and of i alone, however many there are and on what devices.
+    """
+    devices = run.record.config.devices or jax.device_count()
+    even = -(-num // devices) * devices  # each device draws as many
+    condition = run.setup.condition(even)
+
+    def sample(learned: tuple[Any, Any], key: jax.Array) -> jax.Array:
+        params, state = learned
+        return run.setup.model.sample(params, key, even, state=state, **condition)
+
+    draw = sampler(sample, devices)
+    return np.asarray(draw((run.params, run.state.state), jax.random.key(seed)))[:num]
+
+
+def draw_texts(run: runs.Run, seed: int) -> np.ndarray:
+    """A few texts `[N, T]`: longer than a window where the model can go on with them."""
+    model = run.setup.model
+    if not isinstance(model, Autoregressive) or model.num_classes is not None:
+        return draw_samples(run, NUM_TEXTS, seed)
+    nothing, key = np.zeros((NUM_TEXTS, 0), np.int32), jax.random.key(seed)
+    state = run.state.state
+    chunks = generate(model, run.params, key, nothing, TEXT_TOKENS, state=state)
+    return np.concatenate(list(chunks), axis=1)
+
+
+def reconstruct(run: runs.Run, data: Dataset, num: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """The first examples and what comes back of them through their codes.
+
+    Returns:
+        Two arrays `[num, *shape]`; None if the model has no codes.
+    """
+    model = run.setup.model
+    if not isinstance(model, Representation):
+        return None
+    rows = data.rows(np.arange(min(num, len(data))))
+    condition = {k: jnp.asarray(rows[k]) for k in run.setup.condition(1)}
+
+    @jax.jit
+    def there_and_back(x: jax.Array) -> jax.Array:
+        z = model.encode(run.params, x, state=run.state.state, **condition)
+        return model.decode(run.params, z, state=run.state.state, **condition)
+
+    return rows["x"], np.asarray(there_and_back(jnp.asarray(rows["x"])))
+
+
+def sample_columns(run: runs.Run) -> int | None:
+    """Samples in a row of a grid: one a class, where they are conditioned on labels."""
+    classes = run.record.spec.num_classes
+    labelled = "label" in run.setup.condition(1) and classes is not None and classes <= 16
+    return classes if labelled else None
+
+
+def write_pictures(run: runs.Run, data: Dataset) -> None:
+    """Writes what the run makes, as what it is, and curves into the run directory.
+
+    Texts: samples. Points: samples beside data, and the density where it is known. Everything else:
+    samples, and reconstructions of images where there are codes.
+
+    Args:
+        run: The run.
+        data: The split whose examples are shown.
+    """
+    directory, spec = run.record.directory, run.record.spec
+    seed = run.record.config.seed
+    if spec.vocabulary:
+        write_texts(draw_texts(run, seed), spec, directory / runs.TEXTS)
+    elif spec.shape == (2,):
+        _picture_points(run, data, draw_samples(run, NUM_POINTS, seed))
+    else:
+        columns = sample_columns(run)
+        num = NUM_PICTURES if columns is None else 8 * columns
+        images = draw_samples(run, num, seed)
+        plots.save(plots.samples(images, spec, columns), directory / runs.SAMPLES)
+    pairs = reconstruct(run, data, NUM_PICTURES // 2) if len(spec.shape) == 3 else None
+    if pairs is not None:
+        picture = plots.reconstructions(*pairs, spec.levels)
+        plots.save(picture, directory / runs.RECONSTRUCTIONS)
+    rows = read_json_lines(directory / runs.METRICS)
+    plots.save(plots.curves(rows), directory / runs.CURVES)
+
+
+def _picture_points(run: runs.Run, data: Dataset, points: np.ndarray) -> None:
+    """Samples beside as many points of the data, and p(x) over where those lie."""
+    directory, model = run.record.directory, run.setup.model
+    x = data.rows(np.arange(min(NUM_POINTS, len(data))))["x"]
+    (left, bottom), (right, top) = x.min(0), x.max(0)
+    margin = 0.1 * max(right - left, top - bottom)
+    extent = (left - margin, right + margin, bottom - margin, top + margin)
+    picture = plots.scatter({"data": x, "model": points}, extent)
+    plots.save(picture, directory / runs.SAMPLES)
+    if isinstance(model, TractableDensity) and not run.setup.condition(1):
+        log_prob = jax.jit(lambda x: model.log_prob(run.params, x, state=run.state.state))
+        picture = plots.density(lambda x: log_prob(jnp.asarray(x)), extent)
+        plots.save(picture, directory / runs.DENSITY)
+
+
+def write_texts(samples: np.ndarray, spec: DataSpec, path: Path) -> None:
+    """Writes texts `[N, T]` one after the other, each beneath its number."""
+    tokenizer = tokenizers.of(spec)
+    texts = [f"--- {i + 1} ---\n{tokenizer.decode(row)}\n" for i, row in enumerate(samples)]
+    path.write_text("\n".join(texts), "utf-8")
+
+
+def default_file(spec: DataSpec) -> Path:
+    """Where samples of such data go, unless another file is named."""
+    return Path("samples.txt" if spec.vocabulary else "samples.png")
+
+
+def check_file(path: Path, spec: DataSpec) -> None:
+    """Refuses a file that samples of such data cannot be written to.
+
+    Raises:
+        ValueError: The suffix says no format that can be written.
+    """
+    known = (*PICTURES, ".npz", *((".txt",) if spec.vocabulary else ()))
+    if path.suffix not in known:
+        raise ValueError(
+            f"--out is {path}: give a name that ends in {', '.join(known[:-1])} or {known[-1]}"
+        )
+
+
+def save_samples(samples: np.ndarray, run: runs.Run, path: Path) -> None:
+    """Writes samples as a picture, as arrays if the file is an `.npz`, as text if it is a `.txt`.
+
+    Raises:
+        ValueError: The suffix says no format that can be written.
+    """
+    spec = run.record.spec
+    check_file(path, spec)
+    if path.suffix == ".npz":
+        np.savez_compressed(path, samples=samples)
+    elif path.suffix == ".txt":
+        write_texts(samples, spec, path)
+    else:
+        plots.save(plots.samples(samples, spec, sample_columns(run)), path)

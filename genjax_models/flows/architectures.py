@@ -1,0 +1,300 @@
+"""The published architectures, built for a data set's `spec`: vectors, points or images.
+
+Real-valued data give a `Flow`; discrete ones a `Dequantized` flow that begins with a `Logit`. What
+a coupling's network is, is a function of the number of its outputs: `network=lambda n: MLP((64,
+n))`; they see `[B, D]` or, on images, `[B, H, W, C]`, and return as many channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from flax import linen as nn
+
+from genjax_models.core.types import DIGITS, Array, DataSpec
+from genjax_models.flows.bijector import Bijector, Chain, Inverse, Repeat
+from genjax_models.flows.coupling import AffineCoupling, Checkerboard, Halves, SplineCoupling
+from genjax_models.flows.dequantization import Dequantization, Uniform
+from genjax_models.flows.dequantized import Dequantized
+from genjax_models.flows.elementwise import Logit
+from genjax_models.flows.flattened import Flattened
+from genjax_models.flows.linear import ActNorm, InvertibleConv1x1, Permute
+from genjax_models.flows.masked import Affine, Elementwise, MaskedAutoregressive
+from genjax_models.flows.model import POINTS, Flow, real_valued
+from genjax_models.flows.multiscale import Split, Squeeze
+from genjax_models.networks.mlp import MLP
+from genjax_models.networks.residual import ResidualNetwork
+
+UNIFORM, AFFINE = Uniform(), Affine()
+
+Network: TypeAlias = Callable[[int], nn.Module]
+"""Number of outputs (of an image: channels) -> the network of a coupling."""
+
+
+def realnvp(
+    spec: DataSpec = DIGITS,
+    *,
+    steps: int | None = None,
+    levels: int | None = None,
+    network: Network | None = None,
+    num_classes: int | None = None,
+    dequantization: Dequantization = UNIFORM,
+    alpha: float = 0.05,
+) -> Flow | Dequantized:
+    """RealNVP: affine couplings with alternating masks.
+
+    On images, each level has couplings with checkerboard masks, a squeeze, couplings between the
+    channels' halves, and a split; the last has checkerboards alone. Activation normalisation takes
+    the place of batch normalisation, which would make an example's density depend on others.
+
+    Args:
+        spec: What one example is.
+        steps: Pairs of couplings, one for each side of the mask: of a vector 8, of each mask at
+            each level of an image 2.
+        levels: How often an image is halved; as often as it can be, 3 times at most.
+        network: The couplings' networks; `MLP` for vectors, `ResidualNetwork` for images.
+        num_classes: Number of labels to be conditional on.
+        dequantization: Of discrete data.
+        alpha: Of the `Logit` of discrete data.
+
+    Raises:
+        ValueError: The images cannot be halved so often.
+
+    References:
+        Dinh et al. 2017, Density estimation using Real NVP, arXiv:1605.08803, sec. 3.
+    """
+    make = network or _usual_network(spec)
+
+    def pairs(num: int, first: Bijector, second: Bijector) -> Bijector:
+        return Repeat(Chain([ActNorm(), first, ActNorm(), second]), num)
+
+    def checkerboards(channels: int, num: int) -> Bijector:
+        network = make(2 * channels)
+        return pairs(num, *(AffineCoupling(network, Checkerboard(parity)) for parity in (0, 1)))
+
+    def halves(size: int, num: int) -> Bijector:
+        sizes = size - size // 2, size // 2
+        masks = Halves(), Halves(swap=True)
+        couplings = [
+            AffineCoupling(make(2 * changed), mask)
+            for changed, mask in zip(sizes, masks, strict=True)
+        ]
+        return pairs(num, *couplings)
+
+    if not _is_image(spec):
+        bijector = halves(_size(spec), 8 if steps is None else steps)
+    else:
+        num = 2 if steps is None else steps
+        levels = _levels("realnvp", spec, levels)
+
+        def level(channels: int, left: int) -> Bijector:
+            if not left:
+                return checkerboards(channels, num)
+            inside = Split(level(2 * channels, left - 1), make(4 * channels))
+            before, after = checkerboards(channels, num), halves(4 * channels, num)
+            return Chain([before, Squeeze(), after, inside, Inverse(Squeeze())])
+
+        bijector = level(spec.shape[-1], levels)
+    return _model(spec, bijector, num_classes, dequantization, alpha)
+
+
+def glow(
+    spec: DataSpec = DIGITS,
+    *,
+    levels: int | None = None,
+    steps: int = 8,
+    network: Network | None = None,
+    num_classes: int | None = None,
+    dequantization: Dequantization = UNIFORM,
+    alpha: float = 0.05,
+) -> Flow | Dequantized:
+    """Glow: steps of activation normalisation, an invertible 1x1 convolution and a coupling.
+
+    Args:
+        spec: What one example is, an image.
+        levels: How often it is halved; as often as it can be, 3 times at most.
+        steps: Steps of each level.
+        network: The couplings' networks, images to images.
+        num_classes: Number of labels to be conditional on.
+        dequantization: Of discrete data.
+        alpha: Of the `Logit` of discrete data.
+
+    Raises:
+        ValueError: The examples are no images, or cannot be halved so often.
+
+    References:
+        Kingma & Dhariwal 2018, Glow, arXiv:1807.03039, sec. 3.
+    """
+    make = network or _usual_network(spec)
+    levels = _levels("glow", spec, levels)
+
+    def step(channels: int) -> Bijector:
+        coupling = AffineCoupling(make(2 * (channels - channels // 2)))
+        return Chain([ActNorm(), InvertibleConv1x1(), coupling])
+
+    bijector = _multiscale(spec.shape[-1], levels, lambda c: Repeat(step(c), steps), make)
+    return _model(spec, bijector, num_classes, dequantization, alpha)
+
+
+def neural_spline_flow(
+    spec: DataSpec = POINTS,
+    *,
+    steps: int = 8,
+    levels: int | None = None,
+    network: Network | None = None,
+    num_bins: int = 8,
+    bound: float = 5.0,
+    num_classes: int | None = None,
+    dequantization: Dequantization = UNIFORM,
+    alpha: float = 0.05,
+) -> Flow | Dequantized:
+    """RQ-NSF (C): couplings by rational-quadratic splines, with linear maps between them.
+
+    On images it is a Glow whose couplings are splines. `maf(spec, transform=Spline())` is the
+    autoregressive one, RQ-NSF (AR).
+
+    Args:
+        spec: What one example is.
+        steps: Steps, of each level on images.
+        levels: How often an image is halved; as often as it can be, 3 times at most.
+        network: The couplings' networks; `MLP` for vectors, `ResidualNetwork` for images.
+        num_bins: Bins of each spline.
+        bound: Splines are the identity outside [-bound, bound].
+        num_classes: Number of labels to be conditional on.
+        dequantization: Of discrete data.
+        alpha: Of the `Logit` of discrete data.
+
+    Raises:
+        ValueError: The images cannot be halved so often.
+
+    References:
+        Durkan et al. 2019, Neural Spline Flows, arXiv:1906.04032, sec. 3 and 5.
+    """
+    make = network or _usual_network(spec)
+
+    def steps_of(size: int) -> Bijector:
+        outputs = (3 * num_bins - 1) * (size - size // 2)
+        coupling = SplineCoupling(make(outputs), num_bins=num_bins, bound=bound)
+        return Repeat(Chain([ActNorm(), InvertibleConv1x1(), coupling]), steps)
+
+    if _is_image(spec):
+        levels = _levels("neural_spline_flow", spec, levels)
+        bijector = _multiscale(spec.shape[-1], levels, steps_of, make)
+    else:
+        bijector = steps_of(_size(spec))
+    return _model(spec, bijector, num_classes, dequantization, alpha)
+
+
+def maf(
+    spec: DataSpec = DIGITS,
+    *,
+    steps: int = 5,
+    hidden: Sequence[int] = (512, 512),
+    transform: Elementwise = AFFINE,
+    activation: Callable[[Array], Array] = nn.relu,
+    residual: bool = False,
+    num_classes: int | None = None,
+    dequantization: Dequantization = UNIFORM,
+    alpha: float = 0.05,
+) -> Flow | Dequantized:
+    """MAF: masked autoregressive layers, the order of the entries reversed after each.
+
+    Images are taken as rows of pixels. Activation normalisation takes batch normalisation's place.
+
+    Args:
+        spec: What one example is.
+        steps: Autoregressive layers.
+        hidden: Widths of the hidden layers of each one's network, a `MADE`.
+        transform: What is done to an entry given those before it: `Affine()`, or `Spline()`.
+        activation: Between the network's layers.
+        residual: Whether a hidden layer adds to the one before it.
+        num_classes: Number of labels to be conditional on.
+        dequantization: Of discrete data.
+        alpha: Of the `Logit` of discrete data.
+
+    References:
+        Papamakarios et al. 2017, Masked Autoregressive Flow, arXiv:1705.07057, sec. 3 and 4.
+    """
+    layer = MaskedAutoregressive(tuple(hidden), transform, activation, residual)
+    bijector: Bijector = Repeat(Chain([ActNorm(), layer, Permute()]), steps)
+    if len(spec.shape) > 1:
+        bijector = Flattened(bijector)
+    return _model(spec, bijector, num_classes, dequantization, alpha)
+
+
+def _model(
+    spec: DataSpec,
+    bijector: Bijector,
+    num_classes: int | None,
+    dequantization: Dequantization,
+    alpha: float,
+) -> Flow | Dequantized:
+    if spec.levels is None:
+        return Flow(bijector, spec=spec, num_classes=num_classes)
+    bijector = Chain([Logit(alpha), bijector])
+    flow = Flow(bijector, spec=real_valued(spec), num_classes=num_classes)
+    return Dequantized(flow, dequantization, spec)
+
+
+def _multiscale(
+    channels: int, levels: int, steps: Callable[[int], Bijector], network: Network
+) -> Bijector:
+    """Squeeze, steps, split; the half that goes on meets the next level inside of the split."""
+    now = steps(4 * channels)
+    if levels == 1:
+        return Chain([Squeeze(), now, Inverse(Squeeze())])
+    inner = _multiscale(2 * channels, levels - 1, steps, network)
+    return Chain([Squeeze(), now, Split(inner, network(4 * channels)), Inverse(Squeeze())])
+
+
+def _usual_network(spec: DataSpec) -> Network:
+    if _is_image(spec):
+        return lambda num_outputs: ResidualNetwork(64, 2, num_outputs)
+    return lambda num_outputs: MLP((128, 128, num_outputs))
+
+
+def _is_image(spec: DataSpec) -> bool:
+    return len(spec.shape) == 3
+
+
+def _size(spec: DataSpec) -> int:
+    """The number of entries of a vector.
+
+    Raises:
+        ValueError: The examples are no vectors, or there is but one entry.
+    """
+    if len(spec.shape) != 1 or spec.shape[0] < 2:
+        raise ValueError(
+            f"{spec.name} has examples of shape {spec.shape}, and coupling flows are over vectors "
+            "(D,) with D >= 2 or images (H, W, C): reshape the examples, or use maf"
+        )
+    return spec.shape[0]
+
+
+def _levels(name: str, spec: DataSpec, levels: int | None) -> int:
+    """How often images are halved.
+
+    Raises:
+        ValueError: The examples are no images, or cannot be halved so often.
+    """
+    if not _is_image(spec):
+        raise ValueError(
+            f"{name} is over images (H, W, C), and {spec.name} has examples of shape {spec.shape}: "
+            "use neural_spline_flow, realnvp or maf for vectors"
+        )
+    height, width, _ = spec.shape
+    most = 0
+    while height % 2 == 0 and width % 2 == 0:
+        most, height, width = most + 1, height // 2, width // 2
+    # A pixel is no image to go on with: if it can be helped, the last level has more than one.
+    usual = max(1, most - 1 if min(height, width) == 1 else most)
+    if levels is None and most:
+        return min(3, usual)
+    if levels is None or not 1 <= levels <= most:
+        raise ValueError(
+            f"{spec.name} has images of {spec.shape[0]}x{spec.shape[1]}, which can be halved "
+            f"{most} times, and {name} was given levels={levels}: "
+            + (f"give levels=1 to {most}" if most else "pad them to an even height and width")
+        )
+    return levels

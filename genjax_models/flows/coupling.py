@@ -1,0 +1,227 @@
+"""Coupling layers: a part of the entries is left as it is, and says how the rest is changed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import lax
+
+from genjax_models.core.distributions import sum_entries
+from genjax_models.core.types import Array, Key
+from genjax_models.flows import splines
+from genjax_models.flows.conditioner import conditioner, init_conditioner
+
+
+class Mask(Protocol):
+    """Which entries a coupling keeps, and which it changes."""
+
+    def split(self, x: Array) -> tuple[Array, Array]:
+        """What the network sees `[B, ...]`, and what is changed `[B, ...]`."""
+        ...
+
+    def join(self, kept: Array, changed: Array) -> Array:
+        """The way back: x `[B, ...]`; of the changed entries, those that are not kept."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Halves:
+    """The first half of the last axis is kept, and the second half changed.
+
+    Attributes:
+        swap: The other way round.
+    """
+
+    swap: bool = False
+
+    def split(self, x: Array) -> tuple[Array, Array]:
+        """Two parts `[..., C // 2]` and `[..., C - C // 2]`, in this order unless swapped."""
+        if x.shape[-1] < 2:
+            raise ValueError(
+                f"the last axis of {x.shape[1:]} cannot be halved: put a Squeeze before, or use "
+                "the mask Checkerboard() on images"
+            )
+        first, second = jnp.split(x, [x.shape[-1] // 2], axis=-1)
+        return (second, first) if self.swap else (first, second)
+
+    def join(self, kept: Array, changed: Array) -> Array:
+        """`[..., C]`."""
+        parts = [changed, kept] if self.swap else [kept, changed]
+        return jnp.concatenate(parts, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Alternate:
+    """Every other entry of the last axis is kept: the even ones, or the odd ones.
+
+    Attributes:
+        parity: 0 to keep the entries 0, 2, 4, ...; 1 to keep 1, 3, 5, ...
+    """
+
+    parity: int = 0
+
+    def split(self, x: Array) -> tuple[Array, Array]:
+        """The entries of the parity, and the others."""
+        if x.shape[-1] < 2:
+            raise ValueError(
+                f"the last axis of {x.shape[1:]} has one entry, and none is left to change: a "
+                "coupling needs two at least"
+            )
+        return x[..., self.parity :: 2], x[..., 1 - self.parity :: 2]
+
+    def join(self, kept: Array, changed: Array) -> Array:
+        """`[..., C]`."""
+        size = kept.shape[-1] + changed.shape[-1]
+        return _spread(kept, self.parity, size) + _spread(changed, 1 - self.parity, size)
+
+
+def _spread(x: Array, start: int, size: int) -> Array:
+    """The entries at start, start + 2, ... of an axis of zeros."""
+    end = size - (start + 2 * (x.shape[-1] - 1) + 1)
+    return lax.pad(x, x.dtype.type(0), [(0, 0, 0)] * (x.ndim - 1) + [(start, end, 1)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkerboard:
+    """Every other pixel is kept, as the white squares of a chessboard.
+
+    The network sees the whole image, with zeros for the pixels that are changed.
+
+    Attributes:
+        parity: 0 to keep the pixels whose row and column sum to an even number; 1 for the others.
+    """
+
+    parity: int = 0
+
+    def split(self, x: Array) -> tuple[Array, Array]:
+        """The image with zeros in the changed pixels, and the image."""
+        if x.ndim != 4:
+            raise ValueError(
+                f"Checkerboard is a mask of images [B, H, W, C], and was given {x.shape}: use "
+                "Halves() or Alternate() on vectors"
+            )
+        return jnp.where(self._kept(x), x, 0), x
+
+    def join(self, kept: Array, changed: Array) -> Array:
+        """`[B, H, W, C]`."""
+        return jnp.where(self._kept(kept), kept, changed)
+
+    def _kept(self, x: Array) -> np.ndarray:
+        """A boolean array `[H, W, 1]`."""
+        rows, columns = np.indices(x.shape[1:3])
+        return ((rows + columns) % 2 == self.parity)[..., None]
+
+
+@dataclasses.dataclass(frozen=True)
+class AffineCoupling:
+    """y_changed = exp(s(x_kept)) x_changed + t(x_kept), and y_kept = x_kept.
+
+    The log-scale is bounded, s = s_max tanh(. / s_max), so that no input, however far from the
+    data, makes a scale overflow. It starts near the identity (see `conditioner`).
+
+    Attributes:
+        network: The conditioner `network(kept, context)`; it returns 2 numbers for each entry that
+            is changed, in the last axis: t and s of the first channel, of the second, ...
+        mask: Which entries are kept.
+        max_log_scale: s_max.
+
+    References:
+        Dinh et al. 2017, Density estimation using Real NVP, arXiv:1605.08803, eq. 7 to 9.
+    """
+
+    network: nn.Module
+    mask: Mask = Halves()
+    max_log_scale: float = 2.0
+
+    def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
+        """The network's parameters, and the gain of its outputs."""
+        kept, changed = self.mask.split(x)
+        return init_conditioner(self.network, key, kept, changed, context, 2)
+
+    def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """The output y `[B, ...]`, and the sum of the log-scales `[B]`."""
+        kept, changed = self.mask.split(x)
+        shift, log_scale = self._shift_and_log_scale(params, kept, changed, context)
+        y = self.mask.join(kept, changed * jnp.exp(log_scale) + shift)
+        return y, _sum_changed(self.mask, kept, log_scale)
+
+    def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """The input x `[B, ...]`, and minus the sum of the log-scales `[B]`."""
+        kept, changed = self.mask.split(y)
+        shift, log_scale = self._shift_and_log_scale(params, kept, changed, context)
+        x = self.mask.join(kept, (changed - shift) * jnp.exp(-log_scale))
+        return x, -_sum_changed(self.mask, kept, log_scale)
+
+    def _shift_and_log_scale(
+        self, params: Any, kept: Array, changed: Array, context: Array | None
+    ) -> tuple[Array, Array]:
+        raw = conditioner(self.network, params, kept, changed, context, 2)
+        return raw[..., 0], self.max_log_scale * jnp.tanh(raw[..., 1] / self.max_log_scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class SplineCoupling:
+    """Each changed entry goes through a rational-quadratic spline whose knots x_kept gives.
+
+    Outside [-bound, bound] the spline is the identity. It starts near the identity everywhere.
+
+    Attributes:
+        network: The conditioner `network(kept, context)`; it returns 3 num_bins - 1 numbers for
+            each entry that is changed, in the last axis, one entry after the other.
+        mask: Which entries are kept.
+        num_bins: Bins of each spline, K.
+        bound: Half of the length of the interval; the data's scale should be about 1.
+
+    References:
+        Durkan et al. 2019, Neural Spline Flows, arXiv:1906.04032, sec. 3.1.
+    """
+
+    network: nn.Module
+    mask: Mask = Halves()
+    num_bins: int = 8
+    bound: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Checks the number of bins and the bound.
+
+        Raises:
+            ValueError: Fewer than two bins, more than fit, or no interval.
+        """
+        if not 2 <= self.num_bins <= 256 or self.bound <= 0:
+            raise ValueError(
+                f"SplineCoupling was given num_bins={self.num_bins} and bound={self.bound}, and "
+                "takes 2 to 256 bins (8 is usual) and a bound above 0 (5 is usual)"
+            )
+
+    def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
+        """The network's parameters, and the gain of its outputs."""
+        kept, changed = self.mask.split(x)
+        return init_conditioner(self.network, key, kept, changed, context, 3 * self.num_bins - 1)
+
+    def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """The output y `[B, ...]`, and the sum of the splines' log-derivatives `[B]`."""
+        kept, changed = self.mask.split(x)
+        y, log_slope = splines.forward(self._knots(params, kept, changed, context), changed)
+        return self.mask.join(kept, y), _sum_changed(self.mask, kept, log_slope)
+
+    def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """The input x `[B, ...]`, and the sum of the inverse splines' log-derivatives `[B]`."""
+        kept, changed = self.mask.split(y)
+        x, log_slope = splines.inverse(self._knots(params, kept, changed, context), changed)
+        return self.mask.join(kept, x), _sum_changed(self.mask, kept, log_slope)
+
+    def _knots(
+        self, params: Any, kept: Array, changed: Array, context: Array | None
+    ) -> splines.Knots:
+        count = 3 * self.num_bins - 1
+        raw = conditioner(self.network, params, kept, changed, context, count)
+        return splines.knots(raw, self.bound)
+
+
+def _sum_changed(mask: Mask, kept: Array, change: Array) -> Array:
+    """The sum over those entries of `change` that the mask does change `[B]`."""
+    return sum_entries(mask.join(jnp.zeros_like(kept), change))

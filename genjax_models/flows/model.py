@@ -1,0 +1,206 @@
+"""Normalizing flows: an invertible network takes the data to noise of a known density."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.core import Tracer
+
+from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
+from genjax_models.core.distributions import Distribution, standard_normal
+from genjax_models.core.loss import Loss, Player
+from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
+from genjax_models.flows import losses
+from genjax_models.flows.bijector import Bijector
+from genjax_models.flows.diagnosis import diagnose_flow
+
+Base: TypeAlias = Callable[[tuple[int, ...]], Distribution]
+"""`shape [B, ...]` -> the distribution of the codes; `core.standard_normal` is one."""
+
+POINTS = DataSpec(shape=(2,), levels=None, name="points")
+"""Points in the plane: the default of a flow's `spec`."""
+
+
+@struct.dataclass
+class FlowOutputs:
+    """What one pass of a flow gives; every array's first axis is the examples.
+
+    Attributes:
+        x: Data `[B, ...]`.
+        z: Their codes f(x) `[B, ...]`.
+        log_det: log |det df/dx| `[B]`, in nats.
+        log_p_z: Log-density of the codes under the base `[B]`, in nats.
+    """
+
+    x: Array
+    z: Array
+    log_det: Array
+    log_p_z: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """A normalizing flow over real-valued data.
+
+    `log p(x) = log p_z(f(x)) + log |det df/dx|`, with z = f(x) the bijector's `forward`.
+
+    Attributes:
+        bijector: f, from the data to noise.
+        base: The density of the noise, p_z.
+        spec: What one example is; its entries are real numbers. For discrete data, see
+            `Dequantized`.
+        num_classes: Number of labels to be conditional on, p(x | label); None for p(x).
+
+    References:
+        Dinh et al. 2017, arXiv:1605.08803, eq. 2; Papamakarios et al. 2021, arXiv:1912.02762.
+    """
+
+    bijector: Bijector
+    base: Base = standard_normal
+    spec: DataSpec = POINTS
+    num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses discrete data, of which a density would be without bound.
+
+        Raises:
+            ValueError: The entries have levels.
+        """
+        if self.spec.levels is not None:
+            raise ValueError(
+                f"{self.spec.name} has {self.spec.levels} discrete levels, but a Flow is a density "
+                "over real numbers: use Dequantized(Flow(..., spec=real_valued(spec)), spec)"
+            )
+
+    @property
+    def loss(self) -> Loss:
+        """-log p(x) `[nats]`: the term `nll`."""
+        return Loss(self.forward, {"nll": losses.nll})
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """One player, who owns everything."""
+        return {"flow": Player(self.loss, ("bijector",))}
+
+    def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
+        """Fresh parameters, given examples that data-dependent layers start from, and no state.
+
+        Raises:
+            ValueError: The batch does not fit the model.
+        """
+        check_examples(batch["x"], self.spec)
+        context = label_context(batch.get("label"), self.num_classes)
+        return {"bijector": self.bijector.init(key, jnp.asarray(batch["x"]), context)}, {}
+
+    def forward(
+        self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
+    ) -> tuple[FlowOutputs, State]:
+        """Z = f(x) and the parts of log p(x); nothing is drawn."""
+        del key, train
+        x, context = batch["x"], label_context(batch.get("label"), self.num_classes)
+        z, log_det = self.bijector.forward(params["bijector"], x, context)
+        return FlowOutputs(x, z, log_det, self.base(z.shape).log_prob(z)), state
+
+    def log_prob(
+        self,
+        params: Params,
+        x: Array,
+        *,
+        label: Array | None = None,
+        key: Key | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """Exact log p(x) `[B]`, in nats.
+
+        Args:
+            params: The model's parameters.
+            x: Examples `[B, *shape]`.
+            label: Of a conditional model, the labels `[B]`.
+            key: Nothing: a flow draws no noise to prepare its data.
+            state: Nothing: a flow keeps none.
+        """
+        del key, state
+        z, log_det = self._encode(params, x, label)
+        return self.base(z.shape).log_prob(z) + log_det
+
+    def sample(
+        self,
+        params: Params,
+        key: Key,
+        num: int,
+        *,
+        temperature: Array | float = 1.0,
+        label: Array | int | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """New examples `[num, *shape]`: x = f^-1(T eps), with eps of the base distribution.
+
+        Args:
+            params: The model's parameters.
+            key: What the draws are a function of.
+            num: How many.
+            temperature: T > 0; below 1, samples are likelier and less varied than the data.
+            label: Of a conditional model: `[num]` labels or one for all; uniform ones where None.
+            state: Nothing: a flow keeps none.
+
+        Raises:
+            ValueError: The temperature is not above 0.
+
+        References:
+            Kingma & Dhariwal 2018, Glow, arXiv:1807.03039, sec. 5.
+        """
+        check_temperature(temperature)
+        key_label, key_z = jax.random.split(key)
+        label = labels_to_sample(label, self.num_classes, num, key_label)
+        z = temperature * self.base((num, *self.spec.shape)).sample(key_z)
+        return self.decode(params, z, label=label, state=state)
+
+    def encode(
+        self, params: Params, x: Array, *, label: Array | None = None, state: State | None = None
+    ) -> Array:
+        """The code z = f(x) `[B, *shape]` of each example."""
+        del state
+        return self._encode(params, x, label)[0]
+
+    def decode(
+        self, params: Params, z: Array, *, label: Array | None = None, state: State | None = None
+    ) -> Array:
+        """The example x = f^-1(z) `[B, *shape]` of each code."""
+        del state
+        context = label_context(label, self.num_classes)
+        return self.bijector.inverse(params["bijector"], z, context)[0]
+
+    def diagnose(self, params: Params, batch: Batch, key: Key, *, state: State) -> str | None:
+        """Which layer the first value that is not finite is in (`core.protocols.Diagnosed`)."""
+        del key, state
+        context = label_context(batch.get("label"), self.num_classes)
+        x = jnp.asarray(batch["x"])
+        return diagnose_flow(self.bijector, self.base, params["bijector"], x, context)
+
+    def _encode(self, params: Params, x: Array, label: Array | None) -> tuple[Array, Array]:
+        check_examples(x, self.spec)
+        context = label_context(label, self.num_classes)
+        return self.bijector.forward(params["bijector"], x, context)
+
+
+def check_temperature(temperature: Array | float) -> None:
+    """Raise unless the temperature is above 0; one that is being traced is taken as it is.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(temperature, Tracer) and not temperature > 0:
+        raise ValueError(
+            f"temperature is {temperature}: give a number above 0; 1 draws from the model, less "
+            "draws nearer to its mode"
+        )
+
+
+def real_valued(spec: DataSpec) -> DataSpec:
+    """The description of the same examples with real numbers for entries."""
+    return dataclasses.replace(spec, levels=None)

@@ -1,0 +1,105 @@
+"""What takes an image flow from one scale to the next: Squeeze and Split."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from genjax_models.core.types import Array, Key
+from genjax_models.flows.bijector import Bijector, Inverse
+from genjax_models.flows.coupling import AffineCoupling, Halves
+from genjax_models.networks.convolutional import depth_to_space, space_to_depth
+
+
+@dataclasses.dataclass(frozen=True)
+class Squeeze:
+    """Each 2x2 block of pixels becomes the channels of one: `[B, H, W, C] -> [B, H/2, W/2, 4C]`.
+
+    `Inverse(Squeeze())` gives the pixels back.
+
+    References:
+        Dinh et al. 2017, arXiv:1605.08803, sec. 3.6.
+    """
+
+    def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
+        """No parameters."""
+        return {}
+
+    def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """`[B, H/2, W/2, 4C]`, and 0 `[B]`.
+
+        Raises:
+            ValueError: The height or the width is odd, or x are no images.
+        """
+        if x.ndim != 4 or x.shape[1] % 2 or x.shape[2] % 2:
+            raise ValueError(
+                f"Squeeze halves the height and the width of images, and was given examples of "
+                f"shape {x.shape[1:]}: use fewer scales, or pad the images to a height and a width "
+                "that 2 divides once for each"
+            )
+        return space_to_depth(x), jnp.zeros(x.shape[0], x.dtype)
+
+    def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """`[B, 2H, 2W, C]`, and 0 `[B]`.
+
+        Raises:
+            ValueError: 4 does not divide the number of channels, or y are no images.
+        """
+        if y.ndim != 4 or y.shape[3] % 4:
+            raise ValueError(
+                f"the inverse of Squeeze makes 2x2 pixels of every 4 channels, and was given "
+                f"examples of shape {y.shape[1:]}: give it what a Squeeze returned"
+            )
+        return depth_to_space(y), jnp.zeros(y.shape[0], y.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Half of the channels is done, and the other half goes on: a step to the next scale.
+
+    With the channels in halves (b, a): b goes on to `inner`, and a is standardised by a learned
+    prior given b, `eps = (a - mu(b)) / sigma(b)`, so that a standard normal base of the whole means
+    the density `p(a, b) = N(a; mu(b), sigma(b)^2) p(b)`. The shape is kept: y = (inner(b), eps).
+
+    Attributes:
+        inner: What the half that goes on meets; it keeps the shape.
+        network: mu and log sigma of each channel of a, given b and the context: twice as many
+            channels as a has. The prior starts near N(0, 1), and log sigma is bounded.
+
+    References:
+        Dinh et al. 2017, arXiv:1605.08803, sec. 3.6; Kingma & Dhariwal 2018, arXiv:1807.03039.
+    """
+
+    inner: Bijector
+    network: nn.Module
+
+    def _prior(self) -> Bijector:
+        """(b, a) -> (b, (a - mu(b)) / sigma(b))."""
+        return Inverse(AffineCoupling(self.network, Halves()))
+
+    def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
+        """The parameters of the prior and of the inner bijector."""
+        key_prior, key_inner = jax.random.split(key)
+        b, _ = Halves().split(x)
+        return {
+            "prior": self._prior().init(key_prior, x, context),
+            "inner": self.inner.init(key_inner, b, context),
+        }
+
+    def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """(inner(b), eps) `[B, ..., C]`, and the log-determinant `[B]`."""
+        y, log_det = self._prior().forward(params["prior"], x, context)
+        b, eps = Halves().split(y)
+        b, change = self.inner.forward(params["inner"], b, context)
+        return Halves().join(b, eps), log_det + change
+
+    def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """(b, a) `[B, ..., C]`, and the log-determinant `[B]`."""
+        b, eps = Halves().split(y)
+        b, change = self.inner.inverse(params["inner"], b, context)
+        x, log_det = self._prior().inverse(params["prior"], Halves().join(b, eps), context)
+        return x, log_det + change

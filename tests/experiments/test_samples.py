@@ -1,0 +1,150 @@
+"""What a run shows: texts as text, points as points beside the data, with the learned density."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import genjax_models as gm
+from experiments import evaluation, registry, report, runs, samples
+from experiments.config import Config, Evaluation
+from genjax_models.core import DataSpec
+from genjax_models.data import densities, text, tokenizers
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """A model that is the density that the data are drawn from, but for a shift."""
+
+    spec: DataSpec
+    shift: float = 0.0
+
+    def sample(self, params, key, num, *, state=None):
+        return densities.ring().sample(key, num) + self.shift
+
+    def log_prob(self, params, x, *, key=None, state=None):
+        return densities.ring().log_prob(x - self.shift)
+
+
+@dataclasses.dataclass(frozen=True)
+class Monkey:
+    """A model of texts that types anything."""
+
+    spec: DataSpec
+
+    def sample(self, params, key, num, *, state=None):
+        return jax.random.randint(key, (num, *self.spec.shape), 0, self.spec.levels)
+
+    def log_prob(self, params, x, *, key=None, state=None):
+        return jnp.full(x.shape[0], -x.shape[1] * jnp.log(self.spec.levels))
+
+
+def make_run(directory: Path, model, dataset: str) -> runs.Run:
+    config = Config(model=None, dataset=dataset, devices=1, evaluation=Evaluation(batch_size=500))
+    experiment = registry.Experiment("toy", "toys", "A toy.", config, lambda c, s: None)  # pyright: ignore
+    record = runs.Record(directory, experiment, config, model.spec, {})
+    state = SimpleNamespace(ema={}, state={}, step=jnp.int32(3))
+    return runs.Run(record, registry.Setup(model), state)  # pyright: ignore
+
+
+def page_of(run: runs.Run, metrics) -> str:
+    (run.record.directory / runs.METRICS).write_text(
+        "".join(json.dumps({"step": s, "split": "train", "toy/loss": 1.0}) + "\n" for s in (1, 2))
+    )
+    result = {"goal": None, "metrics": metrics, "split": "test", "examples": 5, "seed": 0}
+    result |= {"steps": 3, "seconds": 1.0, "steps_per_second": None, "devices": "1 x cpu"}
+    report.write(run.record, result | {"command": "train toy", "versions": {"jax": "0"}})
+    return (run.record.directory / runs.REPORT).read_text("utf-8")
+
+
+def test_points(tmp_path: Path):
+    data = gm.load("ring", "test")
+    run = make_run(tmp_path, Truth(data.spec), "ring")
+    samples.write_pictures(run, data)
+    assert not (tmp_path / runs.TEXTS).exists()
+    with Image.open(tmp_path / runs.SAMPLES) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    ink = np.abs(pixels - pixels[0, 0]).max(-1) > 60
+    left, right = np.array_split(ink, 2, axis=1)  # the model is the truth: the panels look alike
+    assert left.mean() > 0.01 and abs(left.mean() - right.mean()) < 0.3 * left.mean()
+    page = page_of(run, evaluation.final_metrics(run, data))
+    assert page.count("<figure>") == 2 and 'class="plot"' in page and 'class="pixels"' not in page
+    assert "on the left, of the model on the right" in page and "<h2>Density</h2>" in page
+
+
+def test_the_distance_from_a_known_density(tmp_path: Path):
+    data = gm.load("ring", "test")
+    metrics = evaluation.final_metrics(make_run(tmp_path, Truth(data.spec), "ring"), data)
+    assert metrics["kl_to_truth"]["value"] == pytest.approx(0.0, abs=1e-6)
+    assert metrics["nll"]["kind"] == "exact" and "bits_per_dim" not in metrics
+    shifted = make_run(tmp_path, Truth(data.spec, shift=0.05), "ring")
+    found = evaluation.final_metrics(shifted, data)["kl_to_truth"]
+    scale = densities.ring().scale
+    # Between Gaussians far apart, as the ring's are: |shift|^2 / (2 sigma^2).
+    assert found["value"] == pytest.approx(2 * 0.05**2 / (2 * scale**2), rel=0.05)
+    assert "standard error" in found["kind"] and found["unit"] == "nats"
+    elsewhere = make_run(tmp_path, Truth(data.spec), "mine.npz")
+    assert "kl_to_truth" not in evaluation.final_metrics(elsewhere, data)
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> runs.Run:
+    data = text.from_text("<b>&amp; ø\x07\n" * 30, window=12, tokenizer=tokenizers.utf8())
+    return make_run(tmp_path, Monkey(data.spec), "monkey.txt")
+
+
+def test_texts(typed: runs.Run, tmp_path: Path):
+    data = text.from_text("<b>&amp; ø\x07\n" * 30, window=12, tokenizer=tokenizers.utf8())
+    samples.write_pictures(typed, data)
+    assert not (tmp_path / runs.SAMPLES).exists()
+    words = (tmp_path / runs.TEXTS).read_text("utf-8")
+    drawn = samples.draw_samples(typed, samples.NUM_TEXTS, 0)
+    decode = tokenizers.of(data.spec).decode
+    assert words.startswith(f"--- 1 ---\n{decode(drawn[0])}\n\n--- 2 ---")
+    (tmp_path / runs.TEXTS).write_text("a<b>&c \x07\n")
+    metrics = evaluation.final_metrics(typed, data)
+    page = page_of(typed, metrics)
+    assert "<pre>a&lt;b&gt;&amp;c \ufffd\n</pre>" in page
+    assert metrics["nats_per_token"]["value"] == pytest.approx(np.log(256), rel=1e-5)
+    assert metrics["perplexity"]["value"] == pytest.approx(256, rel=1e-4)
+    # 13 bytes a line and 12 characters: one of them has two bytes.
+    assert metrics["bits_per_character"]["value"] == pytest.approx(8 * 13 / 12, rel=0.01)
+    kind = "exact, windows of 12 tokens, each without the text before it"
+    assert {metrics[name]["kind"] for name in metrics} == {kind}
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.png", "a.npz"])
+def test_texts_can_be_saved(typed: runs.Run, tmp_path: Path, name: str):
+    samples.save_samples(samples.draw_samples(typed, 3, 0), typed, tmp_path / name)
+    assert (tmp_path / name).stat().st_size > 30
+    assert samples.default_file(typed.record.spec) == Path("samples.txt")
+
+
+def test_pictures_cannot_be_saved_as_text(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"--out is a.txt: .* \.png, \.svg, \.pdf or \.npz"):
+        samples.check_file(Path("a.txt"), DataSpec((8, 8, 1)))
+    assert samples.default_file(DataSpec((8, 8, 1))) == Path("samples.png")
+
+
+def test_the_loss_is_watched_on_windows_that_do_not_overlap():
+    """Three windows of four tokens, each once, and not the first three that begin the text."""
+    data = text.from_text("aaaabbbbccccd", window=4)
+
+    def loss(params, batch, key, *, state, step, train):
+        count = jnp.mean(batch["x"].astype(jnp.float32))
+        return count, SimpleNamespace(metrics={"mean": count})
+
+    setup = registry.Setup(SimpleNamespace(players={"toy": SimpleNamespace(loss=loss)}))  # pyright: ignore
+    state = gm.TrainState(jnp.int32(0), {}, {}, {}, {}, jax.random.key(0))
+    measure = evaluation.validation_loss(setup, data, Evaluation(examples=100, batch_size=1))
+    assert measure(state) == {"toy/mean": 1.0}
+    measure = evaluation.validation_loss(setup, data, Evaluation(examples=2, batch_size=1))
+    assert measure(state) == {"toy/mean": 0.5}

@@ -1,0 +1,119 @@
+"""The published architectures: invertible, with the right volume change, at usual sizes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genjax_models.core.types import DIGITS, DataSpec
+from genjax_models.flows.architectures import glow, maf, neural_spline_flow, realnvp
+from genjax_models.flows.dequantized import Dequantized
+from genjax_models.flows.flattened import Flattened, Spline
+from genjax_models.flows.model import Flow
+from genjax_models.networks.mlp import MLP
+from genjax_models.networks.residual import ResidualNetwork
+from tests.flows.test_flow import shaken
+
+TINY = DataSpec((4, 4, 1), levels=None, name="tiny")
+NETWORK = {"network": lambda outputs: ResidualNetwork(4, 0, outputs)}
+BUILDERS = {
+    "realnvp": functools.partial(realnvp, steps=1, **NETWORK),
+    "glow": functools.partial(glow, steps=1, **NETWORK),
+    "neural_spline_flow": functools.partial(neural_spline_flow, steps=1, num_bins=4, **NETWORK),
+    "maf": functools.partial(maf, steps=1, hidden=(16,), transform=Spline(4)),
+}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_images_are_inverted_and_the_volume_change_is_right(name):
+    model = BUILDERS[name](TINY)
+    assert isinstance(model, Flow)
+    x = jax.random.normal(jax.random.key(1), (4, 4, 4, 1))
+
+    @jax.jit
+    def measure(key, x):
+        params = shaken(model.bijector.init(key, x), 0.1)
+
+        def flat(v):
+            return model.bijector.forward(params, v.reshape(1, 4, 4, 1))[0].reshape(-1)
+
+        z, log_det = model.bijector.forward(params, x)
+        jacobian = jax.vmap(jax.jacrev(flat))(x.reshape(len(x), -1))
+        back = model.bijector.inverse(params, z)
+        return log_det, jnp.linalg.slogdet(jacobian)[1], back
+
+    log_det, expected, (back, back_log_det) = measure(jax.random.key(0), x)
+    np.testing.assert_allclose(back, x, atol=2e-4)
+    np.testing.assert_allclose(back_log_det, -log_det, atol=2e-3)
+    np.testing.assert_allclose(log_det, expected, atol=2e-3)
+    assert np.all(np.abs(log_det) > 1e-2)
+
+
+MNIST, CIFAR10 = DataSpec((28, 28, 1), name="mnist"), DataSpec((32, 32, 3), name="cifar10")
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [("realnvp", MNIST), ("glow", CIFAR10), ("neural_spline_flow", DIGITS), ("maf", MNIST)],
+)
+def test_they_are_built_for_images_of_usual_sizes(name, spec):
+    model = BUILDERS[name](spec)
+    assert isinstance(model, Dequantized) and model.spec == spec
+    assert hash(model) == hash(model)
+    x = jnp.zeros((2, *spec.shape), jnp.uint8)
+    params, _ = jax.eval_shape(model.init, jax.random.key(0), {"x": x})
+    sample = jax.eval_shape(lambda p: model.sample(p, jax.random.key(0), 3), params)
+    assert sample.shape == (3, *spec.shape) and sample.dtype == jnp.uint8
+
+
+@pytest.mark.parametrize(("shape", "levels"), [((8, 8, 1), 2), ((28, 28, 1), 2), ((32, 32, 3), 3)])
+def test_images_are_halved_as_often_as_they_can_be(shape, levels):
+    spec = DataSpec(shape)
+    assert glow(spec) == glow(spec, levels=levels)
+    assert glow(spec) != glow(spec, levels=levels - 1)
+
+
+@pytest.mark.parametrize("build", [realnvp, glow, neural_spline_flow])
+def test_sizes_that_do_not_divide_are_refused_when_built(build):
+    name = build.__name__
+    with pytest.raises(ValueError) as caught:
+        build(DataSpec((28, 28, 1), name="mnist"), levels=3)
+    assert str(caught.value) == (
+        f"mnist has images of 28x28, which can be halved 2 times, and {name} was given levels=3: "
+        "give levels=1 to 2"
+    )
+    with pytest.raises(ValueError, match=r"can be halved 0 times.*pad them to an even height"):
+        build(DataSpec((7, 8, 1)))
+    with pytest.raises(ValueError, match="levels=0: give levels=1 to 3"):
+        build(DIGITS, levels=0)
+
+
+def test_shapes_that_are_no_images_or_vectors_are_refused():
+    with pytest.raises(ValueError, match=r"glow is over images .*\(2,\): use neural_spline_flow"):
+        glow(DataSpec((2,), levels=None))
+    with pytest.raises(ValueError, match=r"\(1,\), and coupling flows are over vectors"):
+        realnvp(DataSpec((1,), levels=None))
+
+
+def test_vectors_of_an_odd_length():
+    spec = DataSpec((3,), levels=None)
+    x = jax.random.normal(jax.random.key(1), (8, 3))
+    model = realnvp(spec, steps=1, network=lambda outputs: MLP((8, outputs)))
+
+    @jax.jit
+    def there_and_back(key):
+        params = shaken(model.init(key, {"x": x})[0], 0.1)
+        z = model.encode(params, x)
+        return z, model.decode(params, z)
+
+    z, back = there_and_back(jax.random.key(0))
+    assert not np.allclose(z, x)
+    np.testing.assert_allclose(back, x, atol=2e-4)
+
+
+def test_discrete_vectors_are_dequantised():
+    model = maf(DataSpec((5,), levels=3), steps=1, hidden=(8,))
+    assert isinstance(model, Dequantized)
+    assert not isinstance(model.flow.bijector.parts[1], Flattened)
