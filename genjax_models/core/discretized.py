@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from genjax_models.core import random
-from genjax_models.core.distributions import level_dtype, log_sigmoid, sum_entries
+from genjax_models.core.distributions import level_dtype, sum_entries
 from genjax_models.core.types import Array, Key
 
 MIN_LOG_SCALE, MAX_LOG_SCALE = -7.0, 14.0
@@ -46,8 +46,8 @@ def log_bin(x: Array, loc: Array, log_scale: Array, levels: int) -> Array:
     half = 1.0 / (levels - 1)
     v = 2.0 * half * x.astype(loc.dtype) - 1.0
     inv_scale = 1.0 / _scale(log_scale)
-    below_upper = log_sigmoid((v + half - loc) * inv_scale)
-    above_lower = log_sigmoid((loc - v + half) * inv_scale)
+    below_upper = jax.nn.log_sigmoid((v + half - loc) * inv_scale)
+    above_lower = jax.nn.log_sigmoid((loc - v + half) * inv_scale)
     inside = below_upper + above_lower + jax.nn.log1mexp(2.0 * half * inv_scale)
     return jnp.where(x == 0, below_upper, jnp.where(x == levels - 1, above_lower, inside))
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from genjax_models.core.distributions import log_sigmoid, sum_entries
+from genjax_models.core.distributions import sum_entries
 from genjax_models.core.types import Array, Key
 
 
@@ -54,5 +54,5 @@ class Logit:
         `[B]` is that of the formula, without the cut.
         """
         x = (jax.nn.sigmoid(y) - self.alpha) / (1.0 - 2.0 * self.alpha)
-        log_det = log_sigmoid(y) + log_sigmoid(-y) - math.log1p(-2.0 * self.alpha)
+        log_det = jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - math.log1p(-2.0 * self.alpha)
         return jnp.clip(x, 0.0, 1.0), sum_entries(log_det)
