@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from genjax_models.autoencoders.latents import (
     sample_and_log_prob,
 )
 from genjax_models.core import likelihoods, preprocess
+from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
 from genjax_models.core.distributions import Distribution, ExplicitMean, Normal
 from genjax_models.core.likelihoods import Likelihood
@@ -290,15 +290,13 @@ class VAE:
         posterior = self.posterior(params["posterior"], h, self.latent_dim)
         prior = self.prior(params["prior"], x.shape[0], self.latent_dim)
 
-        def add(k: Array, log_sum: Array) -> Array:
+        def log_weight(k: Array) -> Array:
             z, log_q = sample_and_log_prob(posterior, jax.random.fold_in(key_z, k))
             likelihood, _ = self._decode(params, state, z, context)
-            log_weight = likelihood.log_prob(x) + prior.log_prob(z) - log_q
-            return jnp.logaddexp(log_sum, log_weight)
+            return likelihood.log_prob(x) + prior.log_prob(z) - log_q
 
-        start = jnp.full(x.shape[0], -jnp.inf)
-        log_sum = jax.lax.fori_loop(0, num_samples, add, start)
-        return log_sum - math.log(num_samples) + self.preprocess.log_volume(self.spec)
+        bound = log_mean_weight(log_weight, num_samples, x.shape[0])
+        return bound + self.preprocess.log_volume(self.spec)
 
     def _encode(
         self, params: Params, state: State, x: Array, context: Array | None, **kwargs: Any

@@ -112,6 +112,16 @@ def read(denoise: Denoiser, x: Array, level: Level) -> tuple[Array, Array]:
     return x_0, (x - level.alpha * x_0) / level.sigma
 
 
+def ddim_step(
+    denoise: Denoiser, x: Array, at: Level, to: Level, key: Key, eta: float = 1.0
+) -> Array:
+    """One step of `ddim` `[B, ...]`; at eta = 1 a draw of DDPM's posterior."""
+    x_0, eps = read(denoise, x, at)
+    variance = eta**2 * to.sigma**2 * (1.0 - (to.ratio / at.ratio) ** 2)
+    x = to.alpha * x_0 + jnp.sqrt(to.sigma**2 - variance) * eps
+    return x + jnp.sqrt(variance) * random.normal(key, x.shape, x.dtype)
+
+
 def ddim(
     denoise: Denoiser,
     schedule: Schedule,
@@ -132,10 +142,7 @@ def ddim(
     """
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
-        x_0, eps = read(denoise, x, at)
-        variance = eta**2 * to.sigma**2 * (1.0 - (to.ratio / at.ratio) ** 2)
-        x = to.alpha * x_0 + jnp.sqrt(to.sigma**2 - variance) * eps
-        return x + jnp.sqrt(variance) * random.normal(key, x.shape, x.dtype), memory
+        return ddim_step(denoise, x, at, to, key, eta), memory
 
     return walk(step, schedule, x, times, key, trajectory=trajectory)
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from genjax_models.core import random
 from genjax_models.core.distributions import sum_entries
 from genjax_models.core.types import Array, Key
-from genjax_models.diffusion.samplers import Denoiser, Level, read, walk
+from genjax_models.diffusion.samplers import Denoiser, Level, ddim_step, read, walk
 from genjax_models.diffusion.schedules import Schedule
 
 
@@ -124,10 +124,7 @@ def predictor_corrector(
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
         key_predictor, key_corrector = jax.random.split(key)
-        x_0, eps = read(denoise, x, at)
-        variance = to.sigma**2 * (1.0 - (to.ratio / at.ratio) ** 2)
-        x = to.alpha * x_0 + jnp.sqrt(to.sigma**2 - variance) * eps
-        x += jnp.sqrt(variance) * random.normal(key_predictor, x.shape, x.dtype)
+        x = ddim_step(denoise, x, at, to, key_predictor)
 
         def corrected(x: Array) -> Array:
             body = lambda i, x: correct(i, x, to, key_corrector)  # noqa: E731

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.preprocess import uniform_dequantization
@@ -144,14 +144,12 @@ class Dequantized:
         check_examples(x, self.spec)
         label_context(label, self.num_classes)  # refused before it is traced
 
-        def add(k: Array, log_sum: Array) -> Array:
+        def log_weight(k: Array) -> Array:
             key_k = jax.random.fold_in(key, k)
             y, log_q = self.dequantization(params["dequantization"], x, key_k, self.spec)
-            log_p = self.flow.log_prob(params, y, label=label, state=state)
-            return jnp.logaddexp(log_sum, log_p - log_q)
+            return self.flow.log_prob(params, y, label=label, state=state) - log_q
 
-        start = jnp.full(x.shape[0], -jnp.inf)
-        return jax.lax.fori_loop(0, num_samples, add, start) - math.log(num_samples)
+        return log_mean_weight(log_weight, num_samples, x.shape[0])
 
     def sample(
         self,
