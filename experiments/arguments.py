@@ -91,6 +91,11 @@ class GenerateArguments:
     """Draw among tokens at least this fraction as likely as the likeliest."""
     stop: str | None = None
     """Stop before this text would be written."""
+    mask_character: str | None = None
+    """Of masked diffusion: the character of the prompt that stands for a token to fill in, as in
+    --prompt "To be ____ to be" --mask-character _; nothing is drawn behind the prompt then."""
+    steps: PositiveInt | None = None
+    """Of masked diffusion: passes of the network a window; None is one for each token."""
     seed: NonNegativeInt = 0
     """Decides the draws."""
 

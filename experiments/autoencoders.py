@@ -69,7 +69,8 @@ class VAESettings:
     """What the networks compute in."""
 
 
-def _vae(settings: VAESettings, spec: DataSpec) -> Setup:
+def vae_setup(settings: VAESettings, spec: DataSpec) -> Setup:
+    """The VAE of these settings and its loss."""
     likelihood = LIKELIHOODS[settings.likelihood]
     activation, dtype = ACTIVATIONS[settings.activation], DTYPES[settings.dtype]
     encoder = (*settings.hidden, 2 * settings.latent_dim)
@@ -105,7 +106,7 @@ def _vae(settings: VAESettings, spec: DataSpec) -> Setup:
 )
 def vae(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """A VAE of fully connected layers, whose likelihood is over the levels of the pixels."""
-    return _vae(config.model, spec)
+    return vae_setup(config.model, spec)
 
 
 @experiment(
@@ -118,7 +119,7 @@ def vae(config: Config[VAESettings], spec: DataSpec) -> Setup:
 )
 def cvae(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """A VAE that is given the label: p(x | y), drawn class by class."""
-    return _vae(config.model, spec)
+    return vae_setup(config.model, spec)
 
 
 @experiment(
@@ -134,7 +135,7 @@ def cvae(config: Config[VAESettings], spec: DataSpec) -> Setup:
 )
 def beta_vae(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """A VAE whose KL weighs more, on sprites of five independent factors."""
-    return _vae(config.model, spec)
+    return vae_setup(config.model, spec)
 
 
 MNIST_VAE = VAESettings(
@@ -165,7 +166,7 @@ MNIST_EVALUATION = Evaluation(
 )
 def vae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """784-200-200-50 on dynamically binarised MNIST (Burda et al. 2015, k = 1)."""
-    return _vae(config.model, spec)
+    return vae_setup(config.model, spec)
 
 
 @experiment(
@@ -184,7 +185,7 @@ def vae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
 )
 def iwae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """The same trained by the importance-weighted bound, k = 50; `--initial` a run of vae_mnist."""
-    return _vae(config.model, spec)
+    return vae_setup(config.model, spec)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -105,7 +105,10 @@ def final_metrics(
         }
         for name, value in sorted(values.items(), key=lambda item: item[0] not in LIKELIHOODS)
     }
-    return metrics | _distance_from_truth(run, seed)
+    metrics |= _distance_from_truth(run, seed)
+    for measure in run.setup.measures:
+        metrics |= measure(run, data, seed)
+    return metrics
 
 
 def _distance_from_truth(run: runs.Run, seed: int) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from experiments.config import Config
@@ -13,12 +13,18 @@ from experiments.config import Config
 if TYPE_CHECKING:
     import optax
 
-    from genjax_models.core import DataSpec, Loss, Model
+    from genjax_models.core import Batch, DataSpec, Loss, Model, Params, State
 
 M = TypeVar("M")
 
-FAMILIES = ("autoencoders", "flows", "autoregressive", "text")
+FAMILIES = ("autoencoders", "flows", "autoregressive", "text", "diffusion")
 """The modules of this package that hold experiments."""
+
+
+Start: TypeAlias = Callable[
+    [tuple["Params", "State"], tuple["Params", "State"], "Batch"], tuple["Params", "State"]
+]
+"""`(fresh, (parameters, state) of the run before, some examples) -> (parameters, state)`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +36,9 @@ class Setup:
         losses: Player -> loss, for players whose loss is not the model's own.
         optimizer: An Optax transformation, or one a player; None takes `config.optimizer`.
         condition: Number of samples -> what they are conditioned on (`label` `[num]`).
+        sampling: More keyword arguments of the model's `sample`.
+        measures: `(run, data, seed) -> figures` of the final evaluation (`measures` has some).
+        start: What a run that stands on another one, `--initial`, starts from.
     """
 
     model: Model
@@ -38,6 +47,9 @@ class Setup:
         None
     )
     condition: Callable[[int], Mapping[str, Any]] = lambda num: {}
+    sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    measures: Sequence[Callable[[Any, Any, int], dict[str, dict[str, Any]]]] = ()
+    start: Start | None = None
 
 
 Build: TypeAlias = Callable[[Config[M], "DataSpec"], Setup]

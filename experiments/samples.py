@@ -39,7 +39,9 @@ def draw_samples(run: runs.Run, num: int, seed: int) -> np.ndarray:
 
     def sample(learned: tuple[Any, Any], key: jax.Array) -> jax.Array:
         params, state = learned
-        return run.setup.model.sample(params, key, even, state=state, **condition)
+        return run.setup.model.sample(
+            params, key, even, state=state, **condition, **run.setup.sampling
+        )
 
     draw = sampler(sample, devices)
     return np.asarray(draw((run.params, run.state.state), jax.random.key(seed)))[:num]

@@ -37,6 +37,10 @@ def train(experiment: Experiment[Any], config: Config[Any], directory: Path) -> 
     optimizer = setup.optimizer or make_optimizer(config.optimizer, config.steps)
     size = training.devices.mapped(config.devices, config.mapping).size
     check_batch_size(config.batch_size, len(data), size, config.accumulate)  # before writing
+    if setup.start is not None and config.initial is None:
+        raise ValueError(
+            f"{experiment.name} stands on another run: train that first, and name it by --initial"
+        )
     if config.evaluation.patience is not None and held_back is None:
         raise ValueError(
             f"--evaluation.patience needs held-back data, and {data.spec.name} has no split"
@@ -57,10 +61,7 @@ def _fit(
 ) -> tuple[runs.Run, float | None]:
     """The trained run, and how many steps a second it made."""
     config, directory = record.config, record.directory
-    initial = None
-    if config.initial is not None:
-        before = runs.load_run(config.initial)
-        initial = before.params, before.state.state
+    initial = _initial(config, setup, data)
     start = training.checkpoint.latest_step(directory / runs.CHECKPOINTS) or 0
     _announce(record, data, start)
     with hooks.progress_bar(config.steps) as bar:
@@ -101,6 +102,23 @@ def _fit(
     if state is None or (directory / runs.BEST).is_dir():
         state = runs.load_state(record, setup, directory / runs.BEST)
     return runs.Run(record, setup, state), bar.rate
+
+
+def _initial(config: Config[Any], setup: Setup, data: Dataset) -> Any:
+    """Parameters and state that the run starts from; None for fresh ones."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    if config.initial is None:
+        return None
+    before = runs.load_run(config.initial)
+    learned = before.params, before.state.state
+    if setup.start is None:
+        return learned
+    batch = jax.tree.map(jnp.asarray, data.rows(np.arange(min(1000, len(data)))))
+    fresh = jax.jit(setup.model.init)(jax.random.key(config.seed), batch)
+    return setup.start(fresh, learned, batch)
 
 
 def fit_options(config: Config[Any]) -> dict[str, Any]:

@@ -1,12 +1,14 @@
-"""The same model here and in eager PyTorch, each on one core, in alternation.
+"""The same model here and in eager PyTorch, in alternation, each on as many cores as are named.
 
-    python -m experiments.versus_pytorch vae --torch-python PATH [--rounds 5]
+    python -m experiments.versus_pytorch vae --torch-python PATH [--rounds 5] [--cores 0]
     python -m experiments.versus_pytorch gpt --torch-python PATH
+    python -m experiments.versus_pytorch unet --torch-python PATH --cores 0,1
+    python -m experiments.versus_pytorch ddim --torch-python PATH --cores 0,1
 
 vae: 784-512-16 on dynamically binarised images, batch 128, Adam. gpt: 4 layers of 4 heads, 128
 wide, on windows of 64 characters, batch 12, AdamW with gradients clipped: nanoGPT's setting for a
 CPU. (Ours predicts a window's first character from a start vector and theirs the one after the
-window: 64 positions both.)
+window: 64 positions both.) unet, ddim: see `versus_unet`.
 
 PyTorch is no dependency of ours, so its side runs in an interpreter that has it, and this file
 imports nothing of ours but where our side needs it.
@@ -20,41 +22,14 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-WARMUP, STEPS = 50, 500
+from experiments import steps_a_second, versus_unet
+
 VAE = {"batch": 128, "width": 512, "latent": 16, "dims": 784}
 GPT = {"batch": 12, "block": 64, "vocabulary": 65, "width": 128, "heads": 4, "layers": 4}
-
-
-def fit_speed(model: Any, data: Any, optimizer: Any, batch_size: int) -> float:
-    """Steps a second of `fit`, compiling left out."""
-    import genjax_models as gm
-
-    times: list[float] = []
-    gm.fit(
-        model,
-        data,
-        optimizer,
-        steps=WARMUP + STEPS,
-        batch_size=batch_size,
-        devices=1,
-        log_every=WARMUP,
-        hooks=[lambda state, metrics: times.append(time.perf_counter())],
-    )
-    return STEPS / (times[-1] - times[0])
-
-
-def torch_speed(step: Callable[[], None]) -> float:
-    """Steps a second of a step in PyTorch."""
-    for _ in range(WARMUP):
-        step()
-    start = time.perf_counter()
-    for _ in range(STEPS):
-        step()
-    return STEPS / (time.perf_counter() - start)
 
 
 def vae_jax() -> float:
@@ -74,7 +49,7 @@ def vae_jax() -> float:
         likelihood=gm.likelihoods.bernoulli,
         preprocess=gm.preprocess.dynamic_binarization,
     )
-    return fit_speed(model, data, optax.adam(1e-3), VAE["batch"])
+    return steps_a_second.of_fit(model, data, optax.adam(1e-3), VAE["batch"])
 
 
 def vae_torch() -> float:
@@ -102,7 +77,7 @@ def vae_torch() -> float:
         loss.backward()
         optimizer.step()
 
-    return torch_speed(step)
+    return steps_a_second.of(step)
 
 
 def gpt_jax() -> float:
@@ -110,8 +85,9 @@ def gpt_jax() -> float:
     import numpy as np
     import optax
 
-    from genjax_models.autoregressive.model import Autoregressive, tokens
+    from genjax_models.autoregressive.model import Autoregressive
     from genjax_models.core import DataSpec
+    from genjax_models.core.preprocess import tokens
     from genjax_models.data import Dataset
     from genjax_models.networks.transformer import Transformer
 
@@ -123,7 +99,9 @@ def gpt_jax() -> float:
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adamw(1e-3, b1=0.9, b2=0.99, weight_decay=0.1)
     )
-    return fit_speed(model, Dataset(spec, arrays={"x": text}, window=window), optimizer, 12)
+    return steps_a_second.of_fit(
+        model, Dataset(spec, arrays={"x": text}, window=window), optimizer, 12
+    )
 
 
 def gpt_torch() -> float:
@@ -173,30 +151,39 @@ def gpt_torch() -> float:
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
 
-    return torch_speed(step)
+    return steps_a_second.of(step)
 
 
 MODELS: Mapping[str, Mapping[str, Callable[[], float]]] = {
     "vae": {"jax": vae_jax, "torch": vae_torch},
     "gpt": {"jax": gpt_jax, "torch": gpt_torch},
+    "unet": {"jax": versus_unet.train_jax, "torch": versus_unet.train_torch},
+    "ddim": {"jax": versus_unet.ddim_jax, "torch": versus_unet.ddim_torch},
 }
 
 
 def run_side(model: str, side: str) -> float:
-    """Steps a second of one side, in this process."""
+    """Steps a second of one side, in this process, on all the cores that it is held to."""
     if side == "torch":
         import torch  # pyright: ignore[reportMissingImports]
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
         torch.manual_seed(0)
     return MODELS[model][side]()
 
 
-def measure(python: str, model: str, side: str, core: int) -> float:
-    """Steps a second of one side, in a process of its own that is held to one core."""
-    command = ["taskset", "-c", str(core), python, __file__, model, "--side", side]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
-    out = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+def measure(python: str, model: str, side: str, cores: str) -> float:
+    """Steps a second of one side, in a process of its own that is held to these cores."""
+    command = ["taskset", "-c", cores, python, "-m", "experiments.versus_pytorch"]
+    threads = str(len(cores.split(",")))
+    out = subprocess.run(
+        [*command, model, "--side", side],
+        env={**os.environ, "OMP_NUM_THREADS": threads, "JAX_PLATFORMS": "cpu"},
+        cwd=Path(__file__).parents[1],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return float(out.stdout.strip().splitlines()[-1])
 
 
@@ -208,7 +195,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", choices=MODELS, default="vae")
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--cores", default="0", help="which, with commas between: 0,1")
     parser.add_argument("--side", choices=MODELS["vae"], help="measure one side in this process")
     arguments = parser.parse_args()
     if arguments.side:
@@ -216,8 +203,8 @@ def main() -> None:
         return
     rows = []
     for _ in range(arguments.rounds):
-        ours = measure(sys.executable, arguments.model, "jax", arguments.core)
-        theirs = measure(arguments.torch_python, arguments.model, "torch", arguments.core)
+        ours = measure(sys.executable, arguments.model, "jax", arguments.cores)
+        theirs = measure(arguments.torch_python, arguments.model, "torch", arguments.cores)
         rows.append({"jax": ours, "torch": theirs, "ratio": ours / theirs})
         print(json.dumps(rows[-1]), flush=True)
     medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}

@@ -16,6 +16,7 @@ from genjax_models.autoencoders import VAE, VQVAE, Autoencoder
 from genjax_models.autoregressive import Autoregressive
 from genjax_models.core import DataSpec, Loss, Player, likelihoods, preprocess
 from genjax_models.data import Dataset, load
+from genjax_models.diffusion import Diffusion, FlowMatching, MaskedDiffusion
 from genjax_models.flows import Dequantized, Flow
 from genjax_models.metrics import evaluate
 from genjax_models.training import TrainState, fit, make_step
@@ -28,8 +29,11 @@ __all__ = [
     "DataSpec",
     "Dataset",
     "Dequantized",
+    "Diffusion",
     "Flow",
+    "FlowMatching",
     "Loss",
+    "MaskedDiffusion",
     "Player",
     "TrainState",
     "autoencoders",

@@ -3,6 +3,7 @@
 from genjax_models.autoencoders import losses
 from genjax_models.autoencoders.autoencoder import Autoencoder, AutoencoderOutputs
 from genjax_models.autoencoders.editing import interpolate, traverse
+from genjax_models.autoencoders.embedded import EmbeddedCodes
 from genjax_models.autoencoders.latents import (
     DiagonalNormal,
     Posterior,
@@ -18,6 +19,7 @@ __all__ = [
     "Autoencoder",
     "AutoencoderOutputs",
     "DiagonalNormal",
+    "EmbeddedCodes",
     "Posterior",
     "Prior",
     "StandardNormal",

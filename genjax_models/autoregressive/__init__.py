@@ -2,7 +2,8 @@
 
 from genjax_models.autoregressive import filters, losses
 from genjax_models.autoregressive.generation import generate
-from genjax_models.autoregressive.model import Autoregressive, AutoregressiveOutputs, tokens
+from genjax_models.autoregressive.model import Autoregressive, AutoregressiveOutputs
+from genjax_models.core.preprocess import tokens
 
 __all__ = [
     "Autoregressive",

@@ -14,7 +14,7 @@ import numpy as np
 from genjax_models.autoregressive import sampling
 from genjax_models.autoregressive.filters import Filter
 from genjax_models.autoregressive.sampling import Sampled
-from genjax_models.core.conditions import label_context, labels_to_sample
+from genjax_models.core.conditions import check_values, label_context, labels_to_sample
 from genjax_models.core.types import Array, Key, Params, State
 
 
@@ -95,7 +95,7 @@ def generate(
     tokens = np.asarray(prompt, np.int32)
     if tokens.ndim not in (1, 2):
         raise ValueError(f"the prompt has shape {tokens.shape}: give tokens [P] or [B, P]")
-    sampling.check_values(tokens, spec, "the prompt")
+    check_values(tokens, spec, "the prompt")
     one, tokens = tokens.ndim == 1, np.atleast_2d(tokens)
     (window,) = spec.shape
     if tokens.shape[1] >= window:

@@ -8,14 +8,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
 from genjax_models.autoregressive import losses, sampling
 from genjax_models.autoregressive.filters import Filter
 from genjax_models.core import likelihoods, preprocess
-from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
+from genjax_models.core.conditions import (
+    check_examples,
+    given_entries,
+    label_context,
+    labels_to_sample,
+)
 from genjax_models.core.distributions import ExplicitMean
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player
@@ -35,15 +39,6 @@ class AutoregressiveOutputs:
 
     x: Array
     likelihood: ExplicitMean
-
-
-def tokens(x: Array, spec: DataSpec) -> Array:
-    """Network input: every entry as a token, int32 `[B, N]`, images row by row."""
-    if spec.levels is None:
-        raise ValueError(
-            f"{spec.name} has real-valued entries, which are no tokens: use inputs=to_unit_range"
-        )
-    return x.reshape(x.shape[0], -1).astype(jnp.int32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +190,7 @@ class Autoregressive:
         keep = Filter(temperature, top_k, top_p, min_p)
         key_label, key_given, key_x = jax.random.split(key, 3)
         label = labels_to_sample(label, self.num_classes, num, key_label)
-        known = sampling.given_entries(given, mask, num, self.spec)
+        known = given_entries(given, mask, num, self.spec)
         if known is not None:
             known = self.preprocess.apply(known[0], key_given, self.spec), known[1]
         x = sampling.ancestral(self, params, state or {}, key_x, num, keep, label, known)

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
-from jax.core import Tracer
 
 from genjax_models.autoregressive.filters import Filter
 from genjax_models.core.conditions import label_context
-from genjax_models.core.distributions import ExplicitMean, level_dtype
+from genjax_models.core.distributions import ExplicitMean
 from genjax_models.core.likelihoods import Likelihood
+from genjax_models.core.preprocess import data_dtype
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 
 
@@ -67,7 +66,7 @@ class Positions(NamedTuple):
 def positions_of(model: Sampled) -> Positions:
     """The positions of a model: pixels where its network sees images, else single entries."""
     spec = model.prepared
-    x = jax.ShapeDtypeStruct((1, *spec.shape), _dtype(spec))
+    x = jax.ShapeDtypeStruct((1, *spec.shape), data_dtype(spec))
     inputs = jax.eval_shape(lambda x: model.inputs(x, spec), x).shape[1:]
     shape = (1, 1, inputs[-1]) if len(inputs) == 3 else (1,)
     num = spec.num_dims // shape[-1]
@@ -104,7 +103,7 @@ def by_full_passes(
 ) -> tuple[Any, Step]:
     """A pass over all positions for each of them: slow, and the measure of `cached`."""
     at = positions_of(model)
-    dtype = network_input(model, jnp.zeros((1, at.entries), _dtype(at.spec))).dtype
+    dtype = network_input(model, jnp.zeros((1, at.entries), data_dtype(at.spec))).dtype
 
     def step(x: Array, t: Array, previous: Array) -> tuple[Array, Array]:
         flat = x.reshape(num, at.num, -1).at[:, t - 1].set(previous.reshape(num, -1))
@@ -169,70 +168,6 @@ def ancestral(
     by_position = jax.tree.map(
         lambda a: jnp.swapaxes(a.reshape(num, at.num, at.entries), 0, 1), known
     )  # [N, B, E]
-    first = jnp.zeros((num, at.entries), _dtype(at.spec))
+    first = jnp.zeros((num, at.entries), data_dtype(at.spec))
     _, x = jax.lax.scan(body, (carry, first), (jnp.arange(at.num), by_position))
     return jnp.swapaxes(x, 0, 1).reshape(num, *model.prepared.shape)
-
-
-def given_entries(given: Any, mask: Any, num: int, spec: DataSpec) -> tuple[Array, Array] | None:
-    """What is given to `sample`, as whole examples and a mask `[num, *shape]`; None if nothing is.
-
-    Raises:
-        ValueError: A prompt longer than the examples, values that are not the data's, wrong shapes.
-    """
-    if given is None:
-        if mask is not None:
-            raise ValueError("a mask says which entries are given, but given=... is missing")
-        return None
-    given = jnp.asarray(given)
-    check_values(given, spec, "given")
-    if mask is None:
-        given, mask = _prompt(given, num, spec)
-    for name, a in (("given", given), ("mask", jnp.asarray(mask))):
-        if a.shape not in (spec.shape, (num, *spec.shape)):
-            raise ValueError(
-                f"{name} has shape {a.shape}, but {num} examples of {spec.name} are asked for: it "
-                f"must be {spec.shape} or {(num, *spec.shape)}"
-            )
-    shape = (num, *spec.shape)
-    return jnp.broadcast_to(given, shape), jnp.broadcast_to(jnp.asarray(mask, bool), shape)
-
-
-def _prompt(given: Array, num: int, spec: DataSpec) -> tuple[Array, Array]:
-    """Tokens `[num, P]` or `[P]` filled up to examples, and the mask `[T]` of the first P."""
-    if len(spec.shape) != 1 or given.ndim not in (1, 2):
-        raise ValueError(
-            f"{spec.name} has examples of shape {spec.shape}, and given has shape {given.shape}: "
-            "say with mask=... which of their entries are given"
-        )
-    (length,), size = spec.shape, given.shape[-1]
-    if size > length:
-        raise ValueError(
-            f"the prompt has {size} entries, and an example of {spec.name} has {length}: shorten "
-            "it, or let `generate` slide its window over it"
-        )
-    filled = jnp.pad(given, [(0, 0)] * (given.ndim - 1) + [(0, length - size)])
-    return filled, jnp.arange(length) < size
-
-
-def check_values(given: Any, spec: DataSpec, what: str) -> None:
-    """Raise unless every value is one of the data's; those that are being traced are taken.
-
-    Raises:
-        ValueError: One is not.
-    """
-    if spec.levels is None or isinstance(given, Tracer) or given.size == 0:
-        return
-    low, high = int(np.min(given)), int(np.max(given))
-    if low < 0 or high >= spec.levels:
-        raise ValueError(
-            f"{what} holds {low if low < 0 else high}, but {spec.name} has values 0 .. "
-            f"{spec.levels - 1}"
-        )
-
-
-def _dtype(spec: DataSpec) -> Any:
-    """The type of the data: texts are int32 whatever the size of their vocabulary."""
-    if spec.levels is None:
-        return jnp.float32
-    return jnp.int32 if spec.vocabulary else level_dtype(spec.levels)

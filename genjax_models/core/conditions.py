@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,3 +83,59 @@ def labels_to_sample(
         return jax.random.randint(key, (num,), 0, num_classes)
     check_labels(label, num_classes)
     return jnp.broadcast_to(jnp.asarray(label), (num,))
+
+
+def given_entries(given: Any, mask: Any, num: int, spec: DataSpec) -> tuple[Array, Array] | None:
+    """What is given to `sample`, as whole examples and a mask `[num, *shape]`; None if nothing is.
+
+    Raises:
+        ValueError: A prompt longer than the examples, values that are not the data's, wrong shapes.
+    """
+    if given is None:
+        if mask is not None:
+            raise ValueError("a mask says which entries are given, but given=... is missing")
+        return None
+    given = jnp.asarray(given)
+    check_values(given, spec, "given")
+    if mask is None:
+        given, mask = _prompt(given, num, spec)
+    for name, a in (("given", given), ("mask", jnp.asarray(mask))):
+        if a.shape not in (spec.shape, (num, *spec.shape)):
+            raise ValueError(
+                f"{name} has shape {a.shape}, but {num} examples of {spec.name} are asked for: it "
+                f"must be {spec.shape} or {(num, *spec.shape)}"
+            )
+    shape = (num, *spec.shape)
+    return jnp.broadcast_to(given, shape), jnp.broadcast_to(jnp.asarray(mask, bool), shape)
+
+
+def _prompt(given: Array, num: int, spec: DataSpec) -> tuple[Array, Array]:
+    """Tokens `[num, P]` or `[P]` filled up to examples, and the mask `[T]` of the first P."""
+    if len(spec.shape) != 1 or given.ndim not in (1, 2):
+        raise ValueError(
+            f"{spec.name} has examples of shape {spec.shape}, and given has shape {given.shape}: "
+            "say with mask=... which of their entries are given"
+        )
+    (length,), size = spec.shape, given.shape[-1]
+    if size > length:
+        raise ValueError(
+            f"the prompt has {size} entries, and an example of {spec.name} has {length}: shorten it"
+        )
+    filled = jnp.pad(given, [(0, 0)] * (given.ndim - 1) + [(0, length - size)])
+    return filled, jnp.arange(length) < size
+
+
+def check_values(given: Any, spec: DataSpec, what: str) -> None:
+    """Raise unless every value is one of the data's; those that are being traced are taken.
+
+    Raises:
+        ValueError: One is not.
+    """
+    if spec.levels is None or isinstance(given, Tracer) or given.size == 0:
+        return
+    low, high = int(np.min(given)), int(np.max(given))
+    if low < 0 or high >= spec.levels:
+        raise ValueError(
+            f"{what} holds {low if low < 0 else high}, but {spec.name} has values 0 .. "
+            f"{spec.levels - 1}"
+        )

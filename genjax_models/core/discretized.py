@@ -52,7 +52,7 @@ def log_bin(x: Array, loc: Array, log_scale: Array, levels: int) -> Array:
     return jnp.where(x == 0, below_upper, jnp.where(x == levels - 1, above_lower, inside))
 
 
-def _to_level(v: Array, levels: int) -> Array:
+def to_level(v: Array, levels: int) -> Array:
     """The level whose bin holds the real value v."""
     nearest = jnp.round((v + 1.0) * (levels - 1) / 2.0)
     return jnp.clip(nearest, 0, levels - 1).astype(level_dtype(levels))
@@ -97,7 +97,7 @@ class DiscretizedLogistic:
     def sample(self, key: Key) -> Array:
         """Draws in 0 .. levels - 1 `[B, ...]`."""
         noise = _scale(self.log_scale) * _logistic(key, self.loc.shape)
-        return _to_level(self.loc + noise, self.levels)
+        return to_level(self.loc + noise, self.levels)
 
     def mean(self) -> Array:
         """The mean level `[B, ...]`."""
@@ -105,7 +105,7 @@ class DiscretizedLogistic:
 
     def mode(self) -> Array:
         """The likeliest level `[B, ...]`: the one nearest to loc, or an edge that holds a tail."""
-        nearest = _to_level(self.loc, self.levels)
+        nearest = to_level(self.loc, self.levels)
         edges = [jnp.zeros_like(nearest), jnp.full_like(nearest, self.levels - 1)]
         candidates = jnp.stack([nearest, *edges])
         scores = log_bin(candidates, self.loc[None], self.log_scale[None], self.levels)
@@ -189,6 +189,6 @@ class DiscretizedLogisticMixture:
         """Channel after channel, each rounded to a level before the next sees it."""
         values, levels = [], []
         for c in range(self.loc.shape[-2]):
-            levels.append(_to_level(draw(c, values)[..., 0], self.levels))
+            levels.append(to_level(draw(c, values)[..., 0], self.levels))
             values.append(2.0 * levels[-1][..., None].astype(jnp.float32) / (self.levels - 1) - 1.0)
         return jnp.stack(levels, axis=-1)

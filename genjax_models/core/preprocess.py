@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax_models.core import random
+from genjax_models.core.discretized import to_level
 from genjax_models.core.distributions import level_dtype
 from genjax_models.core.types import Array, DataSpec, Key
 
@@ -130,3 +131,34 @@ def to_unit_range(x: Array, spec: DataSpec) -> Array:
     """
     x = x.astype(jnp.float32)
     return x if spec.levels is None else 2.0 * x / (spec.levels - 1) - 1.0
+
+
+def from_unit_range(x: Array, spec: DataSpec) -> Array:
+    """The way back: the levels nearest to values in [-1, 1]; real values as they are.
+
+    Args:
+        x: What `to_unit_range` gave, or anything near `[B, ...]`.
+        spec: What the data are.
+    """
+    return x if spec.levels is None else to_level(x, spec.levels)
+
+
+def data_dtype(spec: DataSpec) -> jnp.dtype:
+    """The type of the data: texts are int32 whatever the size of their vocabulary."""
+    if spec.levels is None:
+        return jnp.dtype(jnp.float32)
+    return jnp.dtype(jnp.int32) if spec.vocabulary else level_dtype(spec.levels)
+
+
+def tokens(x: Array, spec: DataSpec) -> Array:
+    """Network input: every entry as a token, int32 `[B, N]`, images row by row."""
+    if spec.levels is None:
+        raise ValueError(
+            f"{spec.name} has real-valued entries, which are no tokens: use inputs=to_unit_range"
+        )
+    return x.reshape(x.shape[0], -1).astype(jnp.int32)
+
+
+def from_tokens(x: Array, spec: DataSpec) -> Array:
+    """The way back: tokens `[B, N]` as examples `[B, *shape]` of the data's type."""
+    return x.reshape(x.shape[0], *spec.shape).astype(data_dtype(spec))

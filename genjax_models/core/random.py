@@ -38,8 +38,22 @@ def example_keys(key: Key, num: int) -> Key:
     Returns:
         Keys `[num]`, a function of `key` and of each example's position in the whole batch.
     """
-    first = jax.lax.axis_index(DATA_AXIS) * num if _mapped_size() > 1 else 0
-    return jax.vmap(functools.partial(jax.random.fold_in, key))(first + jnp.arange(num))
+    rows, _ = positions(num)
+    return jax.vmap(functools.partial(jax.random.fold_in, key))(rows)
+
+
+def positions(num: int) -> tuple[Array, int]:
+    """Where the caller's examples stand in the whole batch.
+
+    Args:
+        num: Number of examples that the caller sees.
+
+    Returns:
+        Their positions `[num]`, and the size of the whole batch.
+    """
+    size = _mapped_size()
+    first = jax.lax.axis_index(DATA_AXIS) * num if size > 1 else 0
+    return first + jnp.arange(num), size * num
 
 
 def all_examples(tree):  # noqa: ANN001, ANN201 - any pytree in, the same out

@@ -59,6 +59,14 @@ class Level(NamedTuple):
         return self.sigma / self.alpha
 
 
+def level(schedule: Schedule, t: Array, ndim: int) -> Level:
+    """The level of times `[B]`, in the shape `[B, 1, ...]` of that many axes."""
+    return Level(*(a.reshape(-1, *(1,) * (ndim - 1)) for a in (t, *schedule(t))))
+
+
+Variance: TypeAlias = Callable[[Array, Level, Level], Array]
+"""`(x_t [B, ...], level, next level) -> ` the variance of a step: `[]`, or `[B, ...]`."""
+
 Step: TypeAlias = Callable[[Array, Any, Level, Level, Key], tuple[Array, Any]]
 """`(x, memory, level, next level, key) -> (x, memory)`."""
 
@@ -147,16 +155,17 @@ def ddim(
     return walk(step, schedule, x, times, key, trajectory=trajectory)
 
 
-def fixed_small(at: Level, to: Level) -> Array:
+def fixed_small(x: Array, at: Level, to: Level) -> Array:
     """The posterior's variance, `sigma_{t|s}^2 sigma_s^2 / sigma_t^2`: exact for a single x_0."""
-    return fixed_large(at, to) * (to.sigma / at.sigma) ** 2
+    return fixed_large(x, at, to) * (to.sigma / at.sigma) ** 2
 
 
-def fixed_large(at: Level, to: Level) -> Array:
+def fixed_large(x: Array, at: Level, to: Level) -> Array:
     """The forward step's variance, sigma_{t|s}^2: exact for standard normal data.
 
     `sigma_{t|s}^2 = sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2`, but 0 in the last step.
     """
+    del x
     forward = at.sigma**2 - (at.alpha / to.alpha * to.sigma) ** 2
     return jnp.where(to.sigma > 0, forward, 0.0)
 
@@ -168,14 +177,15 @@ def ancestral(
     times: Array,
     key: Key,
     *,
-    variance: Callable[[Level, Level], Array] = fixed_small,
+    variance: Variance = fixed_small,
     trajectory: bool = False,
 ) -> Array:
     """DDPM's sampler: draws from q(x_s | x_t, x_0) with the denoised x_0.
 
     `mean = (alpha_{t|s} sigma_s^2 x_t + alpha_s sigma_{t|s}^2 x_0) / sigma_t^2`.
 
-    Ho et al. 2020, arXiv:2006.11239, eq. 7 and algorithm 2; the variances are those of sec. 3.2.
+    Ho et al. 2020, arXiv:2006.11239, eq. 7 and algorithm 2; the fixed variances are those of
+    sec. 3.2, and `Diffusion.variance` gives a learned one.
     """
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
@@ -183,7 +193,7 @@ def ancestral(
         forward = at.sigma**2 - (alpha_ts * to.sigma) ** 2
         x_0 = denoise(x, at.t)
         mean = (alpha_ts * to.sigma**2 * x + to.alpha * forward * x_0) / at.sigma**2
-        scale = jnp.sqrt(variance(at, to))
+        scale = jnp.sqrt(variance(x, at, to))
         return mean + scale * random.normal(key, x.shape, x.dtype), memory
 
     return walk(step, schedule, x, times, key, trajectory=trajectory)

@@ -60,7 +60,7 @@ def evaluate(
         key: What stochastic figures are a function of.
         metrics: Name -> metric; those that the model's Protocols allow where None.
         state: The model's state, `train_state.state`.
-        num_samples: Importance samples of a likelihood that is known by a bound.
+        num_samples: Samples an example of a likelihood that is known by a bound.
         batch_size: Examples at a time.
         devices: How many devices; all where None.
 

@@ -26,6 +26,6 @@ def kind_of_likelihood(model: Model, num_samples: int = 1) -> str | None:
     if isinstance(model, TractableDensity):
         return "exact"
     if isinstance(model, ApproximateDensity):
-        samples = "1 sample" if num_samples == 1 else f"{num_samples} importance samples"
+        samples = "1 sample" if num_samples == 1 else f"{num_samples} samples"
         return f"upper bound of the negative log-likelihood, {samples}"
     return None

@@ -4,6 +4,8 @@ from genjax_models.networks import attention
 from genjax_models.networks.causal import Causal
 from genjax_models.networks.centred import Centred
 from genjax_models.networks.convolutional import ConvDecoder, ConvEncoder
+from genjax_models.networks.denoising_mlp import DenoisingMLP
+from genjax_models.networks.dit import DiT
 from genjax_models.networks.image_lstm import DiagonalBiLSTM, RowLSTM
 from genjax_models.networks.made import MADE
 from genjax_models.networks.mlp import MLP
@@ -11,6 +13,7 @@ from genjax_models.networks.pixelcnn import GatedPixelCNN
 from genjax_models.networks.pixelrnn import PixelRNN
 from genjax_models.networks.residual import ResidualNetwork
 from genjax_models.networks.transformer import Transformer
+from genjax_models.networks.unet import UNet
 
 __all__ = [
     "MADE",
@@ -19,11 +22,14 @@ __all__ = [
     "Centred",
     "ConvDecoder",
     "ConvEncoder",
+    "DenoisingMLP",
+    "DiT",
     "DiagonalBiLSTM",
     "GatedPixelCNN",
     "PixelRNN",
     "ResidualNetwork",
     "RowLSTM",
     "Transformer",
+    "UNet",
     "attention",
 ]

@@ -45,7 +45,12 @@ def conv2d(x: Array, w: Array, padding: Padding | None = None) -> Array:
     if padding is None:
         padding = _same(w.shape[:2])
     by_xla = jax.default_backend() != "cpu" or "GENJAX_XLA_CONV_GRADIENTS" in os.environ
-    return _plain(x, w, padding) if by_xla else _conv(x, w, padding)
+    if by_xla:
+        return _plain(x, w, padding)
+    if w.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0)):
+        # A product of two matrices, and so are its gradients, which are slow as convolutions.
+        return (x.reshape(-1, w.shape[2]) @ w[0, 0]).reshape(*x.shape[:3], -1)
+    return _conv(x, w, padding)
 
 
 def _same(size: tuple[int, ...]) -> Padding:
@@ -87,30 +92,42 @@ _conv.defvjp(_conv_forward, _conv_backward)
 
 def _kernel_gradient(x: Array, g: Array, padding: Padding) -> Array:
     """The images' correlation with the output's gradient, examples in the channels' place."""
+    if g.shape[1] > x.shape[1] or g.shape[2] > x.shape[2]:
+        # XLA would let images smaller than the kernel change places with it, and has no fast kernel
+        # for that; nor may it take the zeros for the convolution's padding again.
+        x = lax.optimization_barrier(jnp.pad(x, ((0, 0), *padding, (0, 0))))
+        padding = ((0, 0), (0, 0))
     images = jnp.transpose(x, (3, 1, 2, 0))  # [C, H, W, B]
     kernel = jnp.transpose(g, (1, 2, 0, 3))  # [H', W', B, D]
     return jnp.transpose(_plain(images, kernel, padding), (1, 2, 0, 3))  # [k_H, k_W, C, D]
 
 
 class Conv(nn.Module):
-    """A convolutional layer with a bias; see `conv2d`.
+    """A convolutional layer; see `conv2d`.
 
     Attributes:
         features: Channels of the output.
         size: Height and width of the kernel: two numbers, or one for both.
         dtype: What is computed in; parameters are float32.
+        kernel_init: What the kernel starts as.
+        use_bias: Whether there is a bias; before a normalisation, which has its own, it is a pass
+            over the images for little.
     """
 
     features: int
     size: int | tuple[int, int] = 3
     dtype: jnp.dtype | type = jnp.float32
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Array, padding: Padding | None = None) -> Array:
         """`[B, H, W, features]`, from `[B, H, W, C]`; for another size see `conv2d`'s padding."""
         size = (self.size, self.size) if isinstance(self.size, int) else self.size
         shape = (*size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        y = conv2d(x.astype(self.dtype), kernel.astype(self.dtype), padding)
+        if not self.use_bias:
+            return y
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
-        return conv2d(x, kernel, padding) + bias
+        return y + bias.astype(self.dtype)

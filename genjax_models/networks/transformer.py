@@ -78,6 +78,8 @@ class Transformer(nn.Module):
         dropout: Fraction that is dropped of embeddings and branches in training.
         causal: Whether a position sees those before it alone. Where False, every position sees all
             tokens, its own among them, nothing is shifted, and there is no cache.
+        outputs: Number of tokens that are predicted, the first ones of the vocabulary; None for
+            all. (A mask is a token that a network reads and never predicts.)
         dtype: What the layers compute in; parameters and outputs are float32.
 
     References:
@@ -94,6 +96,7 @@ class Transformer(nn.Module):
     tied: bool = True
     dropout: float = 0.0
     causal: bool = True
+    outputs: int | None = None
     dtype: jnp.dtype | type = jnp.float32
 
     def setup(self) -> None:
@@ -121,7 +124,8 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype)
         self.of_context = nn.Dense(self.width, dtype=self.dtype, kernel_init=scale)
         if not self.tied:
-            self.head = nn.Dense(self.vocabulary, use_bias=False, kernel_init=scale)
+            num = self.vocabulary if self.outputs is None else self.outputs
+            self.head = nn.Dense(num, use_bias=False, kernel_init=scale)
 
     def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
         """Logits `[B, T, V]`, float32.
@@ -205,5 +209,5 @@ class Transformer(nn.Module):
     def _logits(self, h: Array) -> Array:
         h = self.norm(h)
         if self.tied:
-            return (h @ self.embedding.T.astype(h.dtype)).astype(jnp.float32)
+            return (h @ self.embedding[: self.outputs].T.astype(h.dtype)).astype(jnp.float32)
         return self.head(h).astype(jnp.float32)

@@ -11,8 +11,9 @@ import pytest
 from genjax_models.autoregressive import sampling
 from genjax_models.autoregressive.filters import Filter
 from genjax_models.autoregressive.generation import generate
-from genjax_models.autoregressive.model import Autoregressive, tokens
+from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec
+from genjax_models.core.preprocess import tokens
 from genjax_models.networks.made import MADE
 from genjax_models.networks.transformer import Transformer
 from tests.autoregressive import tiny

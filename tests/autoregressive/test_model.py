@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from genjax_models.autoregressive import losses
-from genjax_models.autoregressive.model import Autoregressive, tokens
+from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec, TractableDensity, likelihoods, preprocess
+from genjax_models.core.preprocess import tokens
 from genjax_models.metrics import metrics_of
 from genjax_models.networks.made import MADE
 from genjax_models.networks.transformer import Transformer

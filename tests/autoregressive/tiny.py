@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax_models.autoregressive.model import Autoregressive, tokens
+from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec, likelihoods
+from genjax_models.core.preprocess import tokens
 from genjax_models.networks.attention import learned, rotary
 from genjax_models.networks.made import MADE
 from genjax_models.networks.transformer import Transformer

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments import cli, registry, runs
+from experiments import cli, runs
 from experiments.config import Config
 from experiments.datasets import load_splits, num_examples, size_in_words
 from genjax_models.data import tokenizers
@@ -27,13 +28,9 @@ def folder(tmp_path_factory) -> Path:
     """A text file, and in `run` what was learned of it."""
     folder = tmp_path_factory.mktemp("text")
     (folder / "tage.txt").write_text(WORDS, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "FAMILIES", tuple({*registry.FAMILIES, "text"}))
-        dataset = str(folder / "tage.txt")
-        assert (
-            cli.main(["train", "gpt", "--dataset", dataset, *TINY, "--run-dir", f"{folder}/run"])
-            == 0
-        )
+    for name, run in (("gpt", "run"), ("masked_text", "masked")):
+        options = ["--dataset", folder / "tage.txt", *TINY, "--run-dir", folder / run]
+        assert cli.main(["train", name, *map(str, options)]) == 0
     (folder / "tage.txt").unlink()  # a run needs nothing else
     return folder
 
@@ -104,6 +101,42 @@ def test_samples_of_a_text(run, folder, tmp_path):
 def test_a_run_keeps_its_tokenizer(folder):
     spec = runs.load_run(folder / "run").record.spec
     assert tokenizers.of(spec).decode(tokenizers.of(spec).encode("schön")) == "schön"
+
+
+def test_a_masked_run_has_a_bound_beside_gpt_s(folder):
+    result = json.loads((folder / "masked" / "result.json").read_text())
+    nats = result["metrics"]["nats_per_token"]
+    assert 1.0 < nats["value"] < np.log(len(set(WORDS))) + 0.1
+    assert nats["kind"].startswith("upper bound of the negative log-likelihood, 32 samples, window")
+    texts = (folder / "masked" / "samples.txt").read_text("utf-8")
+    assert texts.count("---\n") == 4 and set(texts) <= set(WORDS + "-1234")
+
+
+def test_a_masked_run_goes_on_and_fills_gaps(run, folder):
+    generate = functools.partial(run, "generate", folder / "masked", "--prompt")
+    on = generate("Tag", "--tokens", "20", "--steps", "3")
+    assert on.code == 0 and on.out.startswith("Tag") and set(on.out) <= set(WORDS)
+    assert len(on.out.removesuffix("\n")) in (22, 23)  # in two windows
+    gap = ("--mask-character", "_", "--seed")
+    first, again, other = (generate("e__ Tag, __d", *gap, s).out for s in (1, 1, 2))
+    assert first == again != other
+    assert first[0] == "e" and first[3:9] == " Tag, " and first[11:] == "d\n"
+    assert set(first) <= set(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("which", "options", "said"),
+    [
+        ("masked", ("--prompt", "ein", "--mask-character", "_"), "--mask-character is '_'"),
+        ("masked", ("--prompt", "e" * 17 + "_", "--mask-character", "_"), "18 tokens"),
+        ("masked", ("--prompt", "x_", "--mask-character", "_"), "'x'"),
+        ("masked", ("--top-k", "3"), "--top-k is given"),
+        ("run", ("--steps", "3"), "--steps is given"),
+    ],
+)
+def test_what_a_kind_of_model_cannot_generate(run, folder, which, options, said):
+    answer = run("generate", folder / which, *options)
+    assert answer.code == 2 and answer.out == "" and said in answer.line
 
 
 @pytest.mark.parametrize(("name", "levels"), [("characters", 18), ("bytes", 256), ("bpe", 270)])

@@ -42,7 +42,7 @@ def total(conv):
 def test_it_is_the_convolution_and_its_gradients(size, padding):
     x, w = operands(size)
     ours, theirs = (lambda x, w, f=f: f(x, w, padding) for f in (conv2d, by_xla))
-    np.testing.assert_array_equal(ours(x, w), theirs(x, w))
+    np.testing.assert_allclose(ours(x, w), theirs(x, w), rtol=1e-5, atol=1e-6)
     for a, b in zip(
         jax.grad(total(ours), (0, 1))(x, w), jax.grad(total(theirs), (0, 1))(x, w), strict=True
     ):

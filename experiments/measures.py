@@ -1,0 +1,121 @@
+"""Figures that an experiment asks for beside those that its model's kind allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import runs, samples
+from genjax_models import diffusion, plots
+from genjax_models.core.preprocess import to_unit_range
+from genjax_models.data import densities
+
+if TYPE_CHECKING:
+    from genjax_models.data import Dataset
+
+Figures = dict[str, dict[str, Any]]
+"""Name -> value, unit and kind."""
+NUM_POINTS = 50_000
+PAIRS, PAIR_SIZE = 4, 10_000
+NUM_IMAGES = 1_000
+SUPER_RESOLUTION = "super_resolution.png"
+
+
+def modes_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """How samples lie about the modes, of a density that is a mixture."""
+    from genjax_models.metrics import mode_shares
+
+    del data
+    density = _truth(run)
+    if not isinstance(density, densities.Mixture):
+        return {}
+    found = mode_shares(samples.draw_samples(run, NUM_POINTS, seed), density)
+    kind = f"{NUM_POINTS:,} samples"
+    truth = f"{kind}; {100 * found.expected_within:.2f} % of the truth"
+    return {
+        "within_3_sigma": _figure(100 * found.within, "% of samples", truth),
+        "modes": _figure(found.covered, f"of {len(density.modes)}", kind),
+        "mode_difference": _figure(
+            100 * found.largest_difference, "% of a mode's weight", f"largest, {kind}"
+        ),
+    }
+
+
+def distance_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """The sliced Wasserstein distance to a density that is known, and a fresh sample's."""
+    from genjax_models.metrics import sliced_wasserstein
+
+    del data
+    density = _truth(run)
+    if density is None:
+        return {}
+    drawn = {"sliced_wasserstein": [], "sliced_wasserstein_of_truth": []}
+    for key in jax.random.split(jax.random.key(seed), PAIRS):
+        key_truth, key_fresh, key_sample = jax.random.split(key, 3)
+        truth = density.sample(key_truth, PAIR_SIZE)
+        model = samples.draw_samples(run, PAIR_SIZE, int(jax.random.bits(key_sample)))
+        fresh = density.sample(key_fresh, PAIR_SIZE)
+        for values, x in zip(drawn.values(), (model, fresh), strict=True):
+            values.append(float(sliced_wasserstein(x, truth, key)))
+    kind = f"mean over {PAIRS} pairs of {PAIR_SIZE:,} points"
+    return {name: _figure(np.mean(values), "", kind) for name, values in drawn.items()}
+
+
+def labels_read(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """How many samples a classifier of the real data reads as the label that was asked for."""
+    from genjax_models.metrics import classifier_of
+
+    del data
+    classifier = classifier_of(run.record.config.dataset)
+    asked = np.asarray(run.setup.condition(NUM_IMAGES)["label"])
+    read = classifier.predict(samples.draw_samples(run, NUM_IMAGES, seed))
+    share = 100 * float(np.mean(read == asked[: len(read)]))
+    kind = f"{NUM_IMAGES:,} samples, {classifier.name}"
+    return {"labels_read": _figure(share, "% read as asked", kind)}
+
+
+def frechet_distance(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """The Fréchet distance to the split, in the features of a classifier of the data."""
+    from genjax_models.metrics import classifier_of
+    from genjax_models.metrics import frechet_distance as distance
+
+    classifier = classifier_of(run.record.config.dataset)
+    real = np.concatenate([batch["x"] for batch in data.batches(1000)])
+    found = distance(classifier, samples.draw_samples(run, NUM_IMAGES, seed), real)
+    return {"frechet_distance": _figure(found.value, "", str(found))}
+
+
+def super_resolution(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """How near enlarged test images are to what they were; a picture of some."""
+    rows = data.rows(np.arange(min(NUM_IMAGES, len(data))))["x"]
+    spec, model = run.record.spec, run.setup.model
+    assert isinstance(model, diffusion.Diffusion) and model.observe is not None
+    observed = model.observe(to_unit_range(jnp.asarray(rows), spec))
+    drawn = samples.draw_samples(run, len(rows), seed)
+    cubic = np.asarray(model.restore(observed))
+    shown = np.concatenate([np.stack([c, d], 1) for c, d in [(cubic[:32], drawn[:32])]])
+    pairs = np.repeat(rows[:32], 2, axis=0), shown.reshape(-1, *rows.shape[1:])
+    picture = plots.reconstructions(*pairs, spec.levels, columns=16)
+    plots.save(picture, run.record.directory / SUPER_RESOLUTION)
+    top = float((spec.levels or 2) - 1)
+    return {
+        name: _figure(
+            -10 * np.log10(np.mean(((x.astype(float) - rows) / top) ** 2)),
+            "dB",
+            f"{len(rows):,} images",
+        )
+        for name, x in (("psnr", drawn), ("psnr_of_cubic_interpolation", cubic))
+    }
+
+
+def _truth(run: runs.Run) -> densities.Density | None:
+    """The density that the data are of, where it is known."""
+    make = densities.DENSITIES.get(run.record.config.dataset)
+    return None if make is None else make()
+
+
+def _figure(value: Any, unit: str, kind: str) -> dict[str, Any]:
+    return {"value": float(value), "unit": unit, "kind": kind}

@@ -1,0 +1,136 @@
+"""Weightings and times: what they change, and what they must not."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genjax_models import diffusion
+from genjax_models.core import random
+from genjax_models.diffusion import Diffusion, bound, losses, predictions, times
+from tests.diffusion.exact import SPEC, Exact, data
+
+KEY = jax.random.key(0)
+X = data(20_000)
+MIDDLE = functools.partial(jax.scipy.stats.norm.pdf, loc=0.0, scale=1.5)
+"""A weighting that is nothing at the ends, which differ between schedules."""
+
+
+def outputs(prediction=predictions.noise, **kwargs):
+    model = Diffusion(Exact(prediction), prediction=prediction, spec=SPEC, **kwargs)
+    params, state = model.init(KEY, {"x": X[:2]})
+    return jax.jit(functools.partial(model.forward, train=True))(params, {"x": X}, KEY, state=state)
+
+
+def test_simple_is_the_snr_weighting_of_the_denoised_data():
+    out, _ = outputs()
+    np.testing.assert_allclose(
+        losses.simple(out), losses.weighted(losses.snr)(out), rtol=0.02, atol=1e-4
+    )
+
+
+def test_weights_by_log_snr_do_not_depend_on_the_schedule():
+    term = losses.weighted_by_log_snr(MIDDLE)
+    cosine, linear = (
+        float(jnp.mean(term(outputs(schedule=schedule)[0])))
+        for schedule in (diffusion.Cosine(), diffusion.LinearBeta())
+    )
+    assert cosine == pytest.approx(linear, rel=0.04)
+
+
+def test_the_bound_is_half_the_unweighted_integral_over_the_log_snr():
+    out, _ = outputs()
+    by_log_snr = 4 * losses.weighted_by_log_snr(lambda log_snr: 0.5 * jnp.exp(log_snr))(out)
+    np.testing.assert_allclose(losses.diffusion(out), by_log_snr, rtol=1e-3, atol=1e-3)
+
+
+def test_weightings_meet_their_definitions():
+    log_snr = jnp.array([-3.0, 0.0, 4.0])
+    snr = jnp.exp(log_snr)
+    np.testing.assert_allclose(losses.min_snr(5.0)(log_snr), jnp.minimum(snr, 5.0))
+    np.testing.assert_allclose(losses.truncated_snr(log_snr), jnp.maximum(snr, 1.0))
+    np.testing.assert_allclose(losses.sigmoid(-1.0)(log_snr), snr / (1 + jnp.exp(1 + log_snr)))
+    s, s_d = jnp.exp(-0.5 * log_snr), 0.5
+    density = jnp.exp(-0.5 * ((jnp.log(s) + 1.2) / 1.2) ** 2) / (1.2 * (2 * jnp.pi) ** 0.5)
+    # d log s = d log SNR / 2.
+    wanted = 0.5 * density * (s**2 + s_d**2) / (s * s_d) ** 2
+    np.testing.assert_allclose(losses.edm()(log_snr), wanted, rtol=1e-5)
+
+
+def steep(u):
+    """A loss that is large near 0: its integral is 0.1 (1 - e^-10)."""
+    return jnp.exp(-10.0 * u)
+
+
+def estimate(drawn, memory, key):
+    u, weight = drawn.draw(key, 64, memory)
+    return jnp.mean(weight * steep(u))
+
+
+def learned_memory(drawn):
+    memory = drawn.init()
+    for i in range(60):
+        u, _ = drawn.draw(jax.random.key(i), 64, memory)
+        memory = drawn.update(memory, u, steep(u))
+    return memory
+
+
+@pytest.mark.parametrize("name", ["uniform", "low_discrepancy", "importance"])
+def test_times_change_the_variance_and_not_the_mean(name):
+    drawn = times.importance(16) if name == "importance" else getattr(times, name)
+    memory = learned_memory(drawn)
+    keys = jax.random.split(jax.random.key(7), 2000)
+    means = jax.vmap(lambda key: estimate(drawn, memory, key))(keys)
+    error = float(jnp.std(means)) / 2000**0.5
+    assert float(jnp.mean(means)) == pytest.approx(0.1, abs=4 * error + 1e-4)
+    plain = jax.vmap(lambda key: estimate(times.uniform, {}, key))(keys)
+    if name != "uniform":
+        assert float(jnp.std(means)) < 0.35 * float(jnp.std(plain))
+
+
+def test_low_discrepancy_has_one_time_in_each_part():
+    u, _ = times.low_discrepancy.draw(KEY, 32, {})
+    assert u.min() > 0 and u.max() <= 1
+    # Even distances: as many in any 32nd as there are parts, but at the ends.
+    np.testing.assert_allclose(np.diff(np.sort(u)), 1 / 32, atol=1e-6)
+
+
+def test_importance_takes_the_loss_as_its_density():
+    drawn = times.importance(16, uniform=0.0)
+    memory = learned_memory(drawn)
+    middles = (np.arange(16) + 0.5) / 16
+    wanted = np.asarray(steep(middles))
+    found = np.sqrt(np.asarray(memory["squares"]))
+    np.testing.assert_allclose(found / found.sum(), wanted / wanted.sum(), atol=0.03)
+    with pytest.raises(ValueError, match="give 1 or more"):
+        times.importance(0)
+
+
+def test_a_step_with_the_smaller_variance_is_a_difference_of_snrs():
+    schedule = diffusion.LinearBeta()
+    t, s = jnp.array([0.3, 0.9]), jnp.array([0.29, 0.89])
+    at, to = (diffusion.samplers.level(schedule, a, 2) for a in (t, s))
+    x_0, denoised = random.normal(KEY, (2, 3)), jnp.zeros((2, 3))
+    kl = bound.step_kl(x_0, denoised, jnp.zeros((2, 3)), at, to)
+    snr = lambda t: jnp.exp(schedule.log_snr(t))  # noqa: E731
+    wanted = 0.5 * (snr(s) - snr(t)) * jnp.sum(x_0**2, axis=-1)
+    np.testing.assert_allclose(kl, wanted, rtol=2e-3)
+
+
+def test_the_memory_of_the_times_is_kept_in_the_state():
+    _, state = outputs(times=times.importance(8))
+    assert float(jnp.sum(state["times"]["counts"])) == 80.0
+
+
+def test_a_learned_schedule_falls_and_is_inverted():
+    learned = diffusion.Learned(width=16)
+    schedule = learned.bind(learned.init(KEY))
+    t = jnp.linspace(0.0, 1.0, 50)
+    log_snr = schedule.log_snr(t)
+    assert jnp.all(jnp.diff(log_snr) < 0)
+    np.testing.assert_allclose(log_snr[jnp.array([0, -1])], [13.3, -10.0], atol=1e-4)
+    np.testing.assert_allclose(schedule.time(log_snr), t, atol=1e-5)
+    alpha, sigma = schedule(t)
+    np.testing.assert_allclose(alpha**2 + sigma**2, 1.0, atol=1e-6)
