@@ -51,7 +51,7 @@ class EvaluateArguments:
     split: str | None = None
     """The split to evaluate on; None is test, or the best that there is where there is none."""
     num_samples: PositiveInt | None = None
-    """Importance samples an example; None takes the run's own number."""
+    """Samples an example of a bound; None takes the run's own number."""
     seed: int = 0
     """Decides the noise of the evaluation."""
 

@@ -88,7 +88,7 @@ class Evaluation:
     examples: PositiveInt = 1000
     """Examples of it to use at most."""
     num_samples: PositiveInt = 1
-    """Importance samples an example in the final evaluation, where the model has a bound."""
+    """Samples an example of a likelihood that is known by a bound, in the final evaluation."""
     batch_size: PositiveInt = 100
     """Examples evaluated at once."""
     patience: PositiveInt | None = None

@@ -52,7 +52,7 @@ UNET_OPTIMIZER = Optimizer(
 
 @experiment(
     Config(
-        UNetSettings(guidance=2.0),
+        UNetSettings(guidance=2.0, max_log_snr=7.0),
         steps=6000,
         batch_size=64,
         optimizer=UNET_OPTIMIZER,
@@ -219,7 +219,7 @@ class PointsSettings:
 POINTS: Mapping[str, Any] = {
     "dataset": "ring",
     "steps": 10_000,
-    "batch_size": 256,
+    "batch_size": 512,
     "log_every": 500,
     "optimizer": Optimizer(learning_rate=2e-3, schedule="cosine"),
     "evaluation": Evaluation(every=1000, examples=10_000, batch_size=1000, num_samples=20),

@@ -78,7 +78,7 @@ def final_metrics(
     Args:
         run: The run.
         data: The split to evaluate on.
-        num_samples: Importance samples an example; None takes the run's own number.
+        num_samples: Samples an example of a bound; None takes the run's own number.
         seed: Decides the noise.
     """
     settings = run.record.config.evaluation
