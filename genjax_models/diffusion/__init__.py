@@ -16,7 +16,7 @@ from genjax_models.diffusion import (
     schedules,
     times,
 )
-from genjax_models.diffusion.conditioning import enlarged, low_resolution, shrunk
+from genjax_models.diffusion.conditioning import enlarged, low_resolution
 from genjax_models.diffusion.consistency import Consistency, multistep_consistency
 from genjax_models.diffusion.dequantized import DequantizedProbabilityFlow
 from genjax_models.diffusion.flow_matching import FlowMatching
@@ -82,7 +82,6 @@ __all__ = [
     "predictor_corrector",
     "samplers",
     "schedules",
-    "shrunk",
     "start",
     "times",
 ]

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from genjax_models.core import random
 from genjax_models.core.conditions import label_context
 from genjax_models.core.types import Array, Key
+from genjax_models.diffusion.inverse import downsampled
 
 Observe: TypeAlias = Callable[[Array], Array]
 """Data `[B, ..., C]` in [-1, 1] -> what is known of them, `[B, ..., C']`: see `low_resolution`."""
@@ -111,27 +112,8 @@ def low_resolution(factor: int) -> Observe:
     Args:
         factor: Side of a square.
     """
-
-    def observe(x: Array) -> Array:
-        return enlarged(shrunk(x, factor), factor)
-
-    return observe
-
-
-def shrunk(x: Array, factor: int) -> Array:
-    """Means over squares: `[B, H, W, C] -> [B, H / factor, W / factor, C]`.
-
-    Raises:
-        ValueError: The factor does not divide the sides.
-    """
-    num, height, width, channels = x.shape
-    if height % factor or width % factor:
-        raise ValueError(
-            f"images of {height} x {width} cannot be made {factor} times smaller: "
-            "give a factor that divides both sides"
-        )
-    cells = (num, height // factor, factor, width // factor, factor, channels)
-    return jnp.mean(x.reshape(cells), axis=(2, 4))
+    shrunk = downsampled(factor)
+    return lambda x: enlarged(shrunk(x), factor)
 
 
 def enlarged(x: Array, factor: int) -> Array:
