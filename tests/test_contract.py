@@ -29,11 +29,11 @@ MODELS = {
         latent_dim=4,
         likelihood=gm.likelihoods.discretized_logistic,
     ),
-    "vae_conditional": gm.VAE(mlp((32, 16)), mlp((32, 64)), latent_dim=8, num_classes=10),
-    "vae_binary": gm.VAE(
+    "vae_conditional_binary": gm.VAE(
         mlp((32, 16)),
         mlp((32, 64)),
         latent_dim=8,
+        num_classes=10,
         likelihood=gm.likelihoods.bernoulli,
         preprocess=gm.preprocess.dynamic_binarization,
     ),
@@ -44,7 +44,7 @@ MODELS = {
         posterior=gm.flows.FlowPosterior(gm.flows.Repeat(gm.flows.Planar(), 2), amortized=True),
     ),
     "vqvae": gm.VQVAE(conv_encoder(4, vector=False), conv_decoder((8, 8, 1)), num_codes=16),
-    "glow_conditional": gm.flows.glow(levels=2, steps=2, network=residual, num_classes=10),
+    "glow_conditional": gm.flows.glow(levels=2, steps=1, network=residual, num_classes=10),
     "maf": gm.flows.maf(steps=2, hidden=(32,)),
     "made": gm.Autoregressive(gm.networks.MADE((8, 8, 1), 17, (64,))),
     "pixelcnn_conditional": gm.Autoregressive(
@@ -103,9 +103,11 @@ def arrays(state):
     return jax.tree.map(as_data, state)
 
 
-def start(model, data):
-    batch = data.rows(np.arange(16))
-    return init_state(model, optax.sgd(0.1), batch, seed=0), batch
+@pytest.fixture(scope="module")
+def started(model, digits):
+    """A fresh state, and the batch that it was made from."""
+    batch = digits.rows(np.arange(16))
+    return jax.jit(functools.partial(init_state, model, optax.sgd(0.1)))(batch, 0), batch
 
 
 def test_is_a_frozen_hashable_value(model):
@@ -114,8 +116,8 @@ def test_is_a_frozen_hashable_value(model):
         model.spec = None
 
 
-def test_a_loss_is_traced_once(model, digits):
-    state, batch = start(model, digits)
+def test_a_loss_is_traced_once(model, started, digits):
+    state, batch = started
     for player in model.players.values():
         chex.clear_trace_counter()
 
@@ -131,8 +133,8 @@ def test_a_loss_is_traced_once(model, digits):
         assert set(player.loss.terms) <= set(aux.metrics)
 
 
-def test_gradients_reach_what_a_player_owns_and_nothing_else(model, digits):
-    state, batch = start(model, digits)
+def test_gradients_reach_what_a_player_owns_and_nothing_else(model, started):
+    state, batch = started
     assert {name for p in model.players.values() for name in p.owns} == set(state.params)
     for name, player in model.players.items():
         owned = {k: state.params[k] for k in player.owns}
@@ -141,15 +143,15 @@ def test_gradients_reach_what_a_player_owns_and_nothing_else(model, digits):
             params = {**state.params, **owned}
             return loss(params, batch, jax.random.key(0), state=state.state)[0]
 
-        for path, grad in jax.tree_util.tree_leaves_with_path(jax.grad(value)(owned)):
+        for path, grad in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(value))(owned)):
             where = f"{name} {jax.tree_util.keystr(path)}"
             assert np.all(np.isfinite(grad)), f"{where} has a gradient that is not finite"
             assert np.any(grad != 0), f"{where} has no gradient"
 
 
-def test_a_step_moves_what_its_players_own(model, digits):
-    state, batch = start(model, digits)
-    after, metrics = gm.make_step(model, optax.sgd(0.1))(state, batch)
+def test_a_step_moves_what_its_players_own(model, started):
+    state, batch = started
+    after, metrics = jax.jit(gm.make_step(model, optax.sgd(0.1)))(state, batch)
     assert int(after.step) == 1
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
     for name in state.params:
@@ -217,7 +219,8 @@ def test_any_number_of_devices_gives_the_same_run(model, trained, digits, mappin
 
 def test_a_checkpoint_is_loaded_by_its_directory(model, trained, digits, tmp_path):
     checkpoint.save(tmp_path, trained, {"note": 1})
-    template = init_state(model, optax.adam(1e-3), digits.rows(np.arange(16)), seed=1)
+    start = functools.partial(init_state, model, optax.adam(1e-3), seed=1)
+    template = jax.eval_shape(start, digits.rows(np.arange(16)))
     loaded, extra = checkpoint.load(tmp_path, template)
     chex.assert_trees_all_equal(arrays(loaded), arrays(trained))
     assert extra == {"note": 1}

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.loss import Loss, Player
+from genjax_models.core.preprocess import from_unit_range, to_unit_range
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.diffusion.model import Diffusion
 from genjax_models.diffusion.outputs import DiffusionOutputs
@@ -151,7 +152,8 @@ class LatentDiffusion:
         codec = _codec(state)
         z = self.diffusion.sample(params, key, num, state=state, **options)
         z = z * codec["scale"] + codec["mean"]
-        return self.codec.decode(codec["params"], z, state=codec["state"])
+        x = self.codec.decode(codec["params"], z, state=codec["state"])
+        return from_unit_range(to_unit_range(x, self.spec), self.spec)
 
     def _encode(self, state: State, x: Array) -> Array:
         codec = _codec(state)
