@@ -64,28 +64,24 @@ def distance_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
     return {name: _figure(np.mean(values), "", kind) for name, values in drawn.items()}
 
 
-def labels_read(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """How many samples a classifier of the real data reads as the label that was asked for."""
-    from genjax_models.metrics import classifier_of
+def read_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """How many samples a classifier of the real data reads as asked, and how far they are from it.
 
-    del data
-    classifier = classifier_of(run.record.config.dataset)
-    asked = np.asarray(run.setup.condition(NUM_IMAGES)["label"])
-    read = classifier.predict(samples.draw_samples(run, NUM_IMAGES, seed))
-    share = 100 * float(np.mean(read == asked[: len(read)]))
-    kind = f"{NUM_IMAGES:,} samples, {classifier.name}"
-    return {"labels_read": _figure(share, "% read as asked", kind)}
-
-
-def frechet_distance(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """The Fréchet distance to the split, in the features of a classifier of the data."""
-    from genjax_models.metrics import classifier_of
-    from genjax_models.metrics import frechet_distance as distance
+    The distance is Fréchet's to the split, in the classifier's features.
+    """
+    from genjax_models.metrics import classifier_of, frechet_distance
 
     classifier = classifier_of(run.record.config.dataset)
     real = np.concatenate([batch["x"] for batch in data.batches(1000)])
-    found = distance(classifier, samples.draw_samples(run, NUM_IMAGES, seed), real)
-    return {"frechet_distance": _figure(found.value, "", str(found))}
+    drawn = samples.draw_samples(run, NUM_IMAGES, seed)
+    asked = np.asarray(run.setup.condition(NUM_IMAGES)["label"])
+    share = 100 * np.mean(classifier.predict(drawn) == asked)
+    found = frechet_distance(classifier, drawn, real)
+    kind = f"{NUM_IMAGES:,} samples, {classifier.name}"
+    return {
+        "labels_read": _figure(share, "% read as asked", kind),
+        "frechet_distance": _figure(found.value, "", str(found)),
+    }
 
 
 def super_resolution(run: runs.Run, data: Dataset, seed: int) -> Figures:
@@ -96,9 +92,9 @@ def super_resolution(run: runs.Run, data: Dataset, seed: int) -> Figures:
     observed = model.observe(to_unit_range(jnp.asarray(rows), spec))
     drawn = samples.draw_samples(run, len(rows), seed)
     cubic = np.asarray(model.restore(observed))
-    shown = np.concatenate([np.stack([c, d], 1) for c, d in [(cubic[:32], drawn[:32])]])
-    pairs = np.repeat(rows[:32], 2, axis=0), shown.reshape(-1, *rows.shape[1:])
-    picture = plots.reconstructions(*pairs, spec.levels, columns=16)
+    # Side by side: what is known, what was drawn, what it was.
+    triples = np.stack([cubic, drawn, rows], axis=1)[:32]
+    picture = plots.grid(triples.reshape(-1, *rows.shape[1:]), spec.levels, columns=12)
     plots.save(picture, run.record.directory / SUPER_RESOLUTION)
     top = float((spec.levels or 2) - 1)
     return {

@@ -62,7 +62,7 @@ def snr_rate(schedule: Schedule, t: Array, s: Array, start: Array, steps: int | 
         alpha, sigma = schedule(t)
         return (alpha / sigma) ** 2
 
-    if steps is not None:
+    if steps is not None:  # from t = 1 / T, s is below t_0 (`times_of`)
         return jnp.where(s < 0.75 * start, 0.0, steps * (snr(s) - snr(t)))
     return -jax.jvp(snr, (t,), (jnp.full_like(t, 1.0) - start,))[1]
 

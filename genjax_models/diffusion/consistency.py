@@ -73,6 +73,27 @@ def pseudo_huber(out: ConsistencyOutputs) -> Array:
     return (jnp.sqrt(square + c**2) - c) / root
 
 
+def multistep_consistency(
+    denoise: samplers.Denoiser,
+    schedule: Schedule,
+    x: Array,
+    times: Array,
+    key: Key,
+    *,
+    trajectory: bool = False,
+) -> Array:
+    """The sampler of consistency models: to the data, back to the next time with new noise, ...
+
+    Song et al. 2023, arXiv:2303.01469, algorithm 1.
+    """
+
+    def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
+        noise = random.normal(key, x.shape, x.dtype)
+        return to.alpha * denoise(x, at.t) + to.sigma * noise, memory
+
+    return walk(step, schedule, x, times, key, trajectory=trajectory)
+
+
 @dataclasses.dataclass(frozen=True)
 class Consistency:
     """A diffusion model that learns to go to the data in one step, from a trained one or alone.
@@ -165,7 +186,7 @@ class Consistency:
         key: Key,
         num: int,
         *,
-        sampler: Sampler | None = None,
+        sampler: Sampler = multistep_consistency,
         times: Array | None = None,
         **options: Any,
     ) -> Array:
@@ -175,12 +196,11 @@ class Consistency:
             params: The model's parameters.
             key: What the draws are a function of.
             num: How many.
-            sampler: `multistep_consistency` where None.
+            sampler: What goes with a consistency function.
             times: The sampler's times `[n]`; one, t = 1, where None.
             **options: As of `Diffusion.sample`: `label`, `observed`, `state`.
         """
         times = grids.linear(1) if times is None else times
-        sampler = multistep_consistency if sampler is None else sampler
         return self.diffusion.sample(params, key, num, sampler=sampler, times=times, **options)
 
     def _follow(self, state: State, x_t: Array, at: Level, to: Level, shown: Any) -> Array:
@@ -201,24 +221,3 @@ class Consistency:
             denoise = classifier_free(denoise, without, self.guidance)
         x_0, eps = samplers.read(denoise, x_t, at)
         return jax.lax.stop_gradient(to.alpha * x_0 + to.sigma * eps)
-
-
-def multistep_consistency(
-    denoise: samplers.Denoiser,
-    schedule: Schedule,
-    x: Array,
-    times: Array,
-    key: Key,
-    *,
-    trajectory: bool = False,
-) -> Array:
-    """The sampler of consistency models: to the data, back to the next time with new noise, ...
-
-    Song et al. 2023, arXiv:2303.01469, algorithm 1.
-    """
-
-    def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
-        noise = random.normal(key, x.shape, x.dtype)
-        return to.alpha * denoise(x, at.t) + to.sigma * noise, memory
-
-    return walk(step, schedule, x, times, key, trajectory=trajectory)

@@ -115,14 +115,6 @@ def variance(out: DiffusionOutputs) -> Array:
     return out.weight * _divergence(out, jax.lax.stop_gradient(out.denoised))
 
 
-def vlb_squared(out: DiffusionOutputs) -> Array:
-    """The square of `diffusion`, whose mean grows with the estimate's variance `[nats^2]`.
-
-    A learned schedule that lowers it makes training less noisy (VDM, app. I.2).
-    """
-    return diffusion(out) ** 2
-
-
 def _divergence(out: DiffusionOutputs, denoised: Array) -> Array:
     """What one time adds to the bound, per unit of u `[B]`."""
     if out.v is None or out.steps is None:
