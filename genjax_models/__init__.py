@@ -1,6 +1,7 @@
 """Deep generative models of every family as pure functions, in one JAX library."""
 
 from genjax_models import (
+    adversarial,
     autoencoders,
     autoregressive,
     core,
@@ -12,6 +13,7 @@ from genjax_models import (
     plots,
     training,
 )
+from genjax_models.adversarial import GAN
 from genjax_models.autoencoders import VAE, VQVAE, Autoencoder
 from genjax_models.autoregressive import Autoregressive
 from genjax_models.core import DataSpec, Loss, Player, likelihoods, preprocess
@@ -22,6 +24,7 @@ from genjax_models.metrics import evaluate
 from genjax_models.training import TrainState, fit, make_step
 
 __all__ = [
+    "GAN",
     "VAE",
     "VQVAE",
     "Autoencoder",
@@ -36,6 +39,7 @@ __all__ = [
     "MaskedDiffusion",
     "Player",
     "TrainState",
+    "adversarial",
     "autoencoders",
     "autoregressive",
     "core",

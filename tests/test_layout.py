@@ -24,7 +24,8 @@ MAY_IMPORT = {
 }
 """Folder -> the folders of ours that it may import, beside itself."""
 LAZY = ("orbax", "tensorflow_datasets", "tensorflow", "grain", "sklearn", "matplotlib",
-        "tensorboardX", "tyro", "tokenizers", "diffrax", "equinox")  # fmt: skip
+        "tensorboardX", "tyro", "tokenizers", "diffrax", "equinox", "blackjax",
+        "librosa")  # fmt: skip
 """What is imported by the functions that need it alone."""
 
 

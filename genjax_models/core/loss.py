@@ -141,3 +141,15 @@ class Player:
     loss: Loss
     owns: tuple[str, ...]
     turns: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks the turns.
+
+        Raises:
+            ValueError: There are none.
+        """
+        if self.turns < 1:
+            raise ValueError(
+                f"turns is {self.turns}, but a player makes at least 1 update a step: to let one "
+                "stand still, give it the optimizer optax.set_to_zero()"
+            )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from flax import linen as nn
 
-from genjax_models.core.types import Key, Params, State
+from genjax_models.core.types import Array, Key, Params, State
 
 
 def init_modules(
@@ -59,11 +59,60 @@ def apply_module(
         train: Handed to the module; its collections change only in training.
         **kwargs: Handed to the module.
     """
-    variables = {"params": params[name], **state.get(name, {})}
-    rngs = None if key is None else {"dropout": key}
-    if not train or name not in state:
-        return module.apply(variables, *args, train=train, rngs=rngs, **kwargs), state
+    out, state, _ = _apply(name, module, params, state, args, kwargs, key, train, None)
+    return out, state
+
+
+def apply_with_features(
+    name: str,
+    module: nn.Module,
+    params: Params,
+    state: State,
+    *args: Any,
+    key: Key | None = None,
+    train: bool = False,
+    **kwargs: Any,
+) -> tuple[Any, Mapping[str, Array], State]:
+    """As `apply_module`, and what the layers within the module gave.
+
+    Returns:
+        The output; the outputs of all modules within this one that are arrays of as many examples
+        as its own, by their path; and the state.
+    """
+    out, state, seen = _apply(name, module, params, state, args, kwargs, key, train, _within)
+    leaves = jax.tree_util.tree_leaves_with_path(seen)
+    num = out.shape[0]
+    features = {jax.tree_util.keystr(path, simple=True, separator="/"): a for path, a in leaves}
+    return out, {k: a for k, a in features.items() if a.ndim > 1 and a.shape[0] == num}, state
+
+
+def _within(module: nn.Module, method: str) -> bool:
+    return bool(module.path) and method == "__call__"
+
+
+def _apply(
+    name: str,
+    module: nn.Module,
+    params: Params,
+    state: State,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    key: Key | None,
+    train: bool,
+    capture: Callable[[nn.Module, str], bool] | None,
+) -> tuple[Any, State, Mapping[str, Any]]:
+    """The output, the state after it, and what was captured."""
+    own = state.get(name, {})
+    changing = list(own) if train else []
     out, changed = module.apply(
-        variables, *args, train=train, rngs=rngs, mutable=list(state[name]), **kwargs
+        {"params": params[name], **own},
+        *args,
+        train=train,
+        rngs=None if key is None else {"dropout": key},
+        mutable=changing + (["intermediates"] if capture else []),
+        capture_intermediates=capture or False,
+        **kwargs,
     )
-    return out, {**state, name: {**state[name], **changed}}
+    if changing:
+        state = {**state, name: {kind: changed[kind] for kind in changing}}
+    return out, state, changed.get("intermediates", {})

@@ -143,6 +143,16 @@ def from_unit_range(x: Array, spec: DataSpec) -> Array:
     return x if spec.levels is None else to_level(x, spec.levels)
 
 
+def bounded(x: Array, spec: DataSpec) -> Array:
+    """A network's outputs in the range of `to_unit_range`: tanh, or real values as they are.
+
+    Args:
+        x: Outputs `[B, ...]`, any real numbers.
+        spec: What the data are.
+    """
+    return x if spec.levels is None else jnp.tanh(x)
+
+
 def data_dtype(spec: DataSpec) -> jnp.dtype:
     """The type of the data: texts are int32 whatever the size of their vocabulary."""
     if spec.levels is None:

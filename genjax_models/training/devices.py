@@ -20,6 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
+from genjax_models.core.buffer import Buffer
 from genjax_models.core.random import DATA_AXIS
 from genjax_models.core.types import Array, Batch, Device, Metrics
 from genjax_models.training.hosts import initialize as initialize
@@ -116,12 +117,14 @@ def over_mesh(devices: Sequence[Device], partition: Partition = replicated) -> M
     whole, split = NamedSharding(mesh, P()), NamedSharding(mesh, P(DATA_AXIS))
 
     def shardings(state: TrainState) -> Any:
-        def of(array: Any) -> NamedSharding:
+        def of(array: Any) -> Any:
+            if _is_buffer(array):
+                return jax.tree.map(lambda _: split, array)
             if is_key(array):
                 return whole
             return NamedSharding(mesh, partition(jax.ShapeDtypeStruct(array.shape, array.dtype)))
 
-        return jax.tree.map(of, state)
+        return jax.tree.map(of, state, is_leaf=_is_buffer)
 
     def run(step: Step, gather: Gather) -> Run:
         def gather_split(data: Any, indices: Array) -> Batch:
@@ -153,7 +156,7 @@ def over_mesh(devices: Sequence[Device], partition: Partition = replicated) -> M
 
 
 def over_pmap(devices: Sequence[Device]) -> Mapped:
-    """`jax.pmap`: the state whole on every device, each running the step on its rows.
+    """`jax.pmap`: the state whole on every device, but for buffers, each running its own rows.
 
     Raises:
         ValueError: There are several processes.
@@ -167,6 +170,26 @@ def over_pmap(devices: Sequence[Device]) -> Mapped:
     copies = functools.partial(copy, np.arange(size))
     on_first = SingleDeviceSharding(devices[0])
     unstack = jax.jit(lambda tree: jax.tree.map(lambda a: a[0], tree))
+    rows = jax.pmap(lambda own: own, devices=devices)
+
+    def put(state: TrainState) -> Any:
+        parts, structure = jax.tree.flatten(state, is_leaf=_is_buffer)
+        copied = iter(copies([part for part in parts if not _is_buffer(part)]))
+
+        def split(a: Any) -> np.ndarray:
+            return np.asarray(a).reshape(size, -1, *a.shape[1:])
+
+        return structure.unflatten(
+            rows(jax.tree.map(split, part)) if _is_buffer(part) else next(copied) for part in parts
+        )
+
+    def get(state: Any) -> TrainState:
+        def of(part: Any) -> Any:
+            if not _is_buffer(part):
+                return part.addressable_data(0)
+            return jax.tree.map(lambda a: np.asarray(a).reshape(1, -1, *a.shape[2:]), part)
+
+        return unstack(jax.tree.map(of, state, is_leaf=_is_buffer))
 
     def run(step: Step, gather: Gather) -> Run:
         def gather_own(data: Any, indices: Array) -> Batch:
@@ -191,8 +214,8 @@ def over_pmap(devices: Sequence[Device]) -> Mapped:
 
     return Mapped(
         size=size,
-        put=copies,
-        get=lambda state: unstack(jax.tree.map(lambda a: a.addressable_data(0), state)),
+        put=put,
+        get=get,
         describe=lambda state: _described(state, jax.tree.map(lambda _: on_first, state)),
         put_data=copies,
         run=run,
@@ -217,6 +240,11 @@ def _many_steps(
         return state, {name: rows[name].at[i].set(m) for name, m in metrics.items()}
 
     return jax.lax.fori_loop(0, num, body, (state, rows))
+
+
+def _is_buffer(part: Any) -> bool:
+    """Whether a part of the state belongs to the examples, and is split as the batch is."""
+    return isinstance(part, Buffer)
 
 
 def _described(state: TrainState, shardings: Any) -> TrainState:

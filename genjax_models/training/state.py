@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from genjax_models.core.loss import Player
 from genjax_models.core.protocols import Model
 from genjax_models.core.types import Array, Batch, Key, Params, State
 
@@ -76,21 +77,16 @@ def init_state(
         initial: Parameters and state to start from, in place of fresh ones.
 
     Raises:
-        ValueError: A part of the parameters is owned by no player, or `optimizers` or `initial`
-            are not of this model.
+        ValueError: A part of the parameters is owned by no player or by two, a player owns one
+            that is not there, or `optimizers` or `initial` are not of this model.
     """
     key_init, key = keys_of(seed)
     params, state = model.init(key_init, batch)
     if initial is not None:
         _check_same_shapes(initial, (params, state))
         params, state = initial
-    owned = {name for player in model.players.values() for name in player.owns}
-    if owned != set(params):
-        raise ValueError(
-            f"the model has parameters for {_names(params)}, but its players own {_names(owned)}: "
-            "each must be owned by a player, else nothing trains it"
-        )
     players = model.players
+    _check_owners(params, players)
     opt_state = {
         name: optimizer.init({k: params[k] for k in players[name].owns})
         for name, optimizer in optimizer_of(optimizers, players).items()
@@ -103,6 +99,23 @@ def keys_of(seed: Array | int) -> tuple[Key, Key]:
     """The key of a run's initialisation, and the one that its steps draw from."""
     key_init, key = jax.random.split(jax.random.key(seed))
     return key_init, key
+
+
+def _check_owners(params: Params, players: Mapping[str, Player]) -> None:
+    owners: dict[str, str] = {}
+    for name, player in players.items():
+        for network in player.owns:
+            if network in owners:
+                raise ValueError(
+                    f"{network!r} is owned by {owners[network]!r} and by {name!r}: one player "
+                    "alone moves a network; the others' losses may still use it"
+                )
+            owners[network] = name
+    if set(owners) != set(params):
+        raise ValueError(
+            f"the model has parameters for {_names(params)}, but its players own {_names(owners)}: "
+            "each must be owned by a player, else nothing trains it"
+        )
 
 
 def _check_same_shapes(given: Any, wanted: Any) -> None:

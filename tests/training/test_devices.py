@@ -1,5 +1,7 @@
 """Mappings over devices: the same run however it is split, and what is refused."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -12,8 +14,8 @@ from genjax_models.core import random
 from genjax_models.training import devices
 from tests.training.toys import Affine, arrays, points
 
-MODEL = Affine(noise=0.5, coupled=True, size=8)
-"""It draws noise, has a term that mixes examples, and keeps a state."""
+MODEL = Affine(noise=0.5, coupled=True, size=8, remembers=True)
+"""It draws noise, has a term that mixes examples, and keeps a state, of examples too."""
 
 
 def fit(steps=9, **kwargs):
@@ -45,8 +47,10 @@ def test_the_reference_is_a_run_worth_comparing(reference):
     assert int(reference.state["passes"]) == 9 * 2
     moved = reference.params["affine"]["shift"]
     assert np.all(np.abs(moved) > 0.2)
-    # The noise and the term that mixes examples both matter to it.
-    for other in (Affine(coupled=True, size=8), Affine(noise=0.5, size=8)):
+    # The noise, the term that mixes examples and those remembered all matter to it.
+    assert np.count_nonzero(np.any(reference.state["seen"].values != 0, axis=-1)) > 20
+    for change in ({"noise": 0.0}, {"coupled": False}, {"remembers": False}):
+        other = dataclasses.replace(MODEL, **change)
         state = gm.fit(
             other, points(), optax.adam(0.05), steps=9, batch_size=16, accumulate=2, devices=1
         )
@@ -68,6 +72,15 @@ def test_a_fully_sharded_state_is_split_and_gives_the_same_run(reference, tmp_pa
     # It is gone on with by other devices, under the other mapping.
     fit(steps=7, devices=2, mapping="pmap", checkpoint_dir=tmp_path)
     assert_same_run(fit(checkpoint_dir=tmp_path, **options), reference)
+
+
+@pytest.mark.parametrize("mapping", ["mesh", "pmap"])
+def test_a_buffer_is_split_as_the_batch_is(mapping, reference):
+    over = devices.mapped(8, mapping)
+    placed = over.put(jax.device_get(reference))
+    parts = placed.state["seen"].values.addressable_shards
+    assert [part.data.size for part in parts] == [4 * 2] * 8
+    assert_same_run(over.get(placed), reference)
 
 
 def test_fully_sharded_takes_the_longest_axis_that_divides():

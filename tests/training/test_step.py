@@ -1,5 +1,7 @@
 """The step: who moves what, averages, accumulation, and what Optax brings."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import optax
 import pytest
 
 import genjax_models as gm
+from genjax_models.core import Player
 from genjax_models.training import ema_decay, init_state, make_step
 from tests.training.toys import Affine, Game, arrays, points
 
@@ -74,6 +77,32 @@ def test_parameters_that_nobody_owns_are_refused():
 
     with pytest.raises(ValueError, match="for follower, leader, but its players own leader: each"):
         init_state(Idle(), optax.sgd(0.1), BATCH, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("owns", "message"),
+    [
+        (("leader", "follower"), "'leader' is owned by 'leader' and by 'follower': one player"),
+        (
+            ("follower", "judge"),
+            "for follower, leader, but its players own follower, judge, leader",
+        ),
+    ],
+)
+def test_players_who_own_what_they_cannot_are_refused(owns, message):
+    class Greedy(Game):
+        @property
+        def players(self):
+            players = super().players
+            return {**players, "follower": dataclasses.replace(players["follower"], owns=owns)}
+
+    with pytest.raises(ValueError, match=message):
+        init_state(Greedy(), optax.sgd(0.1), BATCH, seed=0)
+
+
+def test_a_player_makes_a_turn():
+    with pytest.raises(ValueError, match="turns is 0, but a player makes at least 1 update"):
+        Player(Game().loss, owns=("leader",), turns=0)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.999])

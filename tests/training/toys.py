@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import genjax_models as gm
-from genjax_models.core import Loss, Player, random
+from genjax_models.core import Loss, Player, buffer, random
+from genjax_models.core.buffer import Buffer
 from genjax_models.core.types import DataSpec
 
 SPEC = DataSpec(shape=(2,), levels=None, name="points")
@@ -80,23 +81,33 @@ class Affine:
         noise: Standard deviation of what is added.
         coupled: Whether the loss has a term that mixes examples.
         size: Number of parameters that do nothing, to have something to shard.
+        remembers: Whether it adds a tenth of an example that it saw before.
     """
 
     noise: float = 0.0
     coupled: bool = False
     size: int = 0
+    remembers: bool = False
     spec: DataSpec = SPEC
 
     def init(self, key, batch):
         params = {"shift": jnp.zeros(2), "scale": 0.1 * jax.random.normal(key, (2,))}
         if self.size:
             params["unused"] = jax.random.normal(key, (3, self.size))
-        return {"affine": params}, {"passes": jnp.zeros((), jnp.int32)}
+        state = {"passes": jnp.zeros((), jnp.int32)}
+        if self.remembers:
+            state["seen"] = Buffer(jnp.zeros((32, 2)))
+        return {"affine": params}, state
 
     def forward(self, params, batch, key, *, state, train):
         x, p = batch["x"], params["affine"]
         y = p["scale"] * x + p["shift"] + self.noise * random.normal(key, x.shape)
-        return Pair(x, y), {"passes": state["passes"] + train}
+        state = {**state, "passes": state["passes"] + train}
+        if self.remembers:
+            chosen, seen = buffer.draw(key, state["seen"], len(x))
+            state["seen"] = buffer.put(state["seen"], chosen, x)
+            y = y + 0.1 * seen
+        return Pair(x, y), state
 
     def sample(self, params, key, num, *, state=None):
         return params["affine"]["shift"] + random.normal(key, (num, 2))

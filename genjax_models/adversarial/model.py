@@ -1,0 +1,212 @@
+"""Generative adversarial networks: a generator and a discriminator, two players of one game."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from genjax_models.adversarial import losses
+from genjax_models.adversarial.augmentation import Augment, nothing
+from genjax_models.adversarial.losses import Game
+from genjax_models.adversarial.noise import gaussian
+from genjax_models.adversarial.outputs import GANOutputs
+from genjax_models.core import random
+from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
+from genjax_models.core.loss import Loss, Player, Term
+from genjax_models.core.modules import apply_module, apply_with_features, init_modules
+from genjax_models.core.preprocess import bounded, from_unit_range, to_unit_range
+from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+
+Noise: TypeAlias = Callable[[Key, tuple[int, int], float], Array]
+"""`(key, (num, latent_dim), truncation) -> z [num, latent_dim]`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GAN:
+    """A generator that turns noise into examples, and a discriminator that tells them from data.
+
+    An implicit model: it has samples, and no density. The discriminator moves first, `turns` times
+    a step, then the generator once. Other terms are added to either player's loss:
+
+        critic = gan.discriminator_loss.add(gradient_penalty=losses.gradient_penalty)
+        fit(gan, data, optimizers, losses={"discriminator": critic.weigh(gradient_penalty=10.0)})
+
+    Attributes:
+        generator: Noise `[B, latent_dim]` to `[B, *shape]`, any real numbers: `bounded` brings
+            them into the data's range.
+        discriminator: Examples in [-1, 1] to logits `[B, ...]`, high for data.
+        latent_dim: Size of the noise.
+        spec: What one example is.
+        num_classes: Number of labels that both are conditioned on; None for none.
+        game: What each player wants to be small.
+        turns: Updates of the discriminator a step.
+        noise: The noise's law; standard normal.
+        augment: What is done to all that the discriminator sees (`augmentation`).
+
+    References:
+        Goodfellow et al. 2014, arXiv:1406.2661. Mirza and Osindero 2014, arXiv:1411.1784.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    latent_dim: int
+    spec: DataSpec = DIGITS
+    num_classes: int | None = None
+    game: Game = losses.non_saturating
+    turns: int = 1
+    noise: Noise = gaussian
+    augment: Augment = nothing
+
+    def __post_init__(self) -> None:
+        """Checks the noise's size."""
+        if self.latent_dim < 1:
+            raise ValueError(f"latent_dim is {self.latent_dim}: noise has at least 1 entry")
+
+    @property
+    def loss(self) -> Loss:
+        """The discriminator's loss, who moves first."""
+        return self.discriminator_loss
+
+    @property
+    def discriminator_loss(self) -> Loss:
+        """The game's term for the discriminator; reports how often it is right."""
+        return self._loss(self.game.discriminator).watch(
+            real_accuracy=losses.real_accuracy, fake_accuracy=losses.fake_accuracy
+        )
+
+    @property
+    def generator_loss(self) -> Loss:
+        """The game's term for the generator."""
+        return self._loss(self.game.generator)
+
+    def _loss(self, term: Term) -> Loss:
+        return Loss(self.forward, {"adversarial": term})
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """The discriminator, then the generator."""
+        return {
+            "discriminator": Player(self.discriminator_loss, ("discriminator",), self.turns),
+            "generator": Player(self.generator_loss, ("generator",)),
+        }
+
+    def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
+        """Fresh parameters of both networks.
+
+        Raises:
+            ValueError: Examples of another shape than `spec`'s, or a generator that gives some.
+        """
+        check_examples(batch["x"], self.spec)
+        key, key_forward = jax.random.split(key)
+        x = to_unit_range(batch["x"], self.spec)
+        z = jnp.zeros((x.shape[0], self.latent_dim))
+        context = label_context(batch.get("label"), self.num_classes)
+        modules = {
+            "generator": (self.generator, (z, context)),
+            "discriminator": (self.discriminator, (x, context)),
+        }
+        params, state = init_modules(key, modules)
+        forward = functools.partial(self.forward, train=False)
+        jax.eval_shape(forward, params, batch, key_forward, state=state)
+        return params, state
+
+    def forward(
+        self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
+    ) -> tuple[GANOutputs, State]:
+        """Generate as many examples as the batch has, and judge both."""
+        x = to_unit_range(batch["x"], self.spec)
+        num = x.shape[0]
+        key_z, key_epsilon, key_real, key_fake, key_g, key_d = jax.random.split(key, 6)
+        context = label_context(batch.get("label"), self.num_classes)
+        z = self.noise(key_z, (num, self.latent_dim), 1.0)
+        fake, state = self._generate(params, z, context, state, train=train, key=key_g)
+        judge = functools.partial(
+            apply_with_features, "discriminator", self.discriminator, params, key=key_d, train=train
+        )
+        real = self.augment(key_real, x)
+        augmented = self.augment(key_fake, fake)
+        real_logits, real_features, state = judge(state, real, context)
+        fake_logits, fake_features, state = judge(state, augmented, context)
+
+        def discriminator(x: Array, context: Array | None) -> Array:
+            return self.discriminate(params, x, context, state=state)
+
+        outputs = GANOutputs(
+            real, augmented, z, real_logits, fake_logits, real_features, fake_features, context,
+            random.uniform(key_epsilon, (num,)), discriminator,
+        )  # fmt: skip
+        return outputs, state
+
+    def discriminate(
+        self, params: Params, x: Array, context: Array | None = None, *, state: State | None = None
+    ) -> Array:
+        """The discriminator's logits `[B, ...]` of examples in [-1, 1] `[B, *shape]`."""
+        network = self.discriminator
+        return apply_module("discriminator", network, params, state or {}, x, context)[0]
+
+    def sample(
+        self,
+        params: Params,
+        key: Key,
+        num: int,
+        *,
+        label: Array | int | None = None,
+        truncation: float = 1.0,
+        state: State | None = None,
+    ) -> Array:
+        """`num` new examples `[num, *shape]` in the data's units.
+
+        Args:
+            params: The parameters; a run's averaged ones are the usual choice.
+            key: What the noise is drawn from.
+            num: How many.
+            label: What a conditional model generates `[num]`, one for all, or None for any.
+            truncation: Scale of the noise in (0, 1]: less gives likelier and less varied examples.
+            state: The model's state, where the networks keep some (batch normalisation).
+        """
+        if not 0.0 < truncation <= 1.0:
+            raise ValueError(f"truncation is {truncation}: give a number above 0 and at most 1")
+        key_label, key_z = jax.random.split(key)
+        labels = labels_to_sample(label, self.num_classes, num, key_label)
+        z = self.noise(key_z, (num, self.latent_dim), truncation)
+        return self.decode_noise(params, z, label=labels, state=state)
+
+    def decode_noise(
+        self,
+        params: Params,
+        z: Array,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """What the generator makes of noise `[B, latent_dim]`, in the data's units."""
+        context = label_context(label, self.num_classes)
+        fake, _ = self._generate(params, z, context, state or {}, train=False)
+        return from_unit_range(fake, self.spec)
+
+    def _generate(
+        self,
+        params: Params,
+        z: Array,
+        context: Array | None,
+        state: State,
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Array, State]:
+        raw, state = apply_module(
+            "generator", self.generator, params, state, z, context, key=key, train=train
+        )
+        spec = self.spec
+        if raw.size != z.shape[0] * spec.num_dims:
+            raise ValueError(
+                f"{spec.name} has examples of shape {spec.shape}, but the generator returned "
+                f"{raw.shape[1:]}: give it {spec.num_dims} outputs"
+            )
+        return bounded(raw.reshape(z.shape[0], *spec.shape), spec), state
