@@ -101,6 +101,20 @@ class GenerateArguments:
 
 
 @dataclasses.dataclass(frozen=True)
+class ConvertArguments:
+    """Convert a recording into the voice that a run of voice_conversion has learned."""
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """The run directory."""
+    recording: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN.wav")]
+    """The recording, in the source's voice or one like it."""
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.wav")]
+    """The wav file to write."""
+    back: bool = False
+    """Whether to convert the target's voice into the source's instead."""
+
+
+@dataclasses.dataclass(frozen=True)
 class BenchArguments(Generic[M]):
     """Time an experiment's training loop, and print JSON."""
 

@@ -14,6 +14,7 @@ from experiments import registry
 from experiments.arguments import (
     PROGRAM,
     BenchArguments,
+    ConvertArguments,
     EvaluateArguments,
     GenerateArguments,
     SampleArguments,
@@ -30,6 +31,7 @@ USAGE = f"""usage: {PROGRAM} COMMAND ...
   evaluate RUN             the final metrics of a run directory
   sample RUN [--num 64]    draw samples from a run directory into a picture, or a text
   generate RUN [options]   go on from --prompt "...", shown as it is drawn (text models)
+  convert RUN IN.wav OUT.wav   a recording in another voice (voice_conversion)
   bench NAME [options]     time the training loop, as JSON
 
 {PROGRAM} COMMAND --help says more; GENJAX_DEBUG=1 shows where an error came from.
@@ -57,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
             raise
         print(f"\nstopped: {error}" if str(error) else "\nstopped", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         if debug:
             raise
         print(f"error: {_in_one_line(error)}", file=sys.stderr)
@@ -211,6 +213,18 @@ def _generate(argv: Sequence[str]) -> int:
     return 0
 
 
+def _convert(argv: Sequence[str]) -> int:
+    arguments = parse(ConvertArguments, "convert", argv)
+    from experiments import convert, runs
+    from experiments.compilation import keep_compiled_programs
+
+    keep_compiled_programs()
+    run = runs.load_run(arguments.run)
+    convert.convert(run, arguments.recording, arguments.out, back=arguments.back)
+    print(f"converted {arguments.recording} into {arguments.out}")
+    return 0
+
+
 def _bench(argv: Sequence[str]) -> int:
     found, rest = _named("bench", argv)
     default = BenchArguments(found.config)
@@ -230,5 +244,6 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "evaluate": _evaluate,
     "sample": _sample,
     "generate": _generate,
+    "convert": _convert,
     "bench": _bench,
 }

@@ -5,13 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import genjax_models as gm
 from experiments.config import Config, TokenizerName
 from genjax_models.data import Dataset, tokenizers
 
 M = TypeVar("M")
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """An experiment's settings that make its data themselves, of one set or of several."""
+
+    def load(self, config: Config[Any], split: str) -> Dataset:
+        """One split, named as the configured data set's are."""
+        ...
 
 
 class Splits(NamedTuple):
@@ -54,6 +63,8 @@ def load_split(config: Config[Any], split: str) -> Dataset:
         ValueError: There is no such data set or split, or its examples cannot be used.
         FileNotFoundError: Its files are neither at hand nor to be had.
     """
+    if isinstance(config.model, Loads):
+        return config.model.load(config, split)
     fits: Mapping[TokenizerName, tokenizers.Fit | None] = {
         "characters": None,  # what a text has, and what is not asked of any other data
         "bytes": tokenizers.utf8,

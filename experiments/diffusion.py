@@ -62,7 +62,7 @@ UNET_OPTIMIZER = Optimizer(
 )
 def ddpm(config: Config[UNetSettings], spec: DataSpec) -> Setup:
     """A diffusion of images with a U-Net, guided by labels."""
-    return _ddpm(config.model, spec, measures.read_by_a_classifier)
+    return _ddpm(config.model, spec, measures.distance_by_a_classifier)
 
 
 @experiment(
@@ -150,7 +150,7 @@ def consistency(config: Config[DistillationSettings], spec: DataSpec) -> Setup:
         model,
         condition=_labels(model.num_classes),
         sampling={"times": grids.linear(settings.student_steps)},
-        measures=(measures.read_by_a_classifier,) if model.num_classes else (),
+        measures=(measures.distance_by_a_classifier,) if model.num_classes else (),
         start=start,
     )
 
@@ -197,7 +197,7 @@ def latent_diffusion(config: Config[LatentSettings], spec: DataSpec) -> Setup:
         model,
         condition=_labels(classes),
         sampling={"sampler": solvers.dpm_solver_2m, "times": times},
-        measures=(measures.read_by_a_classifier,) if classes else (),
+        measures=(measures.distance_by_a_classifier,) if classes else (),
         start=start,
     )
 

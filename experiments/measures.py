@@ -64,24 +64,24 @@ def distance_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
     return {name: _figure(np.mean(values), "", kind) for name, values in drawn.items()}
 
 
-def read_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """How many samples a classifier of the real data reads as asked, and how far they are from it.
+def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """Fréchet's distance of samples to the split, in the features of a classifier of the set.
 
-    The distance is Fréchet's to the split, in the classifier's features.
+    Where samples are conditioned on labels, also how many the classifier reads as asked.
     """
     from genjax_models.metrics import classifier_of, frechet_distance
 
     classifier = classifier_of(run.record.config.dataset)
     real = np.concatenate([batch["x"] for batch in data.batches(1000)])
-    drawn = samples.draw_samples(run, NUM_IMAGES, seed)
-    asked = np.asarray(run.setup.condition(NUM_IMAGES)["label"])
-    share = 100 * np.mean(classifier.predict(drawn) == asked)
+    num = max(NUM_IMAGES, len(real))
+    drawn = samples.draw_samples(run, num, seed)
     found = frechet_distance(classifier, drawn, real)
-    kind = f"{NUM_IMAGES:,} samples, {classifier.name}"
-    return {
-        "labels_read": _figure(share, "% read as asked", kind),
-        "frechet_distance": _figure(found.value, "", str(found)),
-    }
+    figures = {"frechet_distance": _figure(found.value, "", str(found))}
+    if (asked := run.setup.condition(num).get("label")) is not None:
+        share = 100 * np.mean(classifier.predict(drawn) == np.asarray(asked))
+        kind = f"{num:,} samples, {classifier.name}"
+        figures["labels_read"] = _figure(share, "% read as asked", kind)
+    return figures
 
 
 def super_resolution(run: runs.Run, data: Dataset, seed: int) -> Figures:

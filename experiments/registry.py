@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     import optax
 
     from genjax_models.core import Batch, DataSpec, Loss, Model, Params, State
+    from genjax_models.training.hooks import Hook, Report
 
 M = TypeVar("M")
 
-FAMILIES = ("autoencoders", "flows", "autoregressive", "text", "diffusion")
+FAMILIES = (
+    "autoencoders", "flows", "autoregressive", "text", "diffusion", "adversarial", "vae_gan",
+    "progressive", "translation", "voice", "energy",
+)  # fmt: skip
 """The modules of this package that hold experiments."""
 
 
@@ -39,6 +43,7 @@ class Setup:
         sampling: More keyword arguments of the model's `sample`.
         measures: `(run, data, seed) -> figures` of the final evaluation (`measures` has some).
         start: What a run that stands on another one, `--initial`, starts from.
+        hooks: What else training calls, each made of those who report.
     """
 
     model: Model
@@ -50,6 +55,7 @@ class Setup:
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     measures: Sequence[Callable[[Any, Any, int], dict[str, dict[str, Any]]]] = ()
     start: Start | None = None
+    hooks: Sequence[Callable[[Sequence[Report]], Hook]] = ()
 
 
 Build: TypeAlias = Callable[[Config[M], "DataSpec"], Setup]

@@ -80,6 +80,7 @@ def _fit(
             callbacks.append(
                 hooks.Every(config.evaluation.every, hooks.validation(measure, reports))
             )
+        callbacks.extend(make(reports) for make in setup.hooks)
         state, stopped = None, ""
         try:
             state = training.fit(

@@ -4,11 +4,13 @@
     python -m experiments.versus_pytorch gpt --torch-python PATH
     python -m experiments.versus_pytorch unet --torch-python PATH --cores 0,1
     python -m experiments.versus_pytorch ddim --torch-python PATH --cores 0,1
+    python -m experiments.versus_pytorch dcgan --torch-python PATH --cores 0,1
+    python -m experiments.versus_pytorch pix2pix --torch-python PATH --cores 0,1
 
 vae: 784-512-16 on dynamically binarised images, batch 128, Adam. gpt: 4 layers of 4 heads, 128
 wide, on windows of 64 characters, batch 12, AdamW with gradients clipped: nanoGPT's setting for a
 CPU. (Ours predicts a window's first character from a start vector and theirs the one after the
-window: 64 positions both.) unet, ddim: see `versus_unet`.
+window: 64 positions both.) unet, ddim: see `versus_unet`. dcgan, pix2pix: see `versus_gan`.
 
 PyTorch is no dependency of ours, so its side runs in an interpreter that has it, and this file
 imports nothing of ours but where our side needs it.
@@ -26,7 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import steps_a_second, versus_unet
+from experiments import steps_a_second, versus_gan, versus_unet
 
 VAE = {"batch": 128, "width": 512, "latent": 16, "dims": 784}
 GPT = {"batch": 12, "block": 64, "vocabulary": 65, "width": 128, "heads": 4, "layers": 4}
@@ -159,6 +161,8 @@ MODELS: Mapping[str, Mapping[str, Callable[[], float]]] = {
     "gpt": {"jax": gpt_jax, "torch": gpt_torch},
     "unet": {"jax": versus_unet.train_jax, "torch": versus_unet.train_torch},
     "ddim": {"jax": versus_unet.ddim_jax, "torch": versus_unet.ddim_torch},
+    "dcgan": {"jax": versus_gan.dcgan_jax, "torch": versus_gan.dcgan_torch},
+    "pix2pix": {"jax": versus_gan.pix2pix_jax, "torch": versus_gan.pix2pix_torch},
 }
 
 

@@ -7,18 +7,20 @@ from genjax_models import (
     core,
     data,
     diffusion,
+    energy,
     flows,
     metrics,
     networks,
     plots,
     training,
 )
-from genjax_models.adversarial import GAN
+from genjax_models.adversarial import GAN, CycleGAN, Pix2Pix
 from genjax_models.autoencoders import VAE, VQVAE, Autoencoder
 from genjax_models.autoregressive import Autoregressive
 from genjax_models.core import DataSpec, Loss, Player, likelihoods, preprocess
 from genjax_models.data import Dataset, load
 from genjax_models.diffusion import Diffusion, FlowMatching, MaskedDiffusion
+from genjax_models.energy import EnergyModel, JointEnergyModel
 from genjax_models.flows import Dequantized, Flow
 from genjax_models.metrics import evaluate
 from genjax_models.training import TrainState, fit, make_step
@@ -30,13 +32,17 @@ __all__ = [
     "Autoencoder",
     "Autoregressive",
     "DataSpec",
+    "EnergyModel",
     "Dataset",
+    "CycleGAN",
     "Dequantized",
     "Diffusion",
     "Flow",
     "FlowMatching",
+    "JointEnergyModel",
     "Loss",
     "MaskedDiffusion",
+    "Pix2Pix",
     "Player",
     "TrainState",
     "adversarial",
@@ -45,6 +51,7 @@ __all__ = [
     "core",
     "data",
     "diffusion",
+    "energy",
     "evaluate",
     "fit",
     "flows",

@@ -10,12 +10,15 @@ all but the examples. A `Game` is what the discriminator wants small and what th
 | `least_squares`  | (s(x) - 1)^2 / 2 + s(G(z))^2 / 2            | (s(G(z)) - 1)^2 / 2 |
 | `hinge`          | max(0, 1 - s(x)) + max(0, 1 + s(G(z)))      | -s(G(z))         |
 | `wasserstein`    | s(G(z)) - s(x), s held to slope 1           | -s(G(z))         |
+| `relativistic`   | -log sigmoid(s(x) - s(G(z)))                | -log sigmoid(s(G(z)) - s(x)) |
 
 References:
     Goodfellow et al. 2014, Generative Adversarial Networks, arXiv:1406.2661, eq. 1 and sec. 3.
     Mao et al. 2017, Least Squares GANs, arXiv:1611.04076, eq. 2 with a = 0, b = c = 1.
     Lim and Ye 2017, Geometric GAN, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, eq. 16.
     Arjovsky et al. 2017, Wasserstein GAN, arXiv:1701.07875, eq. 2.
+    Jolicoeur-Martineau 2019, The Relativistic Discriminator, arXiv:1807.00734; Huang et al. 2024,
+        The GAN is Dead; Long Live the GAN!, arXiv:2501.05441: with `r1` and `r2` it converges.
 """
 
 from __future__ import annotations
@@ -108,6 +111,10 @@ non_saturating = game(judged_non_saturating)
 least_squares = game(judged_least_squares)
 hinge = game(judged_hinge)
 wasserstein = game(judged_wasserstein)
+relativistic = Game(
+    lambda o: _cross_entropy_real(o.real_logits - o.fake_logits),
+    lambda o: _cross_entropy_real(o.fake_logits - o.real_logits),
+)
 
 
 def gradient_penalty(o: GANOutputs) -> Array:

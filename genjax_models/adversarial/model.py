@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from genjax_models.adversarial import losses
+from genjax_models.adversarial import generated, losses
 from genjax_models.adversarial.augmentation import Augment, nothing
 from genjax_models.adversarial.losses import Game
 from genjax_models.adversarial.noise import gaussian
@@ -20,7 +20,7 @@ from genjax_models.core import random
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
 from genjax_models.core.loss import Loss, Player, Term
 from genjax_models.core.modules import apply_module, apply_with_features, init_modules
-from genjax_models.core.preprocess import bounded, from_unit_range, to_unit_range
+from genjax_models.core.preprocess import from_unit_range, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 
 Noise: TypeAlias = Callable[[Key, tuple[int, int], float], Array]
@@ -121,25 +121,51 @@ class GAN:
     ) -> tuple[GANOutputs, State]:
         """Generate as many examples as the batch has, and judge both."""
         x = to_unit_range(batch["x"], self.spec)
-        num = x.shape[0]
-        key_z, key_epsilon, key_real, key_fake, key_g, key_d = jax.random.split(key, 6)
+        key_z, key_g, key_judge = jax.random.split(key, 3)
         context = label_context(batch.get("label"), self.num_classes)
-        z = self.noise(key_z, (num, self.latent_dim), 1.0)
+        z = self.noise(key_z, (x.shape[0], self.latent_dim), 1.0)
         fake, state = self._generate(params, z, context, state, train=train, key=key_g)
+        return self.judge(params, x, fake, z, context, key_judge, state=state, train=train)
+
+    def judge(
+        self,
+        params: Params,
+        x: Array,
+        fake: Array,
+        z: Array,
+        context: Array | None,
+        key: Key,
+        *,
+        state: State,
+        train: bool,
+    ) -> tuple[GANOutputs, State]:
+        """What the discriminator says of data and of what somebody generated.
+
+        Args:
+            params: Parameters, of the discriminator at least.
+            x: Data in [-1, 1] `[B, *shape]`.
+            fake: What was generated, in the same range `[B, *shape]`.
+            z: What it was generated from `[B, ...]`.
+            context: One-hot labels of both `[B, K]`, or None.
+            key: What the augmentation and the terms draw from.
+            state: The model's state.
+            train: Whether this is a training pass.
+        """
+        key_epsilon, key_real, key_fake, key_d = jax.random.split(key, 4)
         judge = functools.partial(
             apply_with_features, "discriminator", self.discriminator, params, key=key_d, train=train
         )
-        real = self.augment(key_real, x)
-        augmented = self.augment(key_fake, fake)
-        real_logits, real_features, state = judge(state, real, context)
-        fake_logits, fake_features, state = judge(state, augmented, context)
+        x, fake = self.augment(key_real, x), self.augment(key_fake, fake)
+        real_logits, real_features, state = judge(state, x, context)
+        fake_logits, fake_features, state = judge(state, fake, context)
 
         def discriminator(x: Array, context: Array | None) -> Array:
             return self.discriminate(params, x, context, state=state)
 
+        epsilon = random.uniform(key_epsilon, (x.shape[0],))
         outputs = GANOutputs(
-            real, augmented, z, real_logits, fake_logits, real_features, fake_features, context,
-            random.uniform(key_epsilon, (num,)), discriminator,
+            x, fake, z, real_logits, fake_logits, real_features, fake_features, context, epsilon,
+            discriminator,
         )  # fmt: skip
         return outputs, state
 
@@ -203,10 +229,4 @@ class GAN:
         raw, state = apply_module(
             "generator", self.generator, params, state, z, context, key=key, train=train
         )
-        spec = self.spec
-        if raw.size != z.shape[0] * spec.num_dims:
-            raise ValueError(
-                f"{spec.name} has examples of shape {spec.shape}, but the generator returned "
-                f"{raw.shape[1:]}: give it {spec.num_dims} outputs"
-            )
-        return bounded(raw.reshape(z.shape[0], *spec.shape), spec), state
+        return generated.examples(raw, self.spec), state

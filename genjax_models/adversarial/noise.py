@@ -12,23 +12,27 @@ TAIL = 2.0
 """Where a truncation of just under 1 cuts the normal law, in standard deviations."""
 
 
-def gaussian(key: Key, shape: tuple[int, int], truncation: float = 1.0) -> Array:
-    """Standard normal noise; truncated, that of entries within `TAIL * truncation` alone.
+def gaussian(
+    key: Key, shape: tuple[int, int], truncation: float = 1.0, *, scale: float = 1.0
+) -> Array:
+    """Normal noise; truncated, that of entries within `TAIL * truncation` deviations alone.
 
     Args:
         key: What it is drawn from.
         shape: Number of examples, and entries of each.
         truncation: In (0, 1]; 1 is the whole law.
+        scale: Standard deviation. A larger one makes a fresh generator steeper, which one whose
+            modes lie far apart has to become: `GAN(..., noise=partial(gaussian, scale=6.0))`.
 
     References:
         Brock et al. 2019, Large Scale GAN Training, arXiv:1809.11096, sec. 3.1 (the truncation
         trick: entries beyond a threshold are drawn anew).
     """
     if truncation == 1.0:
-        return random.normal(key, shape)
+        return scale * random.normal(key, shape)
     # The inverse of the distribution function, between those of the ends: no draw is thrown away.
     low = ndtr(-TAIL * truncation)
-    return ndtri(low + (1.0 - 2.0 * low) * random.uniform(key, shape))
+    return scale * ndtri(low + (1.0 - 2.0 * low) * random.uniform(key, shape))
 
 
 def uniform(key: Key, shape: tuple[int, int], truncation: float = 1.0) -> Array:

@@ -115,4 +115,4 @@ def _apply(
     )
     if changing:
         state = {**state, name: {kind: changed[kind] for kind in changing}}
-    return out, state, changed.get("intermediates", {})
+    return out, state, changed.get("intermediates") or {}

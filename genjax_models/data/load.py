@@ -14,7 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from genjax_models.data import cache, densities, files, markov, prepare, shapes2d, splits, text
+from genjax_models.data import (
+    cache,
+    densities,
+    files,
+    markov,
+    prepare,
+    shapes2d,
+    splits,
+    stacked_mnist,
+    text,
+)
 from genjax_models.data.catalog import RECIPES, SUBSTITUTES, Recipe
 from genjax_models.data.dataset import Dataset
 from genjax_models.data.tokenizers import Fit
@@ -23,11 +33,13 @@ _ARRAYS_VERSION = 1
 """Part of the cached arrays' path: another layout of theirs gets another number."""
 
 _MADE = {**densities.LOADERS, "markov": markov.dataset, "shapes2d": shapes2d.dataset}
+_MADE_OF = {"stacked_mnist": ("mnist", stacked_mnist.dataset)}
+"""Set -> the prepared set that it is made of, and how: `(dataset, split, in_memory=)`."""
 
 
 def names() -> tuple[str, ...]:
     """Every data set that `load` knows by name."""
-    return (*RECIPES, *_MADE)
+    return (*RECIPES, *_MADE, *_MADE_OF)
 
 
 def split_names(name: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -45,7 +57,7 @@ def _splits(name: str | os.PathLike[str]) -> Mapping[str, str]:
     """Split -> what it is of those that can be read."""
     if str(name) in RECIPES:
         return RECIPES[str(name)].splits
-    if str(name) in _MADE:
+    if str(name) in (*_MADE, *_MADE_OF):
         return {split: split for split in ("train", "validation", "test")}
     return files.splits_of(Path(name))
 
@@ -76,6 +88,7 @@ def load(
     markov             a text source whose entropy rate is known (`data.markov`)
     ring, grid, ...    points of 2-D densities that are known (`data.densities`)
     shapes2d           32x32 sprites with known `factors` (`data.shapes2d`)
+    stacked_mnist      28x28x3, three digits of mnist as channels, `label` = which of 1000 modes
     =================  ==========================================================================
 
     Where a set has no validation split of its own, `validation` is the end of `train`: whoever
@@ -119,7 +132,7 @@ def load(
     texts = _texts(name, root, tokenizer)
     if texts is not None:
         return texts.dataset(split, window, tokenizer)
-    if key not in (*RECIPES, *_MADE) and not files.is_path(name):
+    if key not in names() and not files.is_path(name):
         raise ValueError(_unknown(key))
     if _is_there(name) and (tokenizer is not None or (window is not None and key != "markov")):
         option = "window" if tokenizer is None else "tokenizer"
@@ -129,6 +142,8 @@ def load(
     base, start, stop = splits.parse(split, split_names(name), key)
     if key in _MADE:
         dataset = _MADE[key](split=base)
+    elif key in _MADE_OF:
+        dataset = _made_of(key, base, root, in_memory)
     else:
         dataset = files.load(Path(name).expanduser(), base, size)
     dataset = dataset if window is None else dataset.with_window(window)
@@ -136,7 +151,7 @@ def load(
 
 
 def _is_there(name: str | os.PathLike[str]) -> bool:
-    return str(name) in (*RECIPES, *_MADE) or Path(name).expanduser().exists()
+    return str(name) in names() or Path(name).expanduser().exists()
 
 
 def _texts(name: str | os.PathLike[str], root: Path, tokenizer: Fit | None) -> text.Texts | None:
@@ -186,6 +201,13 @@ def _load_prepared(recipe: Recipe, split: str, root: Path, in_memory: bool) -> D
     else:
         dataset = Dataset(recipe.spec, split, source=_Examples(recipe, whole, root))
     return _part(_part(dataset, first, last, split), start, stop, split)
+
+
+def _made_of(name: str, split: str, root: Path, in_memory: bool) -> Dataset:
+    """A set that is made of another one, whose splits have no example in common."""
+    other, make = _MADE_OF[name]
+    part = training_split(other) if split == "train" else split
+    return make(_load_prepared(RECIPES[other], part, root, True), split, in_memory=in_memory)
 
 
 def _part(dataset: Dataset, start: str, stop: str, split: str) -> Dataset:

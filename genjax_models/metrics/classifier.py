@@ -283,13 +283,16 @@ def read(model: Classifier, params: Params, x: Any) -> tuple[np.ndarray, np.ndar
 
 
 def _check_images(x: np.ndarray, spec: DataSpec) -> None:
-    assert spec.levels is not None
     if x.shape[1:] != spec.shape or len(x) == 0:
         raise ValueError(
             f"the classifier reads {spec.name}, images [N, {', '.join(map(str, spec.shape))}], but "
             f"it was given {x.shape}"
         )
     low, high = float(x.min()), float(x.max())
+    if spec.levels is None:
+        if not np.isfinite((low, high)).all():
+            raise ValueError(f"the images of {spec.name} hold values that are not finite")
+        return
     if not (low >= 0 and high <= spec.levels - 1):  # NaN too
         raise ValueError(
             f"the images lie in {low:g} .. {high:g}, and {spec.name} in 0 .. {spec.levels - 1}: "

@@ -19,6 +19,20 @@ class NonFiniteLoss(FloatingPointError):
         self.player = player
 
 
+class Diverged(FloatingPointError):
+    """A number that was watched left its bounds.
+
+    Attributes:
+        step: The step that it was seen after.
+        metric: Its name.
+    """
+
+    def __init__(self, message: str, step: int, metric: str) -> None:
+        super().__init__(message)
+        self.step = step
+        self.metric = metric
+
+
 class CheckpointError(OSError):
     """A checkpoint cannot be written or read."""
 

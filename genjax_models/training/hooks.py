@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 
+from genjax_models.training.errors import Diverged
 from genjax_models.training.progress import progress_bar as progress_bar
 
 if TYPE_CHECKING:
@@ -79,6 +81,36 @@ def validation(
         values = evaluate(state)
         for report in reports:
             report(state, values, split="validation")
+
+    return hook
+
+
+def stop_when(metric: str, *, above: float, mend: str) -> Hook:
+    """A hook that stops the run when a metric goes above a bound: what diverges is seldom NaN.
+
+    Args:
+        metric: Its name, `player/term`.
+        above: The highest value that is let pass.
+        mend: What to do about it, to end the message.
+
+    Raises:
+        Diverged: From the hook: the metric is above the bound.
+        ValueError: From the hook: there is no such metric; it lists them.
+    """
+
+    def hook(state: TrainState, metrics: Mapping[str, float], /) -> None:
+        if metric not in metrics:
+            raise ValueError(
+                f"there is no metric {metric!r} to stop the run by: there are {', '.join(metrics)}"
+            )
+        step = int(state.step)
+        if metrics[metric] > above:
+            raise Diverged(
+                f"step {step}: {metric} is {metrics[metric]:.4g}, above {above:.4g}: the run is "
+                f"stopped and its last checkpoint is as it was; {mend}",
+                step,
+                metric,
+            )
 
     return hook
 
@@ -177,5 +209,37 @@ def sample_grid(
         images = sample(state)
         if jax.process_index() == 0:
             plots.save(plots.grid(images, levels), path)
+
+    return hook
+
+
+def coverage(
+    count: Callable[[TrainState], tuple[int, int]], below: int, reports: Iterable[Report] = ()
+) -> Hook:
+    """Watches how many modes samples cover, and warns when they are fewer than `below`.
+
+    It warns at the first such look and, once there have been enough again, at the next one. A
+    generator that has just begun covers few: `Every` puts the first look off.
+
+    Args:
+        count: The number of modes that samples of a state cover, and of those that there are
+            (`metrics.mode_shares` and `metrics.classified_modes` count them).
+        below: The least number of modes that is enough.
+        reports: Who is told the number, as `modes` of split `validation`.
+    """
+    reports, enough = tuple(reports), True
+
+    def hook(state: TrainState, metrics: Mapping[str, float], /) -> None:
+        nonlocal enough
+        covered, of = count(state)
+        for report in reports:
+            report(state, {"modes": float(covered)}, split="validation")
+        warns, enough = enough and covered < below, covered >= below
+        if warns and jax.process_index() == 0:
+            warnings.warn(
+                f"step {int(state.step)}: samples cover {covered} of {of} modes, fewer than "
+                f"{below}: the generator may be collapsing",
+                stacklevel=2,
+            )
 
     return hook

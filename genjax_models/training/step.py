@@ -63,9 +63,10 @@ def make_step(
         for i, (name, (player, loss)) in enumerate(players.items()):
             for turn in range(player.turns):
                 key_turn = turn_key(key, t, i, turn)
-                grads, state, values = _gradient(
+                grads, after, values = _gradient(
                     player, loss, params, batch, key_turn, state, t, accumulate
                 )
+                state = _own(player, params, state, after)
                 owned = {k: params[k] for k in player.owns}
                 updates, opt_state[name] = optimizer_by_player[name].update(
                     grads, opt_state[name], owned
@@ -77,6 +78,17 @@ def make_step(
         return TrainState(t + 1, params, cast(Params, average), opt_state, state, key), metrics
 
     return step
+
+
+def _own(player: Player, params: Params, before: State, after: State) -> State:
+    """The state after a player's move, which leaves the statistics of the others' networks alone.
+
+    So nobody passes data through a network only to move averages that are another's.
+    """
+    return {
+        name: before[name] if name in params and name not in player.owns else value
+        for name, value in after.items()
+    }
 
 
 def turn_key(key: Key, step: Array | int, player: int, turn: int) -> Key:

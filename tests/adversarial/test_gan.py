@@ -13,6 +13,7 @@ import genjax_models as gm
 from genjax_models.adversarial import GAN, augmentation, interpolate, losses, noise
 from genjax_models.core.random import normal
 from genjax_models.training.state import init_state
+from genjax_models.training.step import turn_key
 
 mlp = gm.networks.MLP
 MODEL = GAN(mlp((16, 64)), mlp((16, 1)), latent_dim=4)
@@ -32,6 +33,23 @@ def test_an_update_changes_what_its_player_owns_alone(player, batch):
     for name, before in state.params.items():
         same = jax.tree.map(np.array_equal, before, after.params[name])
         assert jax.tree.leaves(same) == [name != player] * 4
+
+
+def test_a_move_leaves_the_statistics_of_the_other_s_network_alone(batch):
+    network = gm.networks.DCGANDiscriminator((4, 4))
+    model = dataclasses.replace(MODEL, discriminator=network)
+    start = jax.jit(lambda: init_state(model, optax.sgd(0.1), batch, 0))()
+    after, _ = jax.jit(gm.make_step(model, optax.sgd(0.1)))(start, batch)
+
+    @jax.jit
+    def judged(params):
+        key = turn_key(start.key, 0, 0, 0)
+        return model.forward(params, batch, key, state=start.state, train=True)[1]
+
+    own = judged(start.params)["discriminator"]
+    assert not jax.tree.all(jax.tree.map(np.array_equal, own, start.state["discriminator"]))
+    for a, b in zip(*map(jax.tree.leaves, (own, after.state["discriminator"])), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 def test_every_penalty_can_be_added_and_differentiated(batch):

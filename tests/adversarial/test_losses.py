@@ -39,6 +39,7 @@ def outputs(discriminator=None, **changes):
         (losses.least_squares, (REAL - 1) ** 2 / 2 + FAKE**2 / 2, (FAKE - 1) ** 2 / 2),
         (losses.hinge, np.maximum(0, 1 - REAL) + np.maximum(0, 1 + FAKE), -FAKE),
         (losses.wasserstein, FAKE - REAL, -FAKE),
+        (losses.relativistic, np.log1p(np.exp(FAKE - REAL)), np.log1p(np.exp(REAL - FAKE))),
     ],
 )
 def test_games_are_what_their_papers_say(game, discriminator, generator):

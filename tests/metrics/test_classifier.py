@@ -1,5 +1,6 @@
 """The classifier learns, is kept, and is trained again where what was kept is of no use."""
 
+import dataclasses
 import os
 
 import jax
@@ -7,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.core.types import DataSpec
+from genjax_models.core.preprocess import to_unit_range
+from genjax_models.core.types import DIGITS, DataSpec
 from genjax_models.data.dataset import Dataset
 from genjax_models.metrics import classifier_cache
-from genjax_models.metrics.classifier import Classifier, distorted
+from genjax_models.metrics.classifier import Classifier, distorted, read
 from genjax_models.metrics.classifier_cache import classifier_for, classifier_of
 from genjax_models.metrics.features import frechet_distance
 
@@ -65,6 +67,16 @@ def test_its_functions_are_pure_and_read_any_number(small, test_images):
     np.testing.assert_allclose(pure, logits[:7], rtol=1e-4, atol=1e-4)
     many = np.concatenate([x, x])  # more than are read at a time
     np.testing.assert_array_equal(small.predict(many), np.tile(small.predict(x), 2))
+
+
+def test_images_of_real_values_are_read_as_they_are(small, test_images):
+    spec = DataSpec((8, 8, 1), None, 10, name="reals")
+    model = dataclasses.replace(SMALL, spec=spec)
+    x = to_unit_range(test_images["x"], DIGITS)  # what the one of levels makes of them itself
+    _, logits = read(model, small.params, x)
+    np.testing.assert_allclose(logits, small.logits(test_images["x"]), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="images of reals hold values that are not finite"):
+        read(model, small.params, np.full((1, 8, 8, 1), np.nan))
 
 
 def test_it_is_trained_once(small, cache_dir, no_training, monkeypatch):

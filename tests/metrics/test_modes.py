@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from genjax_models.data import densities
-from genjax_models.metrics.modes import mode_shares
+from genjax_models.metrics.modes import classified_modes, mode_shares, read_channels
 
 NUM = 40_000
 
@@ -77,3 +77,43 @@ def test_bad_input():
         mode_shares(np.full((4, 2), np.nan), ring)
     with pytest.raises(ValueError, match="give 8 weights"):
         mode_shares(np.zeros((4, 2)), ring, weights=[0.5, 0.5])
+
+
+def test_classified_modes_by_hand():
+    found = classified_modes([0, 0, 0, 2], 4)
+    np.testing.assert_array_equal(found.shares, [0.75, 0, 0.25, 0])
+    assert found.covered == 2 and found.largest_difference == pytest.approx(2.0)
+    assert found.kl == pytest.approx(0.75 * np.log(3.0) + 0.25 * np.log(1.0))
+    weighted = classified_modes([0, 0, 0, 2], 3, weights=[0.6, 0.2, 0.2])
+    assert weighted.kl == pytest.approx(0.75 * np.log(1.25) + 0.25 * np.log(1.25))
+
+
+def test_exact_samples_of_a_thousand_modes():
+    """What 26,000 samples show where nothing is missing; 5,000 miss a few."""
+    draw = np.random.default_rng(0).integers
+    found = classified_modes(draw(1_000, size=26_000), 1_000)
+    assert found.covered == 1_000
+    # 2 N KL is about chi-squared with 999 degrees of freedom.
+    assert abs(2 * 26_000 * found.kl - 999) < 5 * np.sqrt(2 * 999)
+    few = classified_modes(draw(1_000, size=5_000), 1_000)
+    missed = 1_000 * (1 - 1 / 1_000) ** 5_000
+    assert abs((1_000 - few.covered) - missed) < 5 * np.sqrt(missed)
+
+
+def test_channels_are_the_digits_of_the_mode():
+    images = np.zeros((3, 2, 2, 3), np.uint8)
+    images[:] = np.array([[3, 0, 7], [0, 0, 0], [9, 9, 8]])[:, None, None]
+    modes = read_channels(lambda x: x[:, 0, 0, 0], images)
+    np.testing.assert_array_equal(modes, [307, 0, 998])
+    np.testing.assert_array_equal(read_channels(lambda x: x[:, 0, 0, 0] % 2, images, 2), [5, 0, 6])
+
+
+def test_predictions_that_are_no_modes():
+    with pytest.raises(ValueError, match=r"hold 4, and the modes are 0 \.\. 3"):
+        classified_modes([0, 4], 4)
+    with pytest.raises(ValueError, match=r"float64 of shape \(2, 3\): give one integer a sample"):
+        classified_modes(np.zeros((2, 3)), 4)
+    with pytest.raises(ValueError, match="give 4 weights"):
+        classified_modes([0, 3], 4, weights=[0.5, 0.5])
+    with pytest.raises(ValueError, match=r"shape \(2, 3\): give \[N, H, W, C\]"):
+        read_channels(np.argmax, np.zeros((2, 3)))

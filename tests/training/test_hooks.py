@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from genjax_models.training import TrainState, hooks, progress
+from genjax_models.training.errors import Diverged
 
 
 def at(step: int) -> TrainState:
@@ -55,6 +57,16 @@ def test_reading_where_there_is_no_file(tmp_path):
     assert hooks.read_json_lines(tmp_path / "none.jsonl") == []
 
 
+def test_a_run_is_stopped_when_a_metric_leaves_its_bound():
+    hook = hooks.stop_when("energy/size", above=10.0, mend="lower the learning rate")
+    hook(at(3), {"energy/size": 10.0})
+    with pytest.raises(Diverged, match="step 4: energy/size is 10.5, above 10.*lower the") as error:
+        hook(at(4), {"energy/size": 10.5})
+    assert (error.value.step, error.value.metric) == (4, "energy/size")
+    with pytest.raises(ValueError, match="no metric 'energy/size'.*: there are gan/loss"):
+        hook(at(5), {"gan/loss": 1.0})
+
+
 def test_every_hands_on_and_checks_its_period():
     seen = []
     every = hooks.Every(7, lambda state, metrics: seen.append(int(state.step)))
@@ -99,6 +111,30 @@ def test_sample_grid_draws_from_the_state(tmp_path):
     hook = hooks.sample_grid(lambda state: np.full((4, 8, 8, 1), 8), tmp_path / "s.png", levels=17)
     hook(at(1), {})
     assert abs(np.asarray(Image.open(tmp_path / "s.png").convert("L"))[5, 5] - 127.0) <= 1
+
+
+def test_coverage_warns_when_modes_are_lost_and_again_when_they_are_lost_again():
+    told, covered = [], iter([24, 25, 17, 16, 25, 3])
+
+    def report(state, metrics, /, split="train"):
+        told.append((int(state.step), split, metrics))
+
+    hook = hooks.coverage(lambda state: (next(covered), 25), below=24, reports=[report])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step in range(1, 7):
+            hook(at(step), {"loss": 1.0})
+    assert [str(warning.message) for warning in caught] == [
+        f"step {step}: samples cover {num} of 25 modes, fewer than 24: the generator may be "
+        "collapsing"
+        for step, num in ((3, 17), (6, 3))
+    ]
+    assert told[2] == (3, "validation", {"modes": 17.0}) and len(told) == 6
+
+
+def test_coverage_warns_at_the_first_look():
+    with pytest.warns(UserWarning, match="cover 1 of 25 modes"):
+        hooks.coverage(lambda state: (1, 25), below=24)(at(5), {})
 
 
 def test_only_the_first_process_reports(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,104 @@
+"""Image translation: learned from pairs, and between sets without any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import translation_measures as measures
+from experiments.config import Config, Evaluation, Optimizer
+from experiments.datasets import load_splits
+from experiments.registry import Goal, Setup, experiment
+from experiments.translation_settings import (
+    PAIRED,
+    CycleGANSettings,
+    Pix2PixSettings,
+    TwoSetsSettings,
+    TwoSidesSettings,
+)
+from genjax_models.core import DataSpec
+
+ADAM = Optimizer(learning_rate=2e-4, b1=0.5, schedule="linear")
+
+
+def _sources(config: Config[Any], name: str) -> Callable[[int], Mapping[str, Any]]:
+    """What samples are made of: the test split's examples of that name, in order."""
+
+    def condition(num: int) -> Mapping[str, Any]:
+        data = load_splits(config).test
+        return {name: jnp.asarray(data.rows(np.arange(num) % len(data))[name])}
+
+    return condition
+
+
+@experiment(
+    Config(
+        Pix2PixSettings(),
+        dataset="facades",
+        steps=8000,
+        batch_size=1,
+        checkpoint_every=2000,
+        optimizer=ADAM,
+        evaluation=Evaluation(every=1000, examples=100, batch_size=10),
+    )
+)
+def pix2pix_facades(config: Config[Pix2PixSettings], spec: DataSpec) -> Setup:
+    """Pix2Pix on pairs of facades: maps of parts to photos, or photos to maps."""
+    return Setup(
+        config.model.model(spec),
+        condition=_sources(config, PAIRED),
+        measures=(measures.error_of_pairs,),
+    )
+
+
+def _cyclegan(config: Config[Any], spec: DataSpec, measure: Any) -> Setup:
+    settings: CycleGANSettings = config.model
+    return Setup(
+        settings.model(spec),
+        condition=_sources(config, "x"),
+        measures=(measure,),
+    )
+
+
+@experiment(
+    Config(
+        TwoSetsSettings(),
+        dataset="mnist",
+        steps=20_000,
+        batch_size=8,
+        optimizer=ADAM,
+        evaluation=Evaluation(every=2000, examples=500),
+    ),
+    Goal("labels_read", at_least=90.0, unit="% of translated digits read as their own label"),
+)
+def cyclegan_mnist_usps(config: Config[TwoSetsSettings], spec: DataSpec) -> Setup:
+    """A CycleGAN between two sets of digits, without labels."""
+    return _cyclegan(config, spec, measures.labels_of_translated)
+
+
+@experiment(
+    Config(
+        TwoSidesSettings(
+            size=64,
+            channels=32,
+            blocks=6,
+            discriminator_channels=64,
+            discriminator_layers=2,
+            identity=0.0,
+            pool_size=50,
+            augment="jitter",
+        ),
+        dataset="facades",
+        steps=20_000,
+        batch_size=1,
+        checkpoint_every=2000,
+        optimizer=ADAM,
+        evaluation=Evaluation(every=2000, examples=100, batch_size=10),
+    )
+)
+def cyclegan_facades(config: Config[TwoSidesSettings], spec: DataSpec) -> Setup:
+    """A CycleGAN between photos of facades and maps of their parts, shuffled."""
+    return _cyclegan(config, spec, measures.cycles)

@@ -1,0 +1,207 @@
+"""Pix2Pix: translation of images, learned from pairs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from genjax_models.adversarial import generated
+from genjax_models.adversarial import translation_losses as losses
+from genjax_models.adversarial.augmentation import Augment, nothing
+from genjax_models.adversarial.losses import Judgement
+from genjax_models.adversarial.translation import check_source, spread
+from genjax_models.adversarial.translation_outputs import Pix2PixOutputs
+from genjax_models.core.conditions import check_examples
+from genjax_models.core.loss import Loss, Player
+from genjax_models.core.modules import apply_module, init_modules
+from genjax_models.core.preprocess import from_unit_range, to_unit_range
+from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+
+MEND = "pairs are what it learns from; sets without pairs are for a CycleGAN"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pix2Pix:
+    """A generator of x given an image that belongs to it, and a discriminator of such pairs.
+
+    The generator must fool the discriminator, which sees source and target joined channel by
+    channel, and stay near the target. Its noise is dropout, in training and in use alike, if the
+    network drops wherever it is given a key (`networks.UNetTranslator`).
+
+    The source is the batch's entry of that name, as `condition` in `facades`, the map of a photo's
+    parts; `data.swapped(data, "condition")` turns the direction round.
+
+    Attributes:
+        generator: Source in [-1, 1] `[B, *source_spec.shape]` to `[B, *spec.shape]`, any real
+            numbers: `bounded` brings them into the data's range.
+        discriminator: Source and target joined `[B, H, W, C + D]` to logits `[B, ...]`, one or a
+            map of patches.
+        spec: What one target is, the data set's `x`.
+        source: The name of the batch's entry that is translated.
+        source_spec: What one source is; None where it is as a target.
+        l1: Weight of the mean absolute error, lambda in the paper.
+        judgement: The game between generator and discriminator.
+        augment: What is done to source and target first, to both the same, as `jitter.mirrored`.
+
+    References:
+        Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks,
+        arXiv:1611.07004, eq. 4.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    spec: DataSpec = DIGITS
+    source: str = "condition"
+    source_spec: DataSpec | None = None
+    l1: float = 100.0
+    judgement: Judgement = losses.half_cross_entropy
+    augment: Augment = nothing
+
+    def __post_init__(self) -> None:
+        """Refuses images that cannot be joined.
+
+        Raises:
+            ValueError: Source and target differ in height or width, or are no images.
+        """
+        shape, other = self.spec.shape, self._source_spec.shape
+        if len(shape) != 3 or shape[:2] != other[:2]:
+            raise ValueError(
+                f"the discriminator sees {self.source} of shape {other} and x of {shape} joined: "
+                "both must be images [H, W, C] of one height and width, so resize one of them"
+            )
+
+    @property
+    def loss(self) -> Loss:
+        """The discriminator's loss, who moves first."""
+        return self.discriminator_loss
+
+    @property
+    def discriminator_loss(self) -> Loss:
+        """`adversarial`: what the discriminator pays, halved so that it learns more slowly."""
+        terms = {
+            "adversarial": lambda o: (
+                self.judgement.real(o.real_logits) + self.judgement.fake(o.fake_logits)
+            )
+        }
+        return Loss(self.forward, terms)
+
+    @property
+    def generator_loss(self) -> Loss:
+        """`adversarial`, and `l1` of weight `self.l1`."""
+        terms = {"adversarial": lambda o: self.judgement.fooled(o.fake_logits), "l1": losses.l1}
+        return Loss(self.forward, terms, {"l1": self.l1})
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """The discriminator, then the generator."""
+        return {
+            "discriminator": Player(self.discriminator_loss, ("discriminator",)),
+            "generator": Player(self.generator_loss, ("generator",)),
+        }
+
+    def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
+        """Fresh parameters of both networks.
+
+        Raises:
+            ValueError: The batch has no source, an image is not of its shape, or the generator's
+                output is not.
+        """
+        key_modules, key_forward = jax.random.split(key)
+        source, target = self._prepared(batch, key_forward)
+        modules = {
+            "generator": (self.generator, (source,)),
+            "discriminator": (self.discriminator, (_joined(source, target),)),
+        }
+        params, state = init_modules(key_modules, modules)
+        forward = functools.partial(self.forward, train=False)
+        jax.eval_shape(forward, params, batch, key_forward, state=state)
+        return params, state
+
+    def forward(
+        self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
+    ) -> tuple[Pix2PixOutputs, State]:
+        """Translate the sources, and judge them with the targets and with what was made."""
+        key_data, key_g, key_real, key_fake = jax.random.split(key, 4)
+        source, target = self._prepared(batch, key_data)
+        fake, state = self._generate(params, source, state, key_g, train=train)
+        judge = functools.partial(
+            apply_module, "discriminator", self.discriminator, params, train=train
+        )
+        real_logits, state = judge(state, _joined(source, target), key=key_real)
+        fake_logits, state = judge(state, _joined(source, fake), key=key_fake)
+        return Pix2PixOutputs(source, target, fake, real_logits, fake_logits), state
+
+    def translate(
+        self, params: Params, source: Array, key: Key | None = None, *, state: State | None = None
+    ) -> Array:
+        """Targets `[B, *spec.shape]` of sources, both in their data's units.
+
+        Args:
+            params: The parameters; a run's averaged ones are the usual choice.
+            source: Images `[B, *source_spec.shape]`.
+            key: What the dropout is drawn from, as in training; None leaves nothing out.
+            state: The model's state, where the networks keep some.
+
+        Raises:
+            ValueError: The images are not of the source's shape.
+        """
+        check_examples(source, self._source_spec)
+        source = to_unit_range(source, self._source_spec)
+        fake, _ = self._generate(params, source, state or {}, key, train=False)
+        return from_unit_range(fake, self.spec)
+
+    def sample(
+        self,
+        params: Params,
+        key: Key,
+        num: int,
+        *,
+        state: State | None = None,
+        **condition: Array,
+    ) -> Array:
+        """`num` new targets `[num, *spec.shape]`, in the data's units.
+
+        Args:
+            params: The parameters.
+            key: What the dropout is drawn from.
+            num: How many.
+            state: The model's state.
+            **condition: Under the source's name, images `[num, *source_spec.shape]` or one for all.
+
+        Raises:
+            ValueError: No images are given, or not so many.
+            TypeError: Something else is given.
+        """
+        source = spread(condition.pop(self.source, None), num, self._source_spec, self.source)
+        if condition:
+            raise TypeError(f"the model takes {self.source}, not {', '.join(condition)}")
+        return self.translate(params, source, key, state=state)
+
+    @property
+    def _source_spec(self) -> DataSpec:
+        return self.spec if self.source_spec is None else self.source_spec
+
+    def _prepared(self, batch: Batch, key: Key) -> tuple[Array, Array]:
+        check_source(batch, self.source, self._source_spec, "a Pix2Pix", MEND)
+        check_examples(batch["x"], self.spec)
+        source = to_unit_range(batch[self.source], self._source_spec)
+        target = to_unit_range(batch["x"], self.spec)
+        both = self.augment(key, _joined(source, target))
+        return both[..., : source.shape[-1]], both[..., source.shape[-1] :]
+
+    def _generate(
+        self, params: Params, source: Array, state: State, key: Key | None, *, train: bool
+    ) -> tuple[Array, State]:
+        raw, state = apply_module(
+            "generator", self.generator, params, state, source, key=key, train=train
+        )
+        return generated.examples(raw, self.spec), state
+
+
+def _joined(source: Array, target: Array) -> Array:
+    return jnp.concatenate([source, target], axis=-1)

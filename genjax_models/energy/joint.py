@@ -1,0 +1,200 @@
+"""Joint energy-based models: one classifier that is p(y | x), p(x), and samples of both."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
+from genjax_models.core.loss import Loss, Player
+from genjax_models.core.modules import apply_module
+from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+from genjax_models.energy import cells, losses
+from genjax_models.energy.contrast import compare, side_by_side
+from genjax_models.energy.model import EnergyModel
+from genjax_models.energy.outputs import ContrastiveOutputs, JointOutputs
+from genjax_models.energy.reference import Gaussian, Reference
+from genjax_models.energy.replay import Replay
+
+
+class FreeEnergy(nn.Module):
+    """A classifier read as an energy: -logsumexp of its logits, or minus one of them.
+
+    Attributes:
+        network: Points `[B, ...]` to logits `[B, K]`.
+    """
+
+    network: nn.Module
+
+    def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
+        """`[B]`: of p(x), or of p(x, y) for labels as one-hot vectors `[B, K]`."""
+        logits = self.logits(x, train=train)
+        if context is None:
+            return -jax.nn.logsumexp(logits, axis=-1)
+        return -jnp.sum(logits * context, axis=-1)
+
+    def logits(self, x: Array, *, train: bool = False) -> Array:
+        """The classifier's logits `[B, K]`."""
+        return self.network(x, train=train)
+
+
+@dataclasses.dataclass(frozen=True)
+class JointEnergyModel:
+    """A classifier as a density of data and labels.
+
+    `p(v, y) = exp(logits(v)_y) q(v) / Z` with the reference q of `EnergyModel`, so p(y | v) is the
+    classifier's own softmax, and p(v) has the energy -logsumexp of the logits, less log q.
+    Training takes -log p(x), by contrastive divergence, and -log p(y | x).
+
+    Attributes:
+        network: Points `[B, *shape]` to logits `[B, K]`.
+        spec: What one example is; it says K.
+        reference: q.
+        replay: How contrastive divergence draws samples of the model.
+
+    Raises:
+        ValueError: The data have no labels.
+
+    References:
+        Grathwohl et al. 2020, Your classifier is secretly an energy based model and you should
+        treat it like one, arXiv:1912.03263 (eq. 6-8).
+    """
+
+    network: nn.Module
+    spec: DataSpec = DIGITS
+    reference: Reference = Gaussian()
+    replay: Replay = Replay()
+
+    def __post_init__(self) -> None:
+        """Refuses data without labels."""
+        if self.spec.num_classes is None:
+            raise ValueError(f"{self.spec.name} has no labels to be joint with: use EnergyModel")
+
+    @property
+    def marginal(self) -> EnergyModel:
+        """p(x) as a model of its own, of the same parameters and state."""
+        return EnergyModel(FreeEnergy(self.network), self.spec, self.reference, self.replay)
+
+    @property
+    def loss(self) -> Loss:
+        """-log p(y | x), contrastive divergence, and 0.0001 `energy_magnitude`."""
+
+        def of_marginal(read: Callable[[ContrastiveOutputs], Array]) -> Callable[[Any], Array]:
+            return lambda outputs: read(outputs.contrast)
+
+        terms = {
+            "cross_entropy": losses.cross_entropy,
+            "contrastive_divergence": of_marginal(losses.contrastive_divergence),
+            "energy_magnitude": of_marginal(losses.energy_magnitude),
+        }
+        watched = {name: of_marginal(watch) for name, watch in losses.WATCHED.items()}
+        watched["accuracy"] = losses.accuracy
+        return Loss(self.forward, terms, {"energy_magnitude": 1e-4}, watched)
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """One player, who owns the network; the samples are nobody's."""
+        return {"joint": Player(self.loss, owns=("network",))}
+
+    def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
+        """Fresh parameters, and a buffer of samples of the reference.
+
+        Raises:
+            ValueError: The batch or the network's output does not fit the model.
+        """
+        params, state = self.marginal.init(key, batch)
+        v = cells.centres(jnp.asarray(batch["x"]), self.spec)
+        logits, _ = jax.eval_shape(functools.partial(self._logits, params, state), v)
+        if logits.shape != (v.shape[0], self.spec.num_classes):
+            raise ValueError(
+                f"the network returned {logits.shape[1:]} for each example, and {self.spec.name} "
+                f"has {self.spec.num_classes} labels: give it as many outputs"
+            )
+        return params, state
+
+    def forward(
+        self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
+    ) -> tuple[JointOutputs, State]:
+        """Logits of the data, their energies and those of samples, whose chains go on."""
+        key_x, key_model, key_network = jax.random.split(key, 3)
+        marginal = self.marginal
+        v = marginal.points(batch["x"], key_x)
+        x_model, trace, state = marginal.negatives(params, v.shape, key_model, state, train=train)
+        both = side_by_side(v, x_model)
+        logits, state = self._logits(params, state, both, key=key_network, train=train)
+        tilts = -jax.nn.logsumexp(logits, axis=-1)
+        contrast = compare(self.reference, v, x_model, tilts, trace)
+        return JointOutputs(contrast, logits[::2], batch["label"]), state
+
+    def logits(self, params: Params, x: Array, *, state: State | None = None) -> Array:
+        """The classifier's logits `[B, K]` of examples, in the data's units."""
+        check_examples(x, self.spec)
+        return self._logits(params, state or {}, cells.centres(x, self.spec))[0]
+
+    def classify(self, params: Params, x: Array, *, state: State | None = None) -> Array:
+        """p(y | x) `[B, K]` of examples, in the data's units."""
+        return jax.nn.softmax(self.logits(params, x, state=state), axis=-1)
+
+    def energy(
+        self,
+        params: Params,
+        x: Array,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """E(x) `[B]` of examples, or E(x, y) of them with their labels `[B]`; in nats."""
+        return self.marginal.energy(params, x, state=state, context=self._context(label))
+
+    def score(
+        self,
+        params: Params,
+        v: Array,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """The gradient of log p(v), or of log p(v | y), `[B, *shape]` at points `[B, *shape]`."""
+        return self.marginal.score(params, v, state=state, context=self._context(label))
+
+    def sample(
+        self,
+        params: Params,
+        key: Key,
+        num: int,
+        *,
+        label: Array | int | None = None,
+        state: State | None = None,
+        **options: Any,
+    ) -> Array:
+        """Examples `[num, *shape]` of p(x), or of p(x | y), in the data's range.
+
+        Args:
+            params: The model's parameters.
+            key: What the chains are a function of.
+            num: How many.
+            label: `[num]` labels or one for all; none where None.
+            state: The model's state.
+            **options: `steps`, `kernel` and `start`, as of `EnergyModel.sample`.
+        """
+        if label is not None:
+            label = labels_to_sample(label, self.spec.num_classes, num, key)
+        context = self._context(label)
+        return self.marginal.sample(params, key, num, context=context, state=state, **options)
+
+    def _context(self, label: Array | None) -> Array | None:
+        return None if label is None else label_context(label, self.spec.num_classes)
+
+    def _logits(
+        self, params: Params, state: State, v: Array, *, key: Key | None = None, train: bool = False
+    ) -> tuple[Array, State]:
+        network = FreeEnergy(self.network)
+        return apply_module(
+            "network", network, params, state, v, key=key, train=train, method="logits"
+        )

@@ -1,0 +1,126 @@
+"""A generator that doubles and a discriminator that halves images in residual blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from genjax_models.core.types import Array
+from genjax_models.networks.batch_norm import BatchNorm, Norm
+from genjax_models.networks.convolution import Conv
+from genjax_models.networks.convolutional import with_context
+from genjax_models.networks.dcgan import smallest_image
+from genjax_models.networks.strided import StridedConv
+from genjax_models.networks.upsampling import UpsampledConv
+
+
+def halved(x: Array) -> Array:
+    """The mean of every 2x2 block of pixels: `[B, H, W, C] -> [B, H/2, W/2, C]`."""
+    b, height, width, c = x.shape
+    return x.reshape(b, height // 2, 2, width // 2, 2, c).mean((2, 4))
+
+
+def doubled(x: Array) -> Array:
+    """Every pixel repeated twice each way: `[B, H, W, C] -> [B, 2H, 2W, C]`."""
+    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+
+class ResidualGenerator(nn.Module):
+    """Noise to images: blocks of two 3x3 convolutions, the first of repeated pixels.
+
+    Attributes:
+        channels: Channels of each level; there are as many doublings.
+        shape: Height, width and channels of the output.
+        norm: `train -> normalisation` before every convolution; None for none.
+        dtype: What the layers compute in; parameters and outputs are float32.
+
+    References:
+        Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks,
+        arXiv:1802.05957, table 4; Gulrajani et al. 2017, Improved Training of Wasserstein GANs,
+        arXiv:1704.00028, app. F.
+    """
+
+    channels: Sequence[int]
+    shape: tuple[int, int, int]
+    norm: Norm | None = BatchNorm
+    dtype: jnp.dtype | type = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Array, context: Array | None = None, *, train: bool = False) -> Array:
+        """Images `[B, *shape]`, not bounded.
+
+        Args:
+            z: Noise `[B, D]`.
+            context: What the images are conditioned on `[B, K]`, joined to the noise.
+            train: Handed to the normalisation.
+
+        Raises:
+            ValueError: `shape` cannot be reached by so many doublings.
+        """
+
+        def begin(h: Array) -> Array:
+            return nn.relu(h if self.norm is None else self.norm(train)(h))
+
+        bias = self.norm is None
+        first = (*smallest_image(self.shape, len(self.channels)), self.channels[0])
+        h = nn.Dense(math.prod(first), dtype=self.dtype)(with_context(z, context))
+        h = h.reshape(-1, *first)
+        for width in self.channels:
+            a = UpsampledConv(width, self.dtype)(begin(h))
+            a = Conv(width, 3, self.dtype)(begin(a))
+            h = a + doubled(Conv(width, 1, self.dtype, use_bias=bias)(h))
+        return Conv(self.shape[-1], 3, self.dtype)(begin(h)).astype(jnp.float32)
+
+
+class ResidualDiscriminator(nn.Module):
+    """Images to logits or features: blocks of two convolutions, the second of stride 2.
+
+    The papers' 3x3 convolution and mean of 2x2 pixels is a 4x4 convolution of stride 2, and is one
+    here, whose taps are free.
+
+    Attributes:
+        channels: Channels of each level; there are as many halvings.
+        blocks: Residual blocks after them that keep the size.
+        num_outputs: Size of the output; None for the sum over the last level's pixels, as
+            `Projection` takes it.
+        dtype: What the layers compute in; parameters and outputs are float32.
+
+    References:
+        Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks,
+        arXiv:1802.05957, table 4; Gulrajani et al. 2017, Improved Training of Wasserstein GANs,
+        arXiv:1704.00028, app. F.
+    """
+
+    channels: Sequence[int]
+    blocks: int = 2
+    num_outputs: int | None = 1
+    dtype: jnp.dtype | type = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
+        """`[B, num_outputs]`, or `[B, channels[-1]]`.
+
+        Args:
+            x: Images `[B, H, W, C]`.
+            context: What they are conditioned on `[B, K]`, joined to every pixel.
+            train: Nothing here depends on it.
+
+        Raises:
+            ValueError: The images cannot be halved so often.
+        """
+        h = with_context(x, context)
+        for i, width in enumerate(self.channels):
+            a = h if i == 0 else nn.relu(h)  # data are no activations to be rectified
+            a = nn.relu(Conv(width, 3, self.dtype)(a))
+            a = StridedConv(width, dtype=self.dtype)(a)
+            h = a + Conv(width, 1, self.dtype)(halved(h))
+        for _ in range(self.blocks):
+            a = Conv(self.channels[-1], 3, self.dtype)(nn.relu(h))
+            h = h + Conv(self.channels[-1], 3, self.dtype)(nn.relu(a))
+        h = jnp.sum(nn.relu(h), axis=(1, 2))
+        if self.num_outputs is not None:
+            h = nn.Dense(self.num_outputs, dtype=self.dtype)(h)
+        return h.astype(jnp.float32)

@@ -1,0 +1,143 @@
+"""Generators of image translation: images of one kind in, images of the other kind out."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from genjax_models.core.types import Array
+from genjax_models.networks.batch_norm import Norm
+from genjax_models.networks.convolution import Conv
+from genjax_models.networks.convolutional import with_context
+from genjax_models.networks.dropout import drop
+from genjax_models.networks.instance_norm import instance_norm
+from genjax_models.networks.patch import INIT
+from genjax_models.networks.strided import NONE, StridedConv, TransposedConv
+
+
+def reflected(x: Array, width: int) -> Array:
+    """Images `[B, H, W, C]` with `width` rows and columns mirrored at every edge."""
+    around = (width, width)
+    return jnp.pad(x, ((0, 0), around, around, (0, 0)), mode="reflect")
+
+
+class ResNetTranslator(nn.Module):
+    """Two halvings, residual blocks, two doublings; edges are mirrored.
+
+    The halvings and doublings are 4x4 where the paper has 3x3: a row of blocks of pixels more, at
+    no more work here.
+
+    Attributes:
+        out: Channels of the output.
+        channels: Of the first and the last layer; the blocks have four times as many.
+        blocks: Residual blocks: 9 for images of 256 pixels, 6 for 128.
+        norm: `train -> normalisation` of all layers but the last.
+        dtype: What the layers compute in; parameters and outputs are float32.
+
+    References:
+        Zhu et al. 2017, Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
+        Networks, arXiv:1703.10593, app. 7.2; Johnson et al. 2016, arXiv:1603.08155.
+    """
+
+    out: int
+    channels: int = 64
+    blocks: int = 9
+    norm: Norm = instance_norm
+    dtype: jnp.dtype | type = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
+        """`[B, H, W, out]`, not bounded.
+
+        Args:
+            x: Images `[B, H, W, C]`.
+            context: What the output is conditioned on `[B, K]`, joined to every pixel.
+            train: Handed to the normalisation.
+
+        Raises:
+            ValueError: The height or the width is no multiple of 4, or below 8.
+        """
+        if any(n % 4 or n < 8 for n in x.shape[1:3]):
+            raise ValueError(
+                f"the ResNetTranslator halves images twice, so their height and width are "
+                f"multiples of 4, 8 at least, but these are {x.shape[1]}x{x.shape[2]}: pad or "
+                "resize them"
+            )
+
+        def end(h: Array) -> Array:
+            return self.norm(train)(h)
+
+        def mirrored(h: Array, width: int, size: int, bias: bool = False) -> Array:
+            conv = Conv(width, size, self.dtype, INIT, bias)
+            return conv(reflected(h, size // 2), NONE)
+
+        c = self.channels
+        h = nn.relu(end(mirrored(with_context(x, context), c, 7)))
+        for width in (2 * c, 4 * c):
+            h = nn.relu(end(StridedConv(width, False, INIT, self.dtype)(h)))
+        for _ in range(self.blocks):
+            h = h + end(mirrored(nn.relu(end(mirrored(h, 4 * c, 3))), 4 * c, 3))
+        for width in (2 * c, c):
+            h = nn.relu(end(TransposedConv(width, False, INIT, self.dtype)(h)))
+        return mirrored(h, self.out, 7, bias=True).astype(jnp.float32)
+
+
+class UNetTranslator(nn.Module):
+    """Halvings down to a few pixels and doublings back, each level handed to its equal: U-Net.
+
+    Its noise is dropout, wherever the caller gives a key for it, in sampling as in training.
+
+    Attributes:
+        out: Channels of the output.
+        channels: Of the first level; each has twice the last one's, up to 8 times these.
+        levels: Halvings: 8 for images of 256 pixels, 7 for 128.
+        dropout: Fraction that is dropped in the first three doublings.
+        norm: `train -> normalisation` of all layers but the first, the innermost and the last.
+        dtype: What the layers compute in; parameters and outputs are float32.
+
+    References:
+        Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks,
+        arXiv:1611.07004, app. 6.1.1.
+    """
+
+    out: int
+    channels: int = 64
+    levels: int = 8
+    dropout: float = 0.5
+    norm: Norm = instance_norm
+    dtype: jnp.dtype | type = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
+        """`[B, H, W, out]`, not bounded.
+
+        Args:
+            x: Images `[B, H, W, C]`.
+            context: What the output is conditioned on `[B, K]`, joined to every pixel.
+            train: Handed to the normalisation.
+
+        Raises:
+            ValueError: The height or the width cannot be halved so often.
+        """
+        factor = 2**self.levels
+        if x.shape[1] % factor or x.shape[2] % factor:
+            raise ValueError(
+                f"the UNetTranslator has {self.levels} levels, so it is for images whose height "
+                f"and width are multiples of {factor}, but these are {x.shape[1]}x{x.shape[2]}: "
+                "give fewer `levels`, or resize the images"
+            )
+        widths = [self.channels * min(2**i, 8) for i in range(self.levels)]
+        h, skips, last = with_context(x, context), [], self.levels - 1
+        for i, width in enumerate(widths):
+            normed = 0 < i < last
+            h = StridedConv(width, not normed, INIT, self.dtype)(h)
+            h = nn.leaky_relu(self.norm(train)(h) if normed else h, 0.2)
+            skips.append(h)
+        h = skips.pop()
+        for depth, i in enumerate(reversed(range(last))):
+            h = TransposedConv(widths[i], False, INIT, self.dtype)(nn.relu(h))
+            h = self.norm(train)(h)
+            if depth < 3 and self.dropout > 0.0 and self.has_rng("dropout"):
+                h = drop(h, self.dropout, self.make_rng("dropout"))
+            h = jnp.concatenate([h, skips.pop()], axis=-1)
+        return TransposedConv(self.out, True, INIT, self.dtype)(nn.relu(h)).astype(jnp.float32)

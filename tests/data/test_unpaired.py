@@ -1,0 +1,105 @@
+"""Two sets as one without pairs; pairs turned round; images of another size."""
+
+import numpy as np
+import pytest
+
+from genjax_models.core.types import DataSpec
+from genjax_models.data import Dataset
+from genjax_models.data.unpaired import resized, swapped, unpaired
+
+RANDOM = np.random.default_rng(0)
+PHOTOS = RANDOM.integers(0, 256, (60, 4, 4, 3)).astype(np.uint8)
+MAPS = RANDOM.integers(0, 256, (60, 4, 4, 3)).astype(np.uint8)
+PAIRS = Dataset.from_arrays(PHOTOS, extra={"condition": MAPS}, name="facades", split="test")
+
+
+def numbered(num, offset=0):
+    """Images that say their number, and labels that do."""
+    numbers = np.arange(offset, offset + num)
+    images = np.broadcast_to(numbers[:, None, None, None], (num, 2, 2, 1)).astype(np.uint8)
+    return Dataset.from_arrays(images, numbers - offset, name=f"from{offset}")
+
+
+def numbers(images):
+    return images[:, 0, 0, 0].astype(int)
+
+
+def test_examples_of_both_sets_in_no_pairs():
+    a, b = numbered(60), numbered(60, 100)
+    data = unpaired(a, b)
+    batch = data.rows(np.arange(60))
+    assert set(batch) == {"x", "y"}
+    x, y = numbers(batch["x"]), numbers(batch["y"]) - 100
+    np.testing.assert_array_equal(x, np.arange(60))
+    np.testing.assert_array_equal(np.sort(y), np.arange(60))
+    # Of 60 pairs a random order leaves one where it was on average, and 7 once in 80,000 times.
+    assert np.sum(x == y) < 7
+    assert abs(np.corrcoef(x, y)[0, 1]) < 0.4
+    assert data.spec == DataSpec((2, 2, 1), 256, None, name="from0|from100")
+
+
+def test_it_is_a_function_of_the_numbers_and_the_seed():
+    a, b = numbered(60), numbered(60, 100)
+    rows = unpaired(a, b).rows([5, 17])
+    np.testing.assert_array_equal(rows["y"], unpaired(a, b).rows([17, 5])["y"][::-1])
+    assert not np.array_equal(unpaired(a, b).arrays["y"], unpaired(a, b, seed=1).arrays["y"])
+
+
+@pytest.mark.parametrize(("num_a", "num_b"), [(60, 25), (25, 60)])
+def test_the_shorter_set_comes_as_often_as_it_takes(num_a, num_b):
+    data = unpaired(numbered(num_a), numbered(num_b, 100))
+    assert len(data) == 60
+    for name, num, offset in (("x", num_a, 0), ("y", num_b, 100)):
+        times = np.bincount(numbers(data.arrays[name]) - offset, minlength=num)
+        assert times.min() == 60 // num and times.max() == -(-60 // num)
+
+
+def test_labels_stay_with_their_images_where_they_are_asked_for():
+    data = unpaired(numbered(60), numbered(25, 100), labels=True)
+    np.testing.assert_array_equal(data.arrays["label"], numbers(data.arrays["x"]))
+    np.testing.assert_array_equal(data.arrays["label_y"], numbers(data.arrays["y"]) - 100)
+    assert data.spec.num_classes == 60
+
+
+def test_sets_that_cannot_be_put_beside_one_another():
+    class Records:
+        def __len__(self):
+            return 3
+
+    streamed = Dataset(DataSpec((2, 2, 1), name="large"), source=Records())
+    with pytest.raises(ValueError, match="large streams.*in memory"):
+        unpaired(numbered(3), streamed)
+    with pytest.raises(ValueError, match=r"facades\[test\] has x, condition and no 'label'"):
+        unpaired(PAIRS, PAIRS, labels=True)
+
+
+def test_swapped_pairs_are_the_same_pairs():
+    back = swapped(PAIRS, "condition")
+    np.testing.assert_array_equal(back.arrays["x"], MAPS)
+    np.testing.assert_array_equal(back.arrays["condition"], PHOTOS)
+    again = swapped(back, "condition")
+    assert again.spec == PAIRS.spec and again.split == "test"
+    np.testing.assert_array_equal(again.arrays["x"], PHOTOS)
+    with pytest.raises(ValueError, match="no 'map'"):
+        swapped(PAIRS, "map")
+
+
+def test_halved_images_are_means():
+    """Halving with antialiasing weighs 4 pixels each way 1, 3, 3, 1: constants and ramps stay."""
+    ramp = np.broadcast_to(10 * np.arange(16)[:, None, None], (600, 16, 8, 1)).astype(np.uint8)
+    data = resized(Dataset.from_arrays(ramp, extra={"condition": ramp[..., [0, 0]]}), 8, 4)
+    assert data.spec.shape == (8, 4, 1)
+    assert data.arrays["condition"].shape == (600, 8, 4, 2)
+    assert data.arrays["x"].dtype == np.uint8
+    for image in data.arrays["x"][[0, -1]]:
+        inner = np.broadcast_to(5 + 20 * np.arange(8)[:, None], (8, 4))[1:-1]
+        np.testing.assert_array_equal(image[1:-1, :, 0], inner)
+
+
+def test_images_of_the_size_stay_and_points_are_refused():
+    data = resized(PAIRS, 4)
+    np.testing.assert_array_equal(data.arrays["x"], PHOTOS)
+    with pytest.raises(ValueError, match="only images"):
+        resized(Dataset.from_arrays(np.zeros((3, 2), np.float32)), 4)
+    with pytest.raises(ValueError, match="height is 0"):
+        resized(PAIRS, 0)
