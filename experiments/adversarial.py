@@ -10,7 +10,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 from flax import linen as nn
 
-from experiments import measures
+from experiments import coverage, measures
 from experiments.config import (
     Config,
     Evaluation,
@@ -23,6 +23,7 @@ from experiments.registry import Goal, Setup, experiment
 from genjax_models import adversarial, networks
 from genjax_models.adversarial import losses
 from genjax_models.core import DataSpec, Loss
+from genjax_models.data import densities
 
 GameName = Literal[
     "minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"
@@ -132,7 +133,11 @@ def gan_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
         noise=functools.partial(adversarial.noise.gaussian, scale=settings.noise_scale),
         **game_of(settings),
     )
-    return gan_setup(model, settings, measures.modes_of_points, measures.distance_of_points)
+    setup = gan_setup(model, settings, measures.modes_of_points, measures.distance_of_points)
+    density = densities.DENSITIES.get(config.dataset, lambda: None)()
+    if not isinstance(density, densities.Mixture):
+        return setup
+    return dataclasses.replace(setup, hooks=(coverage.of_mixture(model, density),))
 
 
 @dataclasses.dataclass(frozen=True)

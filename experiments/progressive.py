@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from experiments import measures, runs
+from experiments import coverage, measures, runs
 from experiments.adversarial import IMAGES, GameName, ImageSettings, game_of, gan_setup
 from experiments.autoencoders import DTYPES, DtypeName
 from experiments.config import (
@@ -181,4 +181,5 @@ def gan_stacked_mnist(config: Config[StackedSettings], spec: DataSpec) -> Setup:
         spec=spec,
         **game_of(settings),
     )
-    return gan_setup(model, settings, modes_of_stacks)
+    setup = gan_setup(model, settings, modes_of_stacks)
+    return dataclasses.replace(setup, hooks=(coverage.of_stacks(model),))
