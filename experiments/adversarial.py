@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
-import jax.numpy as jnp
 from flax import linen as nn
 
 from experiments import coverage, measures
@@ -19,7 +18,7 @@ from experiments.config import (
     PositiveFloat,
     PositiveInt,
 )
-from experiments.registry import Goal, Setup, experiment
+from experiments.registry import Goal, Setup, every_label, experiment
 from genjax_models import adversarial, networks
 from genjax_models.adversarial import losses
 from genjax_models.core import DataSpec, Loss
@@ -72,13 +71,9 @@ def gan_setup(model: adversarial.GAN, settings: GameSettings, *figures: Any) -> 
     return Setup(
         model,
         {"discriminator": held(model.discriminator_loss, settings)},
-        condition=_labels(classes),
+        condition=every_label(classes),
         measures=figures,
     )
-
-
-def _labels(classes: int | None) -> Callable[[int], Mapping[str, Any]]:
-    return lambda num: {} if classes is None else {"label": jnp.arange(num) % classes}
 
 
 def game_of(settings: GameSettings) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from experiments.config import (
     Optimizer,
     PositiveInt,
 )
-from experiments.registry import Goal, Setup, experiment
+from experiments.registry import Goal, Setup, every_label, experiment
 from genjax_models.core import DataSpec, Likelihood, Preprocess, likelihoods, preprocess
 
 LikelihoodName = Literal["bernoulli", "binomial", "categorical", "discretized_logistic"]
@@ -90,7 +90,7 @@ def vae_setup(settings: VAESettings, spec: DataSpec) -> Setup:
     if not settings.conditional:
         return Setup(model, {"vae": loss})
     classes = model.num_classes or 1
-    return Setup(model, {"vae": loss}, condition=lambda num: {"label": jnp.arange(num) % classes})
+    return Setup(model, {"vae": loss}, condition=every_label(classes))
 
 
 @experiment(

@@ -7,12 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-import jax.numpy as jnp
 from flax import linen as nn
 
 from experiments.autoencoders import BINARIZE, DTYPES, LIKELIHOODS, BinarizeName, DtypeName
 from experiments.config import Config, Evaluation, Fraction, Optimizer, PositiveInt
-from experiments.registry import Goal, Setup, experiment
+from experiments.registry import Goal, Setup, every_label, experiment
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec, Likelihood, likelihoods
 from genjax_models.networks.image_lstm import DiagonalBiLSTM, RowLSTM
@@ -61,7 +60,7 @@ def _setup(settings: Settings, spec: DataSpec, network: nn.Module) -> Setup:
     )
     if classes is None:
         return Setup(model)
-    return Setup(model, condition=lambda num: {"label": jnp.arange(num) % classes})
+    return Setup(model, condition=every_label(classes))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,16 +22,11 @@ from experiments.diffusion_settings import (
     image_diffusion,
     sampling,
 )
-from experiments.registry import Goal, Setup, experiment
+from experiments.registry import Goal, Setup, every_label, experiment
 from genjax_models import diffusion, networks
 from genjax_models.core import DataSpec
 from genjax_models.core.preprocess import to_unit_range
 from genjax_models.diffusion import grids, samplers, solvers
-
-
-def _labels(classes: int | None) -> Callable[[int], Mapping[str, Any]]:
-    """All labels in turn; nothing for an unconditional model."""
-    return lambda num: {} if classes is None else {"label": jnp.arange(num) % classes}
 
 
 def _ddpm(settings: UNetSettings, spec: DataSpec, *measures: Any) -> Setup:
@@ -39,7 +34,7 @@ def _ddpm(settings: UNetSettings, spec: DataSpec, *measures: Any) -> Setup:
     return Setup(
         model,
         {"diffusion": LOSSES[settings.loss](model)},
-        condition=_labels(model.num_classes),
+        condition=every_label(model.num_classes),
         sampling=sampling(settings),
         measures=measures if model.num_classes else (),
     )
@@ -148,7 +143,7 @@ def consistency(config: Config[DistillationSettings], spec: DataSpec) -> Setup:
 
     return Setup(
         model,
-        condition=_labels(model.num_classes),
+        condition=every_label(model.num_classes),
         sampling={"times": grids.linear(settings.student_steps)},
         measures=(measures.distance_by_a_classifier,) if model.num_classes else (),
         start=start,
@@ -195,7 +190,7 @@ def latent_diffusion(config: Config[LatentSettings], spec: DataSpec) -> Setup:
     times = grids.linear(settings.sampling_steps)
     return Setup(
         model,
-        condition=_labels(classes),
+        condition=every_label(classes),
         sampling={"sampler": solvers.dpm_solver_2m, "times": times},
         measures=(measures.distance_by_a_classifier,) if classes else (),
         start=start,

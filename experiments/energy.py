@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
-
-import jax.numpy as jnp
+from typing import Literal
 
 from experiments import energy_measures, measures
 from experiments.config import (
@@ -18,7 +16,7 @@ from experiments.config import (
     PositiveFloat,
     PositiveInt,
 )
-from experiments.registry import Goal, Setup, experiment
+from experiments.registry import Goal, Setup, every_label, experiment
 from genjax_models import energy, networks
 from genjax_models.core import DataSpec, Loss
 from genjax_models.training.hooks import Hook, Report, stop_when
@@ -201,17 +199,13 @@ def jem_digits(config: Config[JointSettings], spec: DataSpec) -> Setup:
     model = energy.JointEnergyModel(
         settings.mlp(classes), spec, energy.Gaussian(settings.reference), settings.replay
     )
-
-    def condition(num: int) -> Mapping[str, Any]:
-        return {"label": jnp.arange(num) % classes}
-
     loss = model.loss.weigh(
         energy_magnitude=settings.magnitude, cross_entropy=settings.classification
     )
     return Setup(
         model,
         {"joint": loss},
-        condition=condition,
+        condition=every_label(classes),
         sampling={"steps": settings.sampling_steps},
         measures=(
             energy_measures.accuracy,

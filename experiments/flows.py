@@ -6,10 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-import jax.numpy as jnp
-
 from experiments.config import Config, Evaluation, Optimizer, PositiveFloat, PositiveInt
-from experiments.registry import Goal, Setup, experiment
+from experiments.registry import Goal, Setup, every_label, experiment
 from genjax_models import flows, networks
 from genjax_models.core import DataSpec
 
@@ -32,7 +30,7 @@ def _setup(model: flows.Flow | flows.Dequantized) -> Setup:
     classes = model.num_classes
     if classes is None:
         return Setup(model)
-    return Setup(model, condition=lambda num: {"label": jnp.arange(num) % classes})
+    return Setup(model, condition=every_label(classes))
 
 
 def _classes(conditional: bool, spec: DataSpec) -> int | None:

@@ -8,6 +8,8 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
+import numpy as np
+
 from experiments.config import Config
 
 if TYPE_CHECKING:
@@ -56,6 +58,15 @@ class Setup:
     measures: Sequence[Callable[[Any, Any, int], dict[str, dict[str, Any]]]] = ()
     start: Start | None = None
     hooks: Sequence[Callable[[Sequence[Report]], Hook]] = ()
+
+
+def every_label(classes: int | None) -> Callable[[int], Mapping[str, Any]]:
+    """A `Setup.condition` of all labels in turn; of nothing, for an unconditional model."""
+
+    def condition(num: int) -> Mapping[str, Any]:
+        return {} if classes is None else {"label": np.arange(num) % classes}
+
+    return condition
 
 
 Build: TypeAlias = Callable[[Config[M], "DataSpec"], Setup]
