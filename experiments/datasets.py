@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
 
 import genjax_models as gm
 from experiments.config import Config, TokenizerName
@@ -54,6 +56,16 @@ def load_splits(config: Config[Any]) -> Splits:
     validation = load(watched) if watched.split("[")[0] in known else None
     test = load("test") if "test" in known else validation or train
     return Splits(train, validation, test)
+
+
+def of_test_split(config: Config[Any], name: str) -> Callable[[int], Mapping[str, Any]]:
+    """A `Setup.condition`: the test split's examples of that name, in order."""
+
+    def condition(num: int) -> Mapping[str, Any]:
+        data = load_split(config, "test")
+        return {name: data.rows(np.arange(num) % len(data))[name]}
+
+    return condition
 
 
 def load_split(config: Config[Any], split: str) -> Dataset:

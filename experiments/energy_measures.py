@@ -12,7 +12,7 @@ import numpy as np
 
 import genjax_models as gm
 from experiments import runs
-from experiments.measures import Figures
+from experiments.measures import Figures, figure
 from genjax_models import energy
 from genjax_models.autoencoders import VAE
 from genjax_models.core import DataSpec
@@ -54,9 +54,9 @@ def kl_by_annealing(betas: int, chains: int) -> Measure:
         total = float(np.hypot(kl.standard_error, error))
         kind = f"estimate, standard error {total:.2g}, of which log Z {error:.2g}"
         return {
-            "kl_to_truth": _figure(kl.value, "nats", kind),
-            "log_z": _figure(log_z, "nats", _of(found, chains)),
-            "log_z_by_grid": _figure(_grid_log_z(run), "nats", f"{GRID_SIDE} x {GRID_SIDE} points"),
+            "kl_to_truth": figure(kl.value, "nats", kind),
+            "log_z": figure(log_z, "nats", _of(found, chains)),
+            "log_z_by_grid": figure(_grid_log_z(run), "nats", f"{GRID_SIDE} x {GRID_SIDE} points"),
         }
 
     return measure
@@ -79,8 +79,8 @@ def likelihood_by_annealing(betas: int, chains: int) -> Measure:
         )
         kind = f"bound by {samples_} points of a cell; {_of(found, chains)}"
         return {
-            "nll": _figure(values["nll"], "nats an example", kind),
-            "bits_per_dim": _figure(values["bits_per_dim"], "bits an entry", kind),
+            "nll": figure(values["nll"], "nats an example", kind),
+            "bits_per_dim": figure(values["bits_per_dim"], "bits an entry", kind),
         }
 
     return measure
@@ -117,7 +117,7 @@ def evidence_by_annealing(betas: int, chains: int, num: int = 100) -> Measure:
         kind = (
             f"annealed, {chains} chains an example, {len(x)} examples, standard error {error:.2g}"
         )
-        return {"nll_by_annealing": _figure(nll.mean(), "nats an example", kind)}
+        return {"nll_by_annealing": figure(nll.mean(), "nats an example", kind)}
 
     return measure
 
@@ -175,7 +175,7 @@ def told_apart(*names: str) -> Measure:
                 continue
             value = auroc(own, energies(other))
             kind = f"energy of {len(own):,} examples against {len(other):,} of {name}"
-            figures[f"auroc_{name}"] = _figure(value, "", kind)
+            figures[f"auroc_{name}"] = figure(value, "", kind)
         return figures
 
     return measure
@@ -189,7 +189,7 @@ def accuracy(run: runs.Run, data: Dataset, seed: int) -> Figures:
     batch = data.rows(np.arange(len(data)))
     logits = jax.jit(model.logits)(run.params, batch["x"], state=run.state.state)
     share = 100 * np.mean(np.argmax(logits, -1) == batch["label"])
-    return {"accuracy": _figure(share, "% of labels", f"{len(data):,} examples")}
+    return {"accuracy": figure(share, "% of labels", f"{len(data):,} examples")}
 
 
 def _energy_model(run: runs.Run) -> energy.EnergyModel:
@@ -244,7 +244,3 @@ def _alike(data: Dataset, spec: DataSpec, seed: int) -> np.ndarray:
     x = resized(few, *spec.shape[:2]).rows(np.arange(len(rows)))["x"]
     top, top_here = (data.spec.levels or 2) - 1, (spec.levels or 2) - 1
     return np.round(x.astype(np.float32) / top * top_here).astype(np.uint8)
-
-
-def _figure(value: Any, unit: str, kind: str) -> dict[str, Any]:
-    return {"value": float(value), "unit": unit, "kind": kind}

@@ -36,9 +36,9 @@ def modes_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
     kind = f"{NUM_POINTS:,} samples"
     truth = f"{kind}; {100 * found.expected_within:.2f} % of the truth"
     return {
-        "within_3_sigma": _figure(100 * found.within, "% of samples", truth),
-        "modes": _figure(found.covered, f"of {len(density.modes)}", kind),
-        "mode_difference": _figure(
+        "within_3_sigma": figure(100 * found.within, "% of samples", truth),
+        "modes": figure(found.covered, f"of {len(density.modes)}", kind),
+        "mode_difference": figure(
             100 * found.largest_difference, "% of a mode's weight", f"largest, {kind}"
         ),
     }
@@ -61,7 +61,7 @@ def distance_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
         for values, x in zip(drawn.values(), (model, fresh), strict=True):
             values.append(float(sliced_wasserstein(x, truth, key)))
     kind = f"mean over {PAIRS} pairs of {PAIR_SIZE:,} points"
-    return {name: _figure(np.mean(values), "", kind) for name, values in drawn.items()}
+    return {name: figure(np.mean(values), "", kind) for name, values in drawn.items()}
 
 
 def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures:
@@ -76,11 +76,11 @@ def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures
     num = max(NUM_IMAGES, len(real))
     drawn = samples.draw_samples(run, num, seed)
     found = frechet_distance(classifier, drawn, real)
-    figures = {"frechet_distance": _figure(found.value, "", str(found))}
+    figures = {"frechet_distance": figure(found.value, "", str(found))}
     if (asked := run.setup.condition(num).get("label")) is not None:
         share = 100 * np.mean(classifier.predict(drawn) == np.asarray(asked))
         kind = f"{num:,} samples, {classifier.name}"
-        figures["labels_read"] = _figure(share, "% read as asked", kind)
+        figures["labels_read"] = figure(share, "% read as asked", kind)
     return figures
 
 
@@ -98,7 +98,7 @@ def super_resolution(run: runs.Run, data: Dataset, seed: int) -> Figures:
     plots.save(picture, run.record.directory / SUPER_RESOLUTION)
     top = float((spec.levels or 2) - 1)
     return {
-        name: _figure(
+        name: figure(
             -10 * np.log10(np.mean(((x.astype(float) - rows) / top) ** 2)),
             "dB",
             f"{len(rows):,} images",
@@ -113,5 +113,6 @@ def _truth(run: runs.Run) -> densities.Density | None:
     return None if make is None else make()
 
 
-def _figure(value: Any, unit: str, kind: str) -> dict[str, Any]:
+def figure(value: Any, unit: str, kind: str) -> dict[str, Any]:
+    """One of `Figures`."""
     return {"value": float(value), "unit": unit, "kind": kind}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
-from experiments import coverage, measures, runs
+from experiments import coverage, measures, runs, samples
 from experiments.adversarial import IMAGES, GameName, ImageSettings, game_of, gan_setup
 from experiments.autoencoders import DTYPES, DtypeName
 from experiments.config import (
@@ -29,12 +28,11 @@ from genjax_models.data import stacked_mnist
 from genjax_models.metrics import classifier_of
 from genjax_models.metrics.modes import classified_modes, read_channels
 from genjax_models.networks.progressive import ProgressiveDiscriminator, ProgressiveGenerator
-from genjax_models.training.devices import sampler
 
 if TYPE_CHECKING:
     from genjax_models.data import Dataset
 
-NUM_STACKS, PART = 26_000, 1_000
+NUM_STACKS = 26_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,28 +131,15 @@ def modes_of_stacks(run: runs.Run, data: Dataset, seed: int) -> measures.Figures
     def modes(x: np.ndarray) -> np.ndarray:
         return read_channels(classifier.predict, x)
 
-    drawn = np.concatenate([modes(part) for part in _in_parts(run, NUM_STACKS, seed)])
-    real = np.concatenate([modes(batch["x"]) for batch in data.batches(PART)])
+    drawn = modes(samples.draw_samples(run, NUM_STACKS, seed))
+    real = np.concatenate([modes(batch["x"]) for batch in data.batches(1000)])
     found, of_data = (classified_modes(m, stacked_mnist.NUM_MODES) for m in (drawn, real))
     kind = f"{NUM_STACKS:,} samples, {classifier.name}"
     truth = f"{kind}; {len(real):,} real ones {of_data.covered} and {of_data.kl:.3f}"
     return {
-        "modes": {"value": float(found.covered), "unit": "of 1000", "kind": truth},
-        "kl_of_modes": {"value": found.kl, "unit": "nats", "kind": truth},
+        "modes": measures.figure(found.covered, "of 1000", truth),
+        "kl_of_modes": measures.figure(found.kl, "nats", truth),
     }
-
-
-def _in_parts(run: runs.Run, num: int, seed: int) -> list[np.ndarray]:
-    """Samples `[PART, *shape]` until there are `num`, since so many at once want much memory."""
-    devices = run.record.config.devices or jax.device_count()
-    size = -(-PART // devices) * devices
-
-    def sample(learned: tuple[Any, Any], key: jax.Array) -> jax.Array:
-        return run.setup.model.sample(learned[0], key, size, state=learned[1])
-
-    draw = sampler(sample, devices)
-    keys = jax.random.split(jax.random.key(seed), -(-num // PART))
-    return [np.asarray(draw((run.params, run.state.state), key))[:PART] for key in keys]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from genjax_models.data import Dataset
 
 NUM_PICTURES = 64
+ENTRIES = 2**21
+"""Entries of examples that are drawn at a time: 2,675 images of MNIST."""
 NUM_POINTS = 2_000
 NUM_TEXTS, TEXT_TOKENS = 4, 500
 PICTURES = (".png", ".svg", ".pdf")
@@ -34,17 +36,20 @@ def draw_samples(run: runs.Run, num: int, seed: int) -> np.ndarray:
     Sample i is a function of the seed and of i alone, however many there are and on what devices.
     """
     devices = run.record.config.devices or jax.device_count()
-    even = -(-num // devices) * devices  # each device draws as many
-    condition = run.setup.condition(even)
+    size = min(num, max(1, ENTRIES // run.record.spec.num_dims))
+    size = -(-size // devices) * devices  # each device draws as many
+    condition = run.setup.condition(-(-num // size) * size)
 
-    def sample(learned: tuple[Any, Any], key: jax.Array) -> jax.Array:
-        params, state = learned
-        return run.setup.model.sample(
-            params, key, even, state=state, **condition, **run.setup.sampling
-        )
+    def sample(learned: tuple[Any, Any, Any], key: jax.Array) -> jax.Array:
+        params, state, given = learned
+        return run.setup.model.sample(params, key, size, state=state, **given, **run.setup.sampling)
 
-    draw = sampler(sample, devices)
-    return np.asarray(draw((run.params, run.state.state), jax.random.key(seed)))[:num]
+    draw, key, parts = sampler(sample, devices), jax.random.key(seed), []
+    for i in range(0, num, size):
+        given = {name: value[i : i + size] for name, value in condition.items()}
+        own = key if i == 0 else jax.random.fold_in(key, i)
+        parts.append(np.asarray(draw((run.params, run.state.state, given), own)))
+    return np.concatenate(parts)[:num]
 
 
 def draw_texts(run: runs.Run, seed: int) -> np.ndarray:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
-
-import jax.numpy as jnp
-import numpy as np
 
 from experiments import translation_measures as measures
 from experiments.config import Config, Evaluation, Optimizer
-from experiments.datasets import load_splits
+from experiments.datasets import of_test_split
 from experiments.registry import Goal, Setup, experiment
 from experiments.translation_settings import (
     PAIRED,
@@ -22,16 +18,6 @@ from experiments.translation_settings import (
 from genjax_models.core import DataSpec
 
 ADAM = Optimizer(learning_rate=2e-4, b1=0.5, schedule="linear")
-
-
-def _sources(config: Config[Any], name: str) -> Callable[[int], Mapping[str, Any]]:
-    """What samples are made of: the test split's examples of that name, in order."""
-
-    def condition(num: int) -> Mapping[str, Any]:
-        data = load_splits(config).test
-        return {name: jnp.asarray(data.rows(np.arange(num) % len(data))[name])}
-
-    return condition
 
 
 @experiment(
@@ -49,7 +35,7 @@ def pix2pix_facades(config: Config[Pix2PixSettings], spec: DataSpec) -> Setup:
     """Pix2Pix on pairs of facades: maps of parts to photos, or photos to maps."""
     return Setup(
         config.model.model(spec),
-        condition=_sources(config, PAIRED),
+        condition=of_test_split(config, PAIRED),
         measures=(measures.error_of_pairs,),
     )
 
@@ -58,7 +44,7 @@ def _cyclegan(config: Config[Any], spec: DataSpec, measure: Any) -> Setup:
     settings: CycleGANSettings = config.model
     return Setup(
         settings.model(spec),
-        condition=_sources(config, "x"),
+        condition=of_test_split(config, "x"),
         measures=(measure,),
     )
 

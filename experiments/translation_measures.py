@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments import runs
 from experiments.datasets import load_splits
-from experiments.measures import Figures
+from experiments.measures import Figures, figure
 from experiments.translation_settings import PAIRED, TwoSetsSettings, images
 from genjax_models import plots
 from genjax_models.adversarial.cyclegan import CycleGAN
@@ -60,8 +60,8 @@ def error_of_pairs(run: runs.Run, data: Dataset, seed: int) -> Figures:
         rows = part.rows(np.arange(len(part)))
         made, kind = in_parts(translate, rows[PAIRED]), f"{len(part)} images of {part.split}"
         mean = rows["x"].mean(axis=0)
-        figures[f"l1{suffix}"] = _figure(error(made, rows["x"]), "of the range", kind)
-        figures[f"l1{suffix}_of_mean_image"] = _figure(
+        figures[f"l1{suffix}"] = figure(error(made, rows["x"]), "of the range", kind)
+        figures[f"l1{suffix}_of_mean_image"] = figure(
             error(rows["x"], mean), "of the range", f"{kind}, all translated into their mean"
         )
         _picture(run, rows[PAIRED], made, rows["x"])  # the last one is of the validation split
@@ -92,8 +92,8 @@ def labels_of_translated(run: runs.Run, data: Dataset, seed: int) -> Figures:
 
     kind = f"{len(test):,} examples of {config.dataset}'s test split, {classifier.name}"
     return {
-        "labels_read": _figure(share(made), "% read as their own label", kind),
-        "labels_read_untranslated": _figure(share(rows["x"]), "% read as their own label", kind),
+        "labels_read": figure(share(made), "% read as their own label", kind),
+        "labels_read_untranslated": figure(share(rows["x"]), "% read as their own label", kind),
     }
 
 
@@ -111,7 +111,7 @@ def cycles(run: runs.Run, data: Dataset, seed: int) -> Figures:
     show_cycles(run, rows["x"][: 2 * SHOWN])
     error = float(np.mean(np.abs(in_parts(there_and_back, rows["x"]).astype(float) - rows["x"])))
     kind = f"{len(data):,} examples, translated and back"
-    return {"cycle_l1": _figure(error / (spec.levels - 1), "of the range", kind)}
+    return {"cycle_l1": figure(error / (spec.levels - 1), "of the range", kind)}
 
 
 def show_cycles(run: runs.Run, x: np.ndarray) -> None:
@@ -128,7 +128,3 @@ def _picture(run: runs.Run, *columns: np.ndarray) -> None:
     flat = triples.reshape(-1, *triples.shape[2:])
     picture = plots.grid(flat, run.record.spec.levels, columns=2 * len(columns))
     plots.save(picture, run.record.directory / TRANSLATIONS)
-
-
-def _figure(value: float, unit: str, kind: str) -> dict[str, Any]:
-    return {"value": value, "unit": unit, "kind": kind}

@@ -6,14 +6,9 @@ out.wav` converts any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import jax.numpy as jnp
-import numpy as np
-
 from experiments import voice_measures
 from experiments.config import Config, Evaluation, Optimizer
+from experiments.datasets import of_test_split
 from experiments.registry import Goal, Setup, experiment
 from experiments.voice_data import VoiceSettings
 from genjax_models.adversarial.cyclegan import CycleGAN
@@ -48,8 +43,4 @@ def voice_conversion(config: Config[VoiceSettings], spec: DataSpec) -> Setup:
         pool_size=settings.pool_size,
     )
 
-    def condition(num: int) -> Mapping[str, Any]:
-        data = settings.load(config, "test")
-        return {"x": jnp.asarray(data.rows(np.arange(num) % len(data))["x"])}
-
-    return Setup(model, condition=condition, measures=(voice_measures.conversion,))
+    return Setup(model, condition=of_test_split(config, "x"), measures=(voice_measures.conversion,))

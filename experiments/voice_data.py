@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from genjax_models.data.audio import MelSpectrogram
 from genjax_models.data.unpaired import unpaired
 
 SpeakerName = Literal["george", "jackson", "nicolas", "theo", "yweweler"]
-SPEAKERS: tuple[SpeakerName, ...] = ("george", "jackson", "nicolas", "theo", "yweweler")
+SPEAKERS: tuple[SpeakerName, ...] = get_args(SpeakerName)
 """In the order of the data set's numbers."""
 
 

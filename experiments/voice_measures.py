@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments import runs
 from experiments.config import Config
+from experiments.measures import Figures, figure
 from experiments.voice_data import (
     SPEAKERS,
     SpeakerName,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from genjax_models.data import Dataset
     from genjax_models.metrics import TrainedClassifier
 
-Figures = dict[str, dict[str, Any]]
-"""Name -> value, unit and kind."""
 WAVES, PICTURE = "wav", "spectrograms.png"
 READER_STEPS = 400
 NUM_DIGITS = 10
@@ -62,9 +61,9 @@ def conversion(run: runs.Run, data: Dataset, seed: int) -> Figures:
     for name, (speaker, digit) in right.items():
         figures |= _read(name, seen[name], speaker, digit, *readers)
     for name, clips in sounds.items():
-        height = float(np.nanmedian(pitch(clips, mel.sample_rate)))
+        height = np.nanmedian(pitch(clips, mel.sample_rate))
         kind = f"median of {len(clips)} clips, after Griffin-Lim"
-        figures[f"{name}_pitch"] = {"value": height, "unit": "Hz", "kind": kind}
+        figures[f"{name}_pitch"] = figure(height, "Hz", kind)
     return figures
 
 
@@ -81,8 +80,7 @@ def _read(
     as_digit = digits.predict(x) == digit
 
     def share(right: np.ndarray, unit: str, kind: str) -> dict[str, Any]:
-        kind = f"{len(right)} clips, {kind}"
-        return {"value": 100 * float(right.mean()), "unit": f"% {unit}", "kind": kind}
+        return figure(100 * right.mean(), f"% {unit}", f"{len(right)} clips, {kind}")
 
     return {
         name: share(as_speaker & as_digit, f"read as {speaker} and as their digit", "both below"),

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import jax.numpy as jnp
 
-from genjax_models.core import random
+from genjax_models.core.distributions import Normal
 from genjax_models.core.types import Array, Key
 
 
@@ -38,10 +38,11 @@ class Gaussian:
 
     def log_prob(self, x: Array) -> Array:
         """The log density `[B]`, in nats, at points `[B, ...]`."""
-        z = (x.reshape(x.shape[0], -1) - self.mean) / self.scale
-        log_volume = z.shape[1] * (math.log(self.scale) + 0.5 * math.log(2.0 * math.pi))
-        return -0.5 * jnp.sum(z**2, axis=-1) - log_volume
+        return self._law(x.shape).log_prob(x)
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Array:
         """Independent points of `shape`; point i is a function of the key and of i alone."""
-        return self.mean + self.scale * random.normal(key, shape)
+        return self._law(shape).sample(key)
+
+    def _law(self, shape: tuple[int, ...]) -> Normal:
+        return Normal(jnp.full(shape, self.mean), jnp.full(shape, math.log(self.scale)))

@@ -24,21 +24,11 @@ from genjax_models.core.types import Array
 from genjax_models.networks.convolutional import with_context
 from genjax_models.networks.equalized import EqualizedConv, EqualizedDense, pixel_norm
 from genjax_models.networks.minibatch_std import MinibatchStandardDeviation
+from genjax_models.networks.scaling import averaged, repeated
 from genjax_models.networks.upsampling import upsampled_conv
 
 GROWTH = "growth"
 """The collection that says how far a network has grown."""
-
-
-def repeated(x: Array, factor: int) -> Array:
-    """Every pixel of `[B, H, W, C]` repeated `factor` times each way."""
-    return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
-
-
-def averaged(x: Array, factor: int) -> Array:
-    """The means of the `factor` x `factor` blocks of pixels of `[B, H, W, C]`."""
-    b, height, width, c = x.shape
-    return x.reshape(b, height // factor, factor, width // factor, factor, c).mean((2, 4))
 
 
 def _mixed(old: Array, new: Array, alpha: Array | float) -> Array:

@@ -13,19 +13,9 @@ from genjax_models.networks.batch_norm import BatchNorm, Norm
 from genjax_models.networks.convolution import Conv
 from genjax_models.networks.convolutional import with_context
 from genjax_models.networks.dcgan import smallest_image
+from genjax_models.networks.scaling import averaged, repeated
 from genjax_models.networks.strided import StridedConv
 from genjax_models.networks.upsampling import UpsampledConv
-
-
-def halved(x: Array) -> Array:
-    """The mean of every 2x2 block of pixels: `[B, H, W, C] -> [B, H/2, W/2, C]`."""
-    b, height, width, c = x.shape
-    return x.reshape(b, height // 2, 2, width // 2, 2, c).mean((2, 4))
-
-
-def doubled(x: Array) -> Array:
-    """Every pixel repeated twice each way: `[B, H, W, C] -> [B, 2H, 2W, C]`."""
-    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
 class ResidualGenerator(nn.Module):
@@ -71,7 +61,7 @@ class ResidualGenerator(nn.Module):
         for width in self.channels:
             a = UpsampledConv(width, self.dtype)(begin(h))
             a = Conv(width, 3, self.dtype)(begin(a))
-            h = a + doubled(Conv(width, 1, self.dtype, use_bias=bias)(h))
+            h = a + repeated(Conv(width, 1, self.dtype, use_bias=bias)(h), 2)
         return Conv(self.shape[-1], 3, self.dtype)(begin(h)).astype(jnp.float32)
 
 
@@ -116,7 +106,7 @@ class ResidualDiscriminator(nn.Module):
             a = h if i == 0 else nn.relu(h)  # data are no activations to be rectified
             a = nn.relu(Conv(width, 3, self.dtype)(a))
             a = StridedConv(width, dtype=self.dtype)(a)
-            h = a + Conv(width, 1, self.dtype)(halved(h))
+            h = a + Conv(width, 1, self.dtype)(averaged(h, 2))
         for _ in range(self.blocks):
             a = Conv(self.channels[-1], 3, self.dtype)(nn.relu(h))
             h = h + Conv(self.channels[-1], 3, self.dtype)(nn.relu(a))

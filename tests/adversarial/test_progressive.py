@@ -21,9 +21,8 @@ from genjax_models.core.types import DIGITS
 from genjax_models.networks.progressive import (
     ProgressiveDiscriminator,
     ProgressiveGenerator,
-    averaged,
-    repeated,
 )
+from genjax_models.networks.scaling import averaged, repeated
 
 BATCH = 16
 CHANNELS = (6, 4)

@@ -16,7 +16,7 @@ from PIL import Image
 import genjax_models as gm
 from experiments import evaluation, registry, report, runs, samples
 from experiments.config import Config, Evaluation
-from genjax_models.core import DataSpec
+from genjax_models.core import DataSpec, random
 from genjax_models.data import densities, text, tokenizers
 
 
@@ -53,6 +53,29 @@ def make_run(directory: Path, model, dataset: str) -> runs.Run:
     record = runs.Record(directory, experiment, config, model.spec, {})
     state = SimpleNamespace(ema={}, state={}, step=jnp.int32(3))
     return runs.Run(record, registry.Setup(model), state)  # pyright: ignore
+
+
+@dataclasses.dataclass(frozen=True)
+class Echo:
+    """A model that draws noise an example, less its label."""
+
+    spec: DataSpec
+
+    def sample(self, params, key, num, *, label, state=None):
+        return random.normal(key, (num, 4)) - label[:, None]
+
+
+def test_many_samples_are_drawn_some_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(samples, "ENTRIES", 40)  # ten examples of four entries
+    run = make_run(tmp_path, Echo(DataSpec((4,), levels=None)), "ring")
+    setup = dataclasses.replace(run.setup, condition=registry.every_label(100))
+    run = dataclasses.replace(run, setup=setup)
+    many = samples.draw_samples(run, 25, 3)
+    assert many.shape == (25, 4)
+    np.testing.assert_allclose((many + np.arange(25)[:, None]).mean(), 0.0, atol=0.4)
+    assert len(np.unique((many + np.arange(25)[:, None]).round(4), axis=0)) == 25
+    np.testing.assert_array_equal(samples.draw_samples(run, 7, 3), many[:7])
+    np.testing.assert_array_equal(samples.draw_samples(run, 12, 3), many[:12])
 
 
 def page_of(run: runs.Run, metrics) -> str:

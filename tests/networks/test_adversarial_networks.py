@@ -14,9 +14,8 @@ from genjax_models.networks.projection import Projection
 from genjax_models.networks.residual_pair import (
     ResidualDiscriminator,
     ResidualGenerator,
-    doubled,
-    halved,
 )
+from genjax_models.networks.scaling import averaged, repeated
 from genjax_models.networks.spectral_norm import SpectralNormalized
 from genjax_models.networks.translators import ResNetTranslator, UNetTranslator
 
@@ -73,8 +72,8 @@ def test_the_residual_pair():
     features = ResidualDiscriminator((8, 16), num_outputs=None)
     assert shapes(features, (28, 28, 1))[0] == (16,)
     x = normal(2, 4, 6, 3)
-    np.testing.assert_allclose(halved(doubled(x)), x, rtol=1e-6)
-    np.testing.assert_allclose(halved(x)[:, 0, 1], x[:, :2, 2:4].mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(averaged(repeated(x, 2), 2), x, rtol=1e-6)
+    np.testing.assert_allclose(averaged(x, 2)[:, 0, 1], x[:, :2, 2:4].mean((1, 2)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
