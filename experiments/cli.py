@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import sys
@@ -33,6 +34,9 @@ USAGE = f"""usage: {PROGRAM} COMMAND ...
   generate RUN [options]   go on from --prompt "...", shown as it is drawn (text models)
   convert RUN IN.wav OUT.wav   a recording in another voice (voice_conversion)
   bench NAME [options]     time the training loop, as JSON
+
+  compress RUN OUT.gjx     a split, or --input images, in about -log2 p(x) bits each
+  decompress RUN IN.gjx OUT.npz   the same examples again
 
 {PROGRAM} COMMAND --help says more; GENJAX_DEBUG=1 shows where an error came from.
 """
@@ -238,6 +242,11 @@ def _bench(argv: Sequence[str]) -> int:
     return 0
 
 
+def _in(module: str, function: str = "main") -> Callable[[Sequence[str]], int]:
+    """A command that a module of this package runs, imported when it is given."""
+    return lambda argv: getattr(importlib.import_module(f"experiments.{module}"), function)(argv)
+
+
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "train": _train,
@@ -246,4 +255,6 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "generate": _generate,
     "convert": _convert,
     "bench": _bench,
+    "compress": _in("compress", "compress"),
+    "decompress": _in("compress", "decompress"),
 }

@@ -25,7 +25,7 @@ MAY_IMPORT = {
 """Folder -> the folders of ours that it may import, beside itself."""
 LAZY = ("orbax", "tensorflow_datasets", "tensorflow", "grain", "sklearn", "matplotlib",
         "tensorboardX", "tyro", "tokenizers", "diffrax", "equinox", "blackjax",
-        "librosa")  # fmt: skip
+        "librosa", "constriction", "mido", "starlette", "uvicorn")  # fmt: skip
 """What is imported by the functions that need it alone."""
 
 

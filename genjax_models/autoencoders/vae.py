@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax import struct
 
 from genjax_models.autoencoders import losses
 from genjax_models.autoencoders.latents import (
@@ -20,6 +19,7 @@ from genjax_models.autoencoders.latents import (
     StandardNormal,
     sample_and_log_prob,
 )
+from genjax_models.autoencoders.outputs import VAEOutputs
 from genjax_models.core import likelihoods, preprocess
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
@@ -29,31 +29,6 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import Preprocess, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
-
-
-@struct.dataclass
-class VAEOutputs:
-    """What one pass of a VAE gives; every array's first axis is the examples.
-
-    Attributes:
-        x: Data `[B, ...]`, as the model prepared them.
-        posterior: q(z | x) over `[B, d]`.
-        z: K codes of each example, side by side: `[B K, d]`.
-        likelihood: p(x | z) of each code, over `[B K, ...]`.
-        log_q: log q(z | x) of each code `[B K]`, in nats.
-        log_p: log p(z) of each code `[B K]`, in nats.
-        kl: KL(q || p) `[B, d]` by latent entry where both are Normal, else estimated `[B, 1]`.
-        z_prior: A code of the prior for each example `[B, d]`.
-    """
-
-    x: Array
-    posterior: Distribution
-    z: Array
-    likelihood: ExplicitMean
-    log_q: Array
-    log_p: Array
-    kl: Array
-    z_prior: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +125,8 @@ class VAE:
             params["posterior"], jnp.repeat(h, num_samples, axis=0), self.latent_dim
         )
         z, log_q = sample_and_log_prob(of_codes, key_z)
-        prior = self.prior(params["prior"], x.shape[0], self.latent_dim)
-        log_p = self.prior(params["prior"], z.shape[0], self.latent_dim).log_prob(z)
+        prior = self.prior_of(params, x.shape[0])
+        log_p = self.prior_of(params, z.shape[0]).log_prob(z)
         if context is not None:
             context = jnp.repeat(context, num_samples, axis=0)
         likelihood, state = self._decode(params, state, z, context, train=train, key=key_decoder)
@@ -182,8 +157,8 @@ class VAE:
         """
         key_label, key_z, key_x = jax.random.split(key, 3)
         label = labels_to_sample(label, self.num_classes, num, key_label)
-        z = self.prior(params["prior"], num, self.latent_dim).sample(key_z)
-        likelihood = self._likelihood(params, state, z, label)
+        z = self.prior_of(params, num).sample(key_z)
+        likelihood = self.likelihood_of(params, z, label=label, state=state)
         return self.preprocess.restore(likelihood.sample(key_x), self.spec)
 
     def encode(
@@ -227,6 +202,21 @@ class VAE:
         h, _ = self._encode(params, state or {}, x, context)
         return self.posterior(params["posterior"], h, self.latent_dim)
 
+    def prior_of(self, params: Params, num: int) -> Distribution:
+        """p(z) over `[num, latent_dim]`."""
+        return self.prior(params["prior"], num, self.latent_dim)
+
+    def likelihood_of(
+        self,
+        params: Params,
+        z: Array,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> ExplicitMean:
+        """p(x | z) over examples `[B, *shape]` as the preprocessing leaves them."""
+        return self._decode(params, state or {}, z, label_context(label, self.num_classes))[0]
+
     def decode(
         self,
         params: Params,
@@ -236,7 +226,7 @@ class VAE:
         state: State | None = None,
     ) -> Array:
         """The mean example `[B, *shape]` of each code `[B, latent_dim]`, in the data's units."""
-        likelihood = self._likelihood(params, state, z, label)
+        likelihood = self.likelihood_of(params, z, label=label, state=state)
         return self.preprocess.restore(likelihood.mean(), self.spec)
 
     def elbo(
@@ -288,7 +278,7 @@ class VAE:
         context = label_context(label, self.num_classes)
         h, _ = self._encode(params, state, x, context)
         posterior = self.posterior(params["posterior"], h, self.latent_dim)
-        prior = self.prior(params["prior"], x.shape[0], self.latent_dim)
+        prior = self.prior_of(params, x.shape[0])
 
         def log_weight(k: Array) -> Array:
             z, log_q = sample_and_log_prob(posterior, jax.random.fold_in(key_z, k))
@@ -310,9 +300,3 @@ class VAE:
         h, state = apply_module("decoder", self.decoder, params, state, z, context, **kwargs)
         spec = self.preprocess.describe(self.spec)
         return self.likelihood(h, spec, params["likelihood"]), state
-
-    def _likelihood(
-        self, params: Params, state: State | None, z: Array, label: Array | None
-    ) -> ExplicitMean:
-        context = label_context(label, self.num_classes)
-        return self._decode(params, state or {}, z, context)[0]

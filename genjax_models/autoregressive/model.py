@@ -13,6 +13,7 @@ from flax import struct
 
 from genjax_models.autoregressive import losses, sampling
 from genjax_models.autoregressive.filters import Filter
+from genjax_models.autoregressive.sampling import Positions
 from genjax_models.core import likelihoods, preprocess
 from genjax_models.core.conditions import (
     check_examples,
@@ -207,6 +208,58 @@ class Autoregressive:
             **options: As in `sample`: `label`, `temperature`, ..., `state`.
         """
         return self.sample(params, key, x.shape[0], given=x, mask=mask, **options)
+
+    @property
+    def positions(self) -> Positions:
+        """The positions that `conditional` goes through, in order."""
+        return sampling.positions_of(self)
+
+    def start(
+        self, params: Params, num: int, *, label: Array | None = None, state: State | None = None
+    ) -> Any:
+        """What `conditional` carries before the first position of `num` examples: a cache.
+
+        Args:
+            params: The model's parameters.
+            num: Number of examples.
+            label: Of a conditional model, the labels `[num]`.
+            state: The model's state.
+        """
+        return self._cached(params, state, num, label)[0]
+
+    def conditional(
+        self,
+        params: Params,
+        carry: Any,
+        t: Array,
+        previous: Array,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> tuple[ExplicitMean, Any]:
+        """p(x_t | x_<t) at one position of each example, and what is carried on to the next.
+
+        Args:
+            params: The model's parameters.
+            carry: What `start`, or the position before, gave.
+            t: The position, int32 `[]`; positions are taken in order, from 0 on.
+            previous: Values `[B, E]` at position t - 1, as the preprocessing leaves them; anything
+                at t = 0.
+            label: Of a conditional model, the labels `[B]`.
+            state: The model's state.
+
+        Returns:
+            The likelihood over `[B, *positions.spec.shape]`, and the carry.
+        """
+        _, step = self._cached(params, state, previous.shape[0], label)
+        outputs, carry = step(carry, t, sampling.network_input(self, previous))
+        return sampling.likelihood_at(self, params, outputs, t), carry
+
+    def _cached(
+        self, params: Params, state: State | None, num: int, label: Array | None
+    ) -> tuple[Any, sampling.Step]:
+        variables = {"params": params["network"], **(state or {}).get("network", {})}
+        return sampling.cached(self, variables, num, label_context(label, self.num_classes))
 
     def _likelihood(
         self, params: Params, state: State, x: Array, context: Array | None, **kwargs: Any

@@ -1,0 +1,192 @@
+"""Examples to a file of about -log2 p(x) bits each, by a run's model, and back.
+
+python -m experiments compress RUN out.gjx [--split test] [--num N] [--input images.npz]
+python -m experiments decompress RUN out.gjx examples.npz
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import tyro
+
+from experiments.arguments import parse
+from experiments.config import NonNegativeInt, PositiveInt, check
+
+if TYPE_CHECKING:
+    from experiments.runs import Run
+
+RunPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+OUTPUT = ".npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class CompressArguments:
+    """Compress examples without a loss, by a run's averaged parameters."""
+
+    run: RunPath
+    """The run directory: of an autoregressive model or a VAE over levels."""
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.gjx")]
+    """The file to write."""
+    input: Path | None = None
+    """An .npz with the examples as x, or a folder of images; None takes the run's own data set."""
+    split: str | None = None
+    """The split; None takes test, and of an input all that there is, or what is its train."""
+    num: PositiveInt | None = None
+    """How many examples to compress, the first; None takes all."""
+    seed: NonNegativeInt = 0
+    """Decides the draw of black and white pixels that is kept, where the model binarises."""
+    block: PositiveInt | None = None
+    """Examples that one pass of the networks sees, written in the file; None takes the usual."""
+    verify: bool = True
+    """Whether the file is decompressed again before it is written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DecompressArguments:
+    """Decompress a file by the run that compressed it."""
+
+    run: RunPath
+    """The run directory."""
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN.gjx")]
+    """The file that compress wrote."""
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.npz")]
+    """Where the examples go, as x, and their labels as y."""
+
+
+def compress(argv: Sequence[str]) -> int:
+    """The command `compress`."""
+    arguments = parse(CompressArguments, "compress", argv)
+    check(arguments)
+    from experiments import runs
+    from experiments.compilation import keep_compiled_programs
+    from genjax_models.applications import compression
+
+    _check_name(arguments.out, compression.SUFFIX)
+    keep_compiled_programs()
+    run = runs.load_run(arguments.run)
+    model: Any = run.setup.model
+    rows, changed = examples(run, arguments)
+    if changed:
+        print("the model is of black and white pixels: what is kept is one draw of them")
+    x, label = rows["x"], rows.get("label")
+    with progress_bar("compress", len(x)) as progress:
+        file = compression.compress(
+            model,
+            run.params,
+            x,
+            label=label,
+            state=run.state.state,
+            block=arguments.block,
+            progress=progress,
+        )
+    if arguments.verify:
+        with progress_bar("verify", len(x)) as progress:
+            compression.decompress(
+                model, run.params, file, state=run.state.state, progress=progress
+            )
+    write(arguments.out, lambda path: path.write_bytes(file))
+    print(
+        f"{len(x):,} examples in {len(file):,} bytes, {8 * len(file) / x.size:.4f} bits an entry:"
+        f" {arguments.out}"
+    )
+    return 0
+
+
+def decompress(argv: Sequence[str]) -> int:
+    """The command `decompress`."""
+    arguments = parse(DecompressArguments, "decompress", argv)
+    from experiments import runs
+    from experiments.compilation import keep_compiled_programs
+    from genjax_models.applications import compression
+
+    _check_name(arguments.out, OUTPUT)
+    keep_compiled_programs()
+    file = arguments.file.read_bytes()
+    header, *_ = compression.read(file)  # before the run is loaded
+    run = runs.load_run(arguments.run)
+    model: Any = run.setup.model
+    with progress_bar("decompress", header.num) as progress:
+        rows = compression.decompress(
+            model, run.params, file, state=run.state.state, progress=progress
+        )
+    arrays: dict[str, Any] = {"y" if name == "label" else name: a for name, a in rows.items()}
+    write(arguments.out, lambda path: np.savez_compressed(path, **arrays))
+    print(f"{header.num:,} examples in {arguments.out}")
+    return 0
+
+
+def examples(run: Run, arguments: CompressArguments) -> tuple[dict[str, np.ndarray], bool]:
+    """The examples to compress as the run's model sees them, and whether that changed them.
+
+    Returns:
+        `x` `[N, *shape]` and, for a model that is conditional on it, `label` `[N]`.
+
+    Raises:
+        ValueError: They are not the model's.
+        FileNotFoundError: There is no such file.
+    """
+    import jax
+
+    import genjax_models as gm
+    from experiments.datasets import load_split
+    from genjax_models.applications import compression
+
+    if arguments.input is None:
+        data = load_split(run.record.config, arguments.split or "test")
+    else:
+        data = gm.load(str(arguments.input.expanduser().resolve()), arguments.split or "train")
+    if data.spec.shape != run.record.spec.shape:
+        raise ValueError(
+            f"{arguments.input} has examples of shape {data.spec.shape}, and {arguments.run} is of"
+            f" shape {run.record.spec.shape}: give examples of that shape"
+        )
+    rows, left = [], arguments.num
+    for batch in data.batches(1000):
+        rows.append({name: batch[name][:left] for name in batch})
+        left = None if left is None else left - len(batch["x"])
+        if left is not None and left <= 0:
+            break
+    whole = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
+    wanted = {"x"} | set(run.setup.condition(1)) & {"label"}
+    kept = {name: whole[name] for name in wanted if name in whole}
+    model: Any = run.setup.model
+    if not hasattr(model, "preprocess"):  # compress refuses it
+        return kept, False
+    kept["x"] = compression.as_modelled(model, whole["x"], jax.random.key(arguments.seed))
+    return kept, not np.array_equal(kept["x"], whole["x"])
+
+
+def write(path: Path, save: Callable[[Path], Any]) -> None:
+    """Writes a file that is whole or not there, by a function of its path."""
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        save(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def progress_bar(word: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows on a terminal how far it is; told a number of examples whenever so many more are."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(word, total=total)
+        yield lambda num: bar.advance(task, num)
+
+
+def _check_name(path: Path, suffix: str) -> None:
+    if path.suffix != suffix:
+        raise ValueError(f"the file to write is {path}: give a name that ends in {suffix}")
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent} to write {path.name} in: make it first")
