@@ -1,4 +1,4 @@
-"""The command line: `python -m experiments list | train | evaluate | sample | bench`."""
+"""The command line: `python -m experiments COMMAND`; `help` lists the commands."""
 
 import sys
 

@@ -65,8 +65,8 @@ class SampleArguments:
     num: PositiveInt = 64
     """Number of samples."""
     out: Path | None = None
-    """A picture (.png, .svg, .pdf), .txt for texts, or .npz for the arrays; samples.png, or
-    samples.txt of a text, by default."""
+    """A picture (.png, .svg, .pdf), .txt for texts, what the experiment itself writes (.mid, .gif,
+    .wav), or .npz for the arrays; samples.png, or samples.txt of a text, by default."""
     seed: int = 0
     """Decides the samples."""
 

@@ -19,6 +19,7 @@ from experiments.config import (
     PositiveInt,
 )
 from experiments.registry import Goal, Setup, every_label, experiment
+from experiments.representation_measures import disentanglement
 from genjax_models.core import DataSpec, Likelihood, Preprocess, likelihoods, preprocess
 
 LikelihoodName = Literal["bernoulli", "binomial", "categorical", "discretized_logistic"]
@@ -135,7 +136,8 @@ def cvae(config: Config[VAESettings], spec: DataSpec) -> Setup:
 )
 def beta_vae(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """A VAE whose KL weighs more, on sprites of five independent factors."""
-    return vae_setup(config.model, spec)
+    setup = vae_setup(config.model, spec)
+    return dataclasses.replace(setup, measures=(disentanglement,))
 
 
 MNIST_VAE = VAESettings(

@@ -35,8 +35,16 @@ USAGE = f"""usage: {PROGRAM} COMMAND ...
   convert RUN IN.wav OUT.wav   a recording in another voice (voice_conversion)
   bench NAME [options]     time the training loop, as JSON
 
+  compare [options]        one model of every family, the same time for each, one ruler: one page
+  watch [--density ring]   four models learn a density in the plane, as an animation
+  judge RUN [RUN ...]      a page on which people tell samples from data, or samples apart
+
   compress RUN OUT.gjx     a split, or --input images, in about -log2 p(x) bits each
   decompress RUN IN.gjx OUT.npz   the same examples again
+  anomaly RUN [options]    how well the model's scores tell other data from its own
+  edit RUN --what WHAT     complete, inpaint, interpolate, ... examples of the test split
+  debias [options]         a rare group is seen more often: what it gains and the others lose
+  augment [options]        what samples of a model add to a small set of labelled examples
 
 {PROGRAM} COMMAND --help says more; GENJAX_DEBUG=1 shows where an error came from.
 """
@@ -197,7 +205,7 @@ def _sample(argv: Sequence[str]) -> int:
     keep_compiled_programs()
     run = runs.load_run(arguments.run)
     path = arguments.out or samples.default_file(run.record.spec)
-    samples.check_file(path, run.record.spec)  # before the work
+    samples.check_file(path, run.record.spec, run.setup.writers)  # before the work
     samples.save_samples(samples.draw_samples(run, arguments.num, arguments.seed), run, path)
     print(f"{arguments.num} samples in {path}")
     return 0
@@ -255,6 +263,13 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "generate": _generate,
     "convert": _convert,
     "bench": _bench,
+    "compare": _in("compare.command"),
+    "watch": _in("watch.command"),
+    "judge": _in("judge.command", "judge"),
     "compress": _in("compress", "compress"),
     "decompress": _in("compress", "decompress"),
+    "anomaly": _in("anomaly"),
+    "edit": _in("edit"),
+    "debias": _in("debiasing"),
+    "augment": _in("augmentation"),
 }

@@ -106,6 +106,8 @@ class Config(Generic[M]):
     """A data set's name, or the path of a folder of images, an .npz or a text."""
     split: str | None = None
     """The split to train on; None is all of train that is not also validation."""
+    without_labels: tuple[NonNegativeInt, ...] = ()
+    """Labels whose examples are left out of training and validation, not of the test split."""
     window: PositiveInt | None = None
     """Tokens of one example of a text; None is the data set's own, 256."""
     tokenizer: TokenizerName = "characters"

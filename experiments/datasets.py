@@ -12,6 +12,7 @@ import numpy as np
 import genjax_models as gm
 from experiments.config import Config, TokenizerName
 from genjax_models.data import Dataset, tokenizers
+from genjax_models.data.selection import without_labels
 
 M = TypeVar("M")
 
@@ -50,10 +51,14 @@ def load_splits(config: Config[Any]) -> Splits:
     def load(split: str) -> Dataset:
         return load_split(config, split)
 
-    train = load(config.split or gm.data.training_split(config.dataset))
+    def load_without(split: str) -> Dataset:
+        data, labels = load(split), config.without_labels
+        return without_labels(data, labels) if labels else data
+
+    train = load_without(config.split or gm.data.training_split(config.dataset))
     known = gm.data.split_names(config.dataset)
     watched = config.evaluation.split
-    validation = load(watched) if watched.split("[")[0] in known else None
+    validation = load_without(watched) if watched.split("[")[0] in known else None
     test = load("test") if "test" in known else validation or train
     return Splits(train, validation, test)
 

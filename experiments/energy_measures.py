@@ -15,9 +15,9 @@ from experiments import runs
 from experiments.measures import Figures, figure
 from genjax_models import energy
 from genjax_models.autoencoders import VAE
-from genjax_models.core import DataSpec
 from genjax_models.core.modules import apply_module
-from genjax_models.data import densities, resized
+from genjax_models.data import densities
+from genjax_models.data.selection import alike
 from genjax_models.metrics.auroc import auroc
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def likelihood_by_annealing(betas: int, chains: int) -> Measure:
 
     def measure(run: runs.Run, data: Dataset, seed: int) -> Figures:
         found = _annealed(run, betas, chains, seed)
-        density: Any = energy.NormalizedLevels(_energy_model(run), float(found.value))
+        density: Any = energy.NormalizedLevels(
+            _energy_model(run), float(found.value), float(found.standard_error)
+        )
         key, samples_ = jax.random.key(seed), 100
         values = gm.evaluate(
             density, run.params, data, key, state=run.state.state, num_samples=samples_
@@ -169,11 +171,11 @@ def told_apart(*names: str) -> Measure:
         figures = {}
         for name in names:
             try:
-                other = _alike(gm.load(name, "test"), data.spec, seed)
+                other = alike(gm.load(name, "test"), data.spec, NUM_OTHERS, seed)
             except FileNotFoundError as error:
                 print(f"{name} is left out: {error}", file=sys.stderr)
                 continue
-            value = auroc(own, energies(other))
+            value = auroc(own, energies(other.rows(np.arange(len(other)))["x"]))
             kind = f"energy of {len(own):,} examples against {len(other):,} of {name}"
             figures[f"auroc_{name}"] = figure(value, "", kind)
         return figures
@@ -235,12 +237,3 @@ def _grid_log_z(run: runs.Run) -> float:
 
     rows = jax.lax.map(log_row, line)
     return float(jax.nn.logsumexp(rows) + 2 * jnp.log(line[1] - line[0]))
-
-
-def _alike(data: Dataset, spec: DataSpec, seed: int) -> np.ndarray:
-    """Some examples of another set of images, in the size and the levels of `spec`."""
-    rows = np.random.default_rng(seed).permutation(len(data))[:NUM_OTHERS]
-    few = gm.Dataset(data.spec, data.split, data.rows(np.sort(rows)))
-    x = resized(few, *spec.shape[:2]).rows(np.arange(len(rows)))["x"]
-    top, top_here = (data.spec.levels or 2) - 1, (spec.levels or 2) - 1
-    return np.round(x.astype(np.float32) / top * top_here).astype(np.uint8)

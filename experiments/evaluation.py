@@ -29,6 +29,7 @@ UNITS = {
     "bits_per_dim": "bits an entry",
     "nats_per_token": "nats a token",
     "bits_per_character": "bits a character",
+    "energy": "nats",
     "reconstruction_error": "squared, data in 0..1",
 }
 

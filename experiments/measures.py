@@ -76,7 +76,7 @@ def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures
     num = max(NUM_IMAGES, len(real))
     drawn = samples.draw_samples(run, num, seed)
     found = frechet_distance(classifier, drawn, real)
-    figures = {"frechet_distance": figure(found.value, "", str(found))}
+    figures = {"frechet_distance": figure(found.figure.value, "", str(found))}
     if (asked := run.setup.condition(num).get("label")) is not None:
         share = 100 * np.mean(classifier.predict(drawn) == np.asarray(asked))
         kind = f"{num:,} samples, {classifier.name}"

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ M = TypeVar("M")
 FAMILIES = (
     "autoencoders", "flows", "autoregressive", "text", "diffusion", "adversarial", "vae_gan",
     "progressive", "translation", "voice", "energy",
+    "music", "video", "audio",
 )  # fmt: skip
 """The modules of this package that hold experiments."""
 
@@ -46,6 +48,8 @@ class Setup:
         measures: `(run, data, seed) -> figures` of the final evaluation (`measures` has some).
         start: What a run that stands on another one, `--initial`, starts from.
         hooks: What else training calls, each made of those who report.
+        writers: Suffix of a file -> `(samples, path)`, which writes samples as what they are
+            (films, sound, notes); the run's own samples are written so, too.
     """
 
     model: Model
@@ -58,6 +62,9 @@ class Setup:
     measures: Sequence[Callable[[Any, Any, int], dict[str, dict[str, Any]]]] = ()
     start: Start | None = None
     hooks: Sequence[Callable[[Sequence[Report]], Hook]] = ()
+    writers: Mapping[str, Callable[[np.ndarray, Path], None]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def every_label(classes: int | None) -> Callable[[int], Mapping[str, Any]]:

@@ -50,11 +50,11 @@ def measure(
         "sampler": sampler,
         "steps": steps,
         "samples": num,
-        "frechet_distance": round(found.value, 4),
-        "interval": [round(end, 4) for end in found.interval],
+        "frechet_distance": round(found.figure.value, 4),
+        "interval": [round(end, 4) for end in found.figure.interval or ()],
         "two_halves": round(found.two_halves, 4),
         "cpu_seconds": round(seconds, 1),
-        "extractor": found.extractor,
+        "extractor": found.figure.extractor,
     }
 
 

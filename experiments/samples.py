@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ ENTRIES = 2**21
 """Entries of examples that are drawn at a time: 2,675 images of MNIST."""
 NUM_POINTS = 2_000
 NUM_TEXTS, TEXT_TOKENS = 4, 500
+NUM_WRITTEN = 16
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -94,7 +97,8 @@ def write_pictures(run: runs.Run, data: Dataset) -> None:
     """Writes what the run makes, as what it is, and curves into the run directory.
 
     Texts: samples. Points: samples beside data, and the density where it is known. Everything else:
-    samples, and reconstructions of images where there are codes.
+    samples, also as the experiment's writers write them, and reconstructions of images where there
+    are codes.
 
     Args:
         run: The run.
@@ -111,12 +115,23 @@ def write_pictures(run: runs.Run, data: Dataset) -> None:
         num = NUM_PICTURES if columns is None else 8 * columns
         images = draw_samples(run, num, seed)
         plots.save(plots.samples(images, spec, columns), directory / runs.SAMPLES)
+        _write_all(run, images[:NUM_WRITTEN])
     pairs = reconstruct(run, data, NUM_PICTURES // 2) if len(spec.shape) == 3 else None
     if pairs is not None:
         picture = plots.reconstructions(*pairs, spec.levels)
         plots.save(picture, directory / runs.RECONSTRUCTIONS)
     rows = read_json_lines(directory / runs.METRICS)
     plots.save(plots.curves(rows), directory / runs.CURVES)
+
+
+def _write_all(run: runs.Run, drawn: np.ndarray) -> None:
+    """Writes samples by every one of the experiment's writers."""
+    for suffix, write in run.setup.writers.items():
+        path = (run.record.directory / runs.SAMPLES).with_suffix(suffix)
+        try:
+            write(drawn, path)
+        except ImportError as error:  # of an extra: the run is as good without the file
+            warnings.warn(f"{path.name} is not written: {error}", stacklevel=2)
 
 
 def _picture_points(run: runs.Run, data: Dataset, points: np.ndarray) -> None:
@@ -146,13 +161,18 @@ def default_file(spec: DataSpec) -> Path:
     return Path("samples.txt" if spec.vocabulary else "samples.png")
 
 
-def check_file(path: Path, spec: DataSpec) -> None:
+def check_file(path: Path, spec: DataSpec, writers: Collection[str] = ()) -> None:
     """Refuses a file that samples of such data cannot be written to.
+
+    Args:
+        path: The file.
+        spec: What the samples are.
+        writers: Suffixes that the experiment itself can write.
 
     Raises:
         ValueError: The suffix says no format that can be written.
     """
-    known = (*PICTURES, ".npz", *((".txt",) if spec.vocabulary else ()))
+    known = (*PICTURES, *writers, *((".txt",) if spec.vocabulary else ()), ".npz")
     if path.suffix not in known:
         raise ValueError(
             f"--out is {path}: give a name that ends in {', '.join(known[:-1])} or {known[-1]}"
@@ -160,14 +180,20 @@ def check_file(path: Path, spec: DataSpec) -> None:
 
 
 def save_samples(samples: np.ndarray, run: runs.Run, path: Path) -> None:
-    """Writes samples as a picture, as arrays if the file is an `.npz`, as text if it is a `.txt`.
+    """Writes samples as what the file's suffix says.
+
+    A picture, arrays (`.npz`), text (`.txt`), or what the experiment has a writer for: `.mid`,
+    `.gif`, `.wav`.
 
     Raises:
         ValueError: The suffix says no format that can be written.
     """
     spec = run.record.spec
-    check_file(path, spec)
-    if path.suffix == ".npz":
+    writers = run.setup.writers
+    check_file(path, spec, writers)
+    if path.suffix in writers:
+        writers[path.suffix](samples, path)
+    elif path.suffix == ".npz":
         np.savez_compressed(path, samples=samples)
     elif path.suffix == ".txt":
         write_texts(samples, spec, path)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from experiments.autoencoders import DTYPES, DtypeName
 from experiments.config import Config, Evaluation, Fraction, Optimizer, PositiveInt
 from experiments.registry import Goal, Setup, experiment
+from experiments.text_measures import against_the_source, variety
 from genjax_models.autoregressive import losses
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec
@@ -21,6 +22,7 @@ from genjax_models.networks.attention import Positions, learned, rotary
 from genjax_models.networks.transformer import Transformer
 
 PositionsName = Literal["learned", "rotary"]
+MEASURES = (variety, against_the_source)
 POSITIONS: Mapping[PositionsName, Positions] = {"learned": learned, "rotary": rotary}
 
 
@@ -74,7 +76,7 @@ def _gpt(settings: GPTSettings, spec: DataSpec, context: int) -> Setup:
     network = _transformer(settings, spec, context, vocabulary=spec.levels)
     model = Autoregressive(network, spec, inputs=tokens, marginals=False)
     loss = model.loss.weigh(nll=1.0 / spec.num_dims).watch(next_token=losses.after(context))
-    return Setup(model, {"autoregressive": loss})
+    return Setup(model, {"autoregressive": loss}, measures=MEASURES)
 
 
 def _masked(settings: GPTSettings, spec: DataSpec, schedule: Alpha) -> Setup:
@@ -83,7 +85,8 @@ def _masked(settings: GPTSettings, spec: DataSpec, schedule: Alpha) -> Setup:
     sizes = {"vocabulary": levels + 1, "outputs": levels}
     network = _transformer(settings, spec, 0, causal=False, **sizes)
     model = MaskedDiffusion(network, spec, schedule)
-    return Setup(model, {"diffusion": model.loss.weigh(vlb=1.0 / spec.num_dims)})
+    loss = model.loss.weigh(vlb=1.0 / spec.num_dims)
+    return Setup(model, {"diffusion": loss}, measures=MEASURES)
 
 
 ADAM = Optimizer(

@@ -2,6 +2,7 @@
 
 from genjax_models import (
     adversarial,
+    applications,
     autoencoders,
     autoregressive,
     core,
@@ -46,6 +47,7 @@ __all__ = [
     "Player",
     "TrainState",
     "adversarial",
+    "applications",
     "autoencoders",
     "autoregressive",
     "core",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genjax_models.core.types import DataSpec
-from genjax_models.data import tokenizers
+from genjax_models.data import chorales, tokenizers
 from genjax_models.data.text import printable
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _CELL = 56  # pixels that an image in a grid takes at least, so that 8x8 digits can be read
 _GAP = 2  # pixels between images
 _GAP_GREY = 0.25
+_FILMS = 12  # that are shown at most, a row each
 _INK = {False: "#1f2430", True: "#e6e8ee"}  # by `dark`
 _LINES = {
     False: {"train": "#2f6db3", "validation": "#d1602c"},
@@ -97,7 +98,9 @@ def traversal(images: Any, levels: int | None = None) -> Figure:
 
 
 def samples(x: Any, spec: DataSpec, columns: int | None = None) -> Figure:
-    """Examples of any kind, each shown as what it is: images, points of the plane, text, curves.
+    """Examples of any kind, each shown as what it is.
+
+    Images, films (a row a film), points of the plane, text, music, curves.
 
     Args:
         x: Examples `[N, *spec.shape]` in the data's units.
@@ -107,6 +110,12 @@ def samples(x: Any, spec: DataSpec, columns: int | None = None) -> Figure:
     x = np.asarray(x)
     if len(spec.shape) == 3:
         return grid(x, spec.levels, columns)
+    if len(spec.shape) == 4:
+        return traversal(x[:_FILMS], spec.levels)
+    if chorales.is_roll(spec):
+        from genjax_models.piano_roll import piano_roll
+
+        return piano_roll(x)
     if spec.vocabulary:
         return text([tokenizers.of(spec).decode(row) for row in x])
     return scatter(x) if spec.shape == (2,) else _series(x.reshape(len(x), -1))

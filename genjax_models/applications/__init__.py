@@ -1,1 +1,5 @@
 """What people do with a trained model."""
+
+from genjax_models.applications import anomaly, augmentation, bias, editing, restoring
+
+__all__ = ["anomaly", "augmentation", "bias", "editing", "restoring"]

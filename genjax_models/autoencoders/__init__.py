@@ -2,7 +2,7 @@
 
 from genjax_models.autoencoders import losses
 from genjax_models.autoencoders.autoencoder import Autoencoder, AutoencoderOutputs
-from genjax_models.autoencoders.editing import interpolate, traverse
+from genjax_models.autoencoders.editing import traverse
 from genjax_models.autoencoders.embedded import EmbeddedCodes
 from genjax_models.autoencoders.latents import (
     DiagonalNormal,
@@ -12,6 +12,7 @@ from genjax_models.autoencoders.latents import (
 )
 from genjax_models.autoencoders.vae import VAE, VAEOutputs
 from genjax_models.autoencoders.vqvae import VQVAE, VQVAEOutputs
+from genjax_models.core.walks import interpolate
 
 __all__ = [
     "VAE",

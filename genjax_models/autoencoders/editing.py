@@ -1,42 +1,13 @@
-"""Walks through the space of codes, decoded: for any model with `encode` and `decode`."""
+"""What each entry of a code does, seen on one example."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
-
+from genjax_models.core import walks
 from genjax_models.core.protocols import Representation
 from genjax_models.core.types import Array, Params
-
-
-def interpolate(
-    model: Representation, params: Params, x_0: Array, x_1: Array, num: int = 8, **kwargs: Any
-) -> Array:
-    """Examples along the straight line between two codes.
-
-    Args:
-        model: A model with real-valued codes.
-        params: Its parameters.
-        x_0: Where the lines start `[B, *shape]`.
-        x_1: Where they end `[B, *shape]`.
-        num: Number of points, both ends included; at least 2.
-        **kwargs: Handed to `encode` and `decode` (`state`, `label`).
-
-    Returns:
-        Decoded means `[B, num, *shape]`, in the data's units.
-
-    Raises:
-        ValueError: `num` is below 2, or the codes are integers.
-    """
-    if num < 2:
-        raise ValueError(f"num is {num}, but a line has two ends: give at least 2")
-    z_0, z_1 = (_real(model.encode(params, x, **kwargs)) for x in (x_0, x_1))
-    rows = [
-        model.decode(params, (1 - t) * z_0 + t * z_1, **kwargs) for t in jnp.linspace(0.0, 1.0, num)
-    ]
-    return jnp.stack(rows, axis=1)
 
 
 def traverse(
@@ -61,23 +32,9 @@ def traverse(
     Raises:
         ValueError: There is not one example, or its code is not a vector of real numbers.
     """
-    z = _real(model.encode(params, x, **kwargs))
-    if z.shape[0] != 1 or z.ndim != 2:
+    if len(x) != 1:
         raise ValueError(
-            f"traverse walks from the code of one example [1, d], but got codes {z.shape}: give "
-            "x[:1] of a model whose codes are vectors"
+            f"traverse walks from the code of one example, but got {len(x)}: give x[:1], or use "
+            "applications.editing.traverse"
         )
-    rows = [
-        jnp.concatenate([model.decode(params, z.at[:, j].set(v), **kwargs) for v in values])
-        for j in range(z.shape[1])
-    ]
-    return jnp.stack(rows)
-
-
-def _real(z: Array) -> Array:
-    if not jnp.issubdtype(z.dtype, jnp.floating):
-        raise ValueError(
-            f"the codes are {z.dtype}, between which there is nothing: walk through the codes of "
-            "a model that has real-valued ones"
-        )
-    return z
+    return walks.traverse(model, params, x, values, **kwargs)[0]

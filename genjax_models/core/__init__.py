@@ -15,6 +15,8 @@ from genjax_models.core.loss import Forward, Loss, Player, Term
 from genjax_models.core.preprocess import Preprocess
 from genjax_models.core.protocols import (
     ApproximateDensity,
+    Grounded,
+    Grounds,
     Model,
     Representation,
     TractableDensity,
@@ -36,6 +38,8 @@ __all__ = [
     "DiscretizedLogisticMixture",
     "Distribution",
     "Forward",
+    "Grounded",
+    "Grounds",
     "Key",
     "Likelihood",
     "Loss",

@@ -30,12 +30,14 @@ class Preprocess:
         restore: `(x [B, ...], spec) -> x [B, ...]`: values after it in the units of those before.
         log_volume: What log p of an example after it must be raised by to be (a bound of) log p of
             the example before it, in nats, given the description before.
+        name: What it is, to stand beside likelihoods; empty where it changes nothing.
     """
 
     apply: Callable[[Array, Key, DataSpec], Array]
     describe: Callable[[DataSpec], DataSpec] = lambda spec: spec
     restore: Callable[[Array, DataSpec], Array] = lambda x, spec: x
     log_volume: Callable[[DataSpec], float] = lambda spec: 0.0
+    name: str = ""
 
 
 def _levels(spec: DataSpec) -> int:
@@ -89,11 +91,14 @@ def _quantize(x: Array, spec: DataSpec) -> Array:
 identity = Preprocess(lambda x, key, spec: x)
 """The data as they are."""
 
-dynamic_binarization = Preprocess(_binarize, _two_levels, _full_range)
+dynamic_binarization = Preprocess(_binarize, _two_levels, _full_range, name="dynamic binarisation")
 """Every look at an image draws new binary pixels (Burda et al. 2015, arXiv:1509.00519, sec. 5)."""
 
 threshold = Preprocess(
-    lambda x, key, spec: (x > (_levels(spec) - 1) / 2).astype(jnp.uint8), _two_levels, _full_range
+    lambda x, key, spec: (x > (_levels(spec) - 1) / 2).astype(jnp.uint8),
+    _two_levels,
+    _full_range,
+    name="binarisation at half the range",
 )
 """Binary pixels without noise: 1 above half of the range."""
 
@@ -102,6 +107,7 @@ uniform_dequantization = Preprocess(
     _real_valued,
     _quantize,
     lambda spec: -spec.num_dims * math.log(_levels(spec)),
+    "uniform dequantisation",
 )
 """Real values in [0, 1]; log p(x) >= E_u log p((x + u) / levels) - D log levels
 (Theis et al. 2016, arXiv:1511.01844, sec. 3.1)."""
@@ -116,7 +122,7 @@ def fixed_binarization(seed: int = 0) -> Preprocess:
         uniform = jax.vmap(lambda k: jax.random.uniform(k, x.shape[1:]))(keys)
         return (uniform < x.astype(jnp.float32) / (_levels(spec) - 1)).astype(jnp.uint8)
 
-    return Preprocess(apply, _two_levels, _full_range)
+    return Preprocess(apply, _two_levels, _full_range, name=f"fixed binarisation, seed {seed}")
 
 
 def to_unit_range(x: Array, spec: DataSpec) -> Array:

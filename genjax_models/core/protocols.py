@@ -11,7 +11,7 @@ statistics, a codebook). A model that keeps none ignores it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 
@@ -116,6 +116,34 @@ class Representation(Protocol):
         self, params: Params, z: Array, *, state: State | None = None, **condition: Any
     ) -> Array:
         """The example `[B, *spec.shape]` that each code stands for, in the data's units."""
+        ...
+
+
+class Grounds(NamedTuple):
+    """What a likelihood rests on that exact or bound does not tell.
+
+    Attributes:
+        prepared: What is done to the data first, so that the likelihood is of the result, or by
+            it: "uniform dequantisation"; empty where nothing is.
+        estimated: What of it is an estimate: "log Z"; empty where nothing is.
+        standard_error: Of that estimate, if it is one for all examples, in nats an example.
+    """
+
+    prepared: str = ""
+    estimated: str = ""
+    standard_error: float = 0.0
+
+
+@runtime_checkable
+class Grounded(Protocol):
+    """Declares what its likelihood rests on; asked of models with a `log_prob` or a bound.
+
+    A model that does no more than prepare its data need not: its `preprocess` has a name.
+    """
+
+    @property
+    def grounds(self) -> Grounds:
+        """What stands beside every likelihood of the model."""
         ...
 
 

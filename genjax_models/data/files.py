@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from genjax_models.data import text
+from genjax_models.data import chorales, text
 from genjax_models.data.dataset import Dataset
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -34,6 +34,8 @@ def splits_of(path: Path) -> Mapping[str, str]:
     There is `train`, and what else a folder has subfolders for; a text's end is its `validation`.
     """
     path = path.expanduser()
+    if chorales.is_file(path):
+        return chorales.splits_of(path)
     if is_text(path):
         return TEXT_SPLITS
     found = tuple(split for split in _SPLIT_FOLDERS if _split_folder(path, split) is not None)
@@ -42,7 +44,7 @@ def splits_of(path: Path) -> Mapping[str, str]:
 
 def is_text(path: Path) -> bool:
     """Whether what lies there is taken for a text."""
-    return path.is_file() and path.suffix.lower() != ".npz"
+    return path.is_file() and path.suffix.lower() != ".npz" and not chorales.is_file(path)
 
 
 def _split_folder(path: Path, split: str) -> Path | None:

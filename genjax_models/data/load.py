@@ -16,10 +16,13 @@ import numpy as np
 
 from genjax_models.data import (
     cache,
+    chorales,
     densities,
     files,
     markov,
+    moving_digits,
     prepare,
+    progressions,
     shapes2d,
     splits,
     stacked_mnist,
@@ -32,8 +35,16 @@ from genjax_models.data.tokenizers import Fit
 _ARRAYS_VERSION = 1
 """Part of the cached arrays' path: another layout of theirs gets another number."""
 
-_MADE = {**densities.LOADERS, "markov": markov.dataset, "shapes2d": shapes2d.dataset}
-_MADE_OF = {"stacked_mnist": ("mnist", stacked_mnist.dataset)}
+_MADE = {
+    **densities.LOADERS,
+    "markov": markov.dataset,
+    "progressions": progressions.dataset,
+    "shapes2d": shapes2d.dataset,
+}
+_MADE_OF = {
+    "moving_digits": ("digits", moving_digits.dataset),
+    "stacked_mnist": ("mnist", stacked_mnist.dataset),
+}
 """Set -> the prepared set that it is made of, and how: `(dataset, split, in_memory=)`."""
 
 
@@ -89,6 +100,8 @@ def load(
     ring, grid, ...    points of 2-D densities that are known (`data.densities`)
     shapes2d           32x32 sprites with known `factors` (`data.shapes2d`)
     stacked_mnist      28x28x3, three digits of mnist as channels, `label` = which of 1000 modes
+    moving_digits      films of 8 frames of 16x16 in which a digit bounces (`data.moving_digits`)
+    progressions       four-part music whose entropy rate is known (`data.progressions`)
     =================  ==========================================================================
 
     Where a set has no validation split of its own, `validation` is the end of `train`: whoever
@@ -101,8 +114,9 @@ def load(
     where only that one's files are at hand; the data set's `spec.name` says which it is.
 
     A path is a folder of images (subfolders are classes), an `.npz` file (`x` or `images`, and `y`
-    or `labels`) or a text file; it has the split `train`, and others if it is a folder with
-    subfolders `train`, `validation`, `test`. The validation split of a text file is its last tenth.
+    or `labels`), a text file, or a JSON file of chorales (`data.chorales`), which has splits of its
+    own. Others have the split `train`, and a folder with subfolders `train`, `validation`, `test`
+    has those. The validation split of a text file is its last tenth.
 
     A text is one long array of tokens, and its examples are windows of it. Slices of its splits
     count characters, so that two slices have none in common. Its tokenizer is made from the
@@ -115,7 +129,8 @@ def load(
             `~/tensorflow_datasets`.
         in_memory: False reads examples when they are asked for, for a set too large for memory.
         size: Images in a folder are scaled to `size` x `size`.
-        window: Tokens of one example of a text; 256 by default, fewer where a file is short.
+        window: Tokens of one example of a text; 256 by default, fewer where a file is short. Of
+            chorales, steps; 32 by default.
         tokenizer: What makes a text's tokenizer (`data.tokenizers`: `characters`, which is the
             default, `utf8`, `bpe(size)`).
 
@@ -129,6 +144,8 @@ def load(
     """
     root = prepare.default_data_dir() if data_dir is None else Path(data_dir).expanduser()
     key = str(name)
+    if (pieces := _chorales(name)) is not None and tokenizer is None:
+        return pieces.dataset(split, window)
     texts = _texts(name, root, tokenizer)
     if texts is not None:
         return texts.dataset(split, window, tokenizer)
@@ -148,6 +165,14 @@ def load(
         dataset = files.load(Path(name).expanduser(), base, size)
     dataset = dataset if window is None else dataset.with_window(window)
     return _part(dataset, start, stop, split)
+
+
+def _chorales(name: str | os.PathLike[str]) -> chorales.Chorales | None:
+    """The pieces of a name; None where it is no music."""
+    if str(name) == "progressions":
+        return progressions.usual().chorales()
+    path = Path(name).expanduser()
+    return chorales.read(path) if str(name) not in names() and chorales.is_file(path) else None
 
 
 def _is_there(name: str | os.PathLike[str]) -> bool:

@@ -15,6 +15,7 @@ from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.distributions import Normal, sum_entries
 from genjax_models.core.preprocess import identity, to_unit_range
+from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.diffusion import ode
 from genjax_models.diffusion.ode import Divergence
@@ -127,6 +128,16 @@ class DequantizedProbabilityFlow:
     def num_classes(self) -> int | None:
         """Number of labels that the model is conditional on; None for p(x)."""
         return self.diffusion.num_classes
+
+    @property
+    def grounds(self) -> Grounds:
+        """What its likelihoods rest on."""
+        own = getattr(self.diffusion, "preprocess", identity)  # FlowMatching has none
+        real = own.describe(self.spec).levels is None
+        return Grounds(
+            prepared=own.name if real else "dequantisation by noise",
+            estimated="" if self.divergence is ode.exact else "divergence by probes",
+        )
 
     def log_prob_bound(
         self,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax_models.core.conditions import check_examples, labels_to_sample
+from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.diffusion import ode
 from genjax_models.diffusion.learned_schedule import Learned, bind
@@ -114,6 +115,11 @@ class ProbabilityFlow:
     def num_classes(self) -> int | None:
         """Number of labels that the model is conditional on; None for p(x)."""
         return self.diffusion.num_classes
+
+    @property
+    def grounds(self) -> Grounds:
+        """What its likelihoods rest on."""
+        return Grounds(estimated="" if self.divergence is ode.exact else "divergence by probes")
 
     def log_prob(
         self,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples
+from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.energy import annealing, cells
 from genjax_models.energy.annealing import LogPartition
@@ -63,6 +64,7 @@ class Normalized:
     Attributes:
         model: The model; its parameters and state are what all methods take.
         log_z: Its log Z, in nats (`log_partition`). Its error is log_prob's own.
+        standard_error: The error of log Z, in nats, to stand beside likelihoods.
 
     Raises:
         ValueError: The data have levels.
@@ -70,6 +72,7 @@ class Normalized:
 
     model: EnergyModel
     log_z: float
+    standard_error: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses data that have no density."""
@@ -80,6 +83,11 @@ class Normalized:
     def spec(self) -> DataSpec:
         """What one example is."""
         return self.model.spec
+
+    @property
+    def grounds(self) -> Grounds:
+        """What its likelihoods rest on."""
+        return Grounds(estimated="log Z", standard_error=self.standard_error)
 
     def log_prob(
         self,
@@ -106,6 +114,7 @@ class NormalizedLevels:
     Attributes:
         model: The model; its parameters and state are what all methods take.
         log_z: Its log Z, in nats (`log_partition`). Its error is the bound's own.
+        standard_error: The error of log Z, in nats, to stand beside likelihoods.
 
     Raises:
         ValueError: The data are real-valued.
@@ -113,6 +122,7 @@ class NormalizedLevels:
 
     model: EnergyModel
     log_z: float
+    standard_error: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses data that have a density."""
@@ -123,6 +133,13 @@ class NormalizedLevels:
     def spec(self) -> DataSpec:
         """What one example is."""
         return self.model.spec
+
+    @property
+    def grounds(self) -> Grounds:
+        """What its likelihoods rest on."""
+        return Grounds(
+            "uniform dequantisation", estimated="log Z", standard_error=self.standard_error
+        )
 
     def log_prob_bound(
         self,

@@ -23,6 +23,11 @@ from genjax_models.flows.bijector import Bijector
 class Dequantization(Protocol):
     """A family of distributions q(y | x) within the cells of discrete data."""
 
+    @property
+    def name(self) -> str:
+        """What kind of noise it is, to stand beside likelihoods."""
+        ...
+
     def init(self, key: Key, x: Array, spec: DataSpec) -> Any:
         """Fresh parameters, given examples; an empty dictionary where there are none."""
         ...
@@ -39,6 +44,11 @@ class Uniform:
     References:
         Theis et al. 2016, arXiv:1511.01844, sec. 3.1.
     """
+
+    @property
+    def name(self) -> str:
+        """Stands beside likelihoods."""
+        return "uniform"
 
     def init(self, key: Key, x: Array, spec: DataSpec) -> dict[str, Any]:
         """No parameters."""
@@ -68,6 +78,11 @@ class Variational:
     """
 
     bijector: Bijector
+
+    @property
+    def name(self) -> str:
+        """Stands beside likelihoods."""
+        return "variational"
 
     def init(self, key: Key, x: Array, spec: DataSpec) -> Any:
         """The bijector's parameters."""

@@ -13,6 +13,7 @@ from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.preprocess import uniform_dequantization
+from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 from genjax_models.flows import losses
 from genjax_models.flows.dequantization import (
@@ -84,6 +85,11 @@ class Dequantized:
     def num_classes(self) -> int | None:
         """Number of labels that the flow is conditional on; None for an unconditional one."""
         return self.flow.num_classes
+
+    @property
+    def grounds(self) -> Grounds:
+        """What its likelihoods rest on."""
+        return Grounds(f"{self.dequantization.name} dequantisation")
 
     @property
     def loss(self) -> Loss:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -15,11 +16,18 @@ from genjax_models.core.protocols import (
     Model,
     Representation,
     TractableDensity,
+    UnnormalizedDensity,
 )
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.data import tokenizers
 from genjax_models.metrics import text
-from genjax_models.metrics.likelihood import bits_per_dim
+from genjax_models.metrics.likelihood import (
+    LikelihoodStatement,
+    bits_per_dim,
+    kind_of_likelihood,
+    shared_error,
+)
+from genjax_models.metrics.progress import progress
 from genjax_models.training.devices import over_examples
 
 Metric: TypeAlias = Callable[[Params, State, Batch, Key], Array]
@@ -68,15 +76,61 @@ def evaluate(
         Name -> mean. `nll` is -log p(x) of an example in nats, exact or an upper bound
         (`kind_of_likelihood`), `bits_per_dim` the same by entry, and
         `reconstruction_error` the squared difference between an example and its reconstruction,
-        the mean over entries, in units where the data span [0, 1]. A text's likelihood is given
+        the mean over entries, in units where the data span [0, 1]. `energy` is the mean of E(x) in
+        nats, which no other model's can be compared with. A text's likelihood is given
         by token and by character instead (`nats_per_token`, `perplexity`, `bits_per_character`):
         of windows that do not overlap, each without the text before it, which makes the figures
         higher than with all the text before each token.
     """
-    if metrics is None:
-        metrics = metrics_of(model, num_samples)
+    metrics = metrics_of(model, num_samples) if metrics is None else metrics
     if not metrics:
         return {}
+    values, length = _measured(params, state, dataset, key, metrics, batch_size, devices)
+    result = {name: float(np.mean(rows)) for name, rows in values.items()}
+    if "nll" in result:
+        result |= _in_other_units(result["nll"], dataset.spec, length)
+    return result
+
+
+def evaluate_likelihood(
+    model: Model,
+    params: Params,
+    dataset: Examples,
+    key: Key,
+    *,
+    state: State | None = None,
+    num_samples: int = 1,
+    batch_size: int = 256,
+    devices: int | None = None,
+) -> LikelihoodStatement:
+    """A model's likelihood of a data set, with its error and with what kind of figure it is.
+
+    Takes what `evaluate` takes.
+
+    Raises:
+        ValueError: The model has no likelihood, or the data set is empty.
+    """
+    kind, metrics = kind_of_likelihood(model, num_samples), metrics_of(model, num_samples)
+    if kind is None:
+        raise ValueError(f"a {type(model).__name__} has no likelihood: its samples can be compared")
+    nll = {"nll": metrics["nll"]}
+    values, _ = _measured(params, state, dataset, key, nll, batch_size, devices)
+    nats = values["nll"]
+    spread = float(np.std(nats, ddof=1)) / math.sqrt(len(nats)) if len(nats) > 1 else math.inf
+    error = math.hypot(spread, shared_error(model))
+    return LikelihoodStatement(float(np.mean(nats)), error, len(nats), kind, dataset.spec)
+
+
+def _measured(
+    params: Params,
+    state: State | None,
+    dataset: Examples,
+    key: Key,
+    metrics: Mapping[str, Metric],
+    batch_size: int,
+    devices: int | None,
+) -> tuple[dict[str, np.ndarray], _Length]:
+    """Each metric of every example `[N]`, and how much was measured."""
     size = devices or jax.device_count()
     batch_size = -(-batch_size // size) * size  # a multiple of the devices
 
@@ -87,18 +141,26 @@ def evaluate(
     measure_split = over_examples(measure, devices)
     values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     length = _Length()
-    for i, batch in enumerate(dataset.batches(batch_size)):
-        num = len(batch["x"])
-        length.add(np.asarray(batch["x"]), dataset.spec)
-        # A short last batch is filled up, so that nothing is compiled for it.
-        filled = {name: _filled(np.asarray(a), batch_size) for name, a in batch.items()}
-        whole = (params, state or {}, jax.random.fold_in(key, i))
-        for name, rows in measure_split(whole, filled).items():
-            values[name].append(np.asarray(rows)[:num])
-    result = {name: float(np.mean(np.concatenate(rows))) for name, rows in values.items()}
-    if "nll" in result:
-        result |= _in_other_units(result["nll"], dataset.spec, length)
-    return result
+    with progress(_num_batches(dataset, batch_size), "evaluating") as advance:
+        for i, batch in enumerate(dataset.batches(batch_size)):
+            num = len(batch["x"])
+            length.add(np.asarray(batch["x"]), dataset.spec)
+            # A short last batch is filled up, so that nothing is compiled for it.
+            filled = {name: _filled(np.asarray(a), batch_size) for name, a in batch.items()}
+            whole = (params, state or {}, jax.random.fold_in(key, i))
+            for name, rows in measure_split(whole, filled).items():
+                values[name].append(np.asarray(rows)[:num])
+            advance()
+    if not length.examples:
+        raise ValueError(f"{dataset.spec.name} has no example to evaluate on")
+    return {name: np.concatenate(rows) for name, rows in values.items()}, length
+
+
+def _num_batches(dataset: Any, batch_size: int) -> int | None:
+    """How many there will be, of a data set that knows its length."""
+    if not hasattr(dataset, "__len__"):
+        return None
+    return math.ceil(math.ceil(len(dataset) / (getattr(dataset, "window", None) or 1)) / batch_size)
 
 
 @dataclasses.dataclass
@@ -142,6 +204,10 @@ def metrics_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
             -model.log_prob_bound(
                 params, batch["x"], key, num_samples, state=state, **conditions(model, batch)
             )
+        )
+    if isinstance(model, UnnormalizedDensity):
+        metrics["energy"] = lambda params, state, batch, key: model.energy(
+            params, batch["x"], state=state
         )
     if isinstance(model, Representation):
         metrics["reconstruction_error"] = _reconstruction_error(model)

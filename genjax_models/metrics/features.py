@@ -8,15 +8,12 @@ import jax
 import numpy as np
 
 from genjax_models.core.types import Key
+from genjax_models.metrics.figure import Figure, interval_of
 from genjax_models.metrics.frechet import frechet_estimate, two_halves
-
-_GROUPS = 20
-_QUANTILE = 2.093
-"""97.5 % of Student's t with 19 degrees of freedom, one fewer than groups."""
 
 
 class Extractor(Protocol):
-    """Turns examples into features; `TrainedClassifier` is one."""
+    """Turns examples into features; `TrainedClassifier` and `Inception` are some."""
 
     @property
     def name(self) -> str:
@@ -29,32 +26,21 @@ class Extractor(Protocol):
 
 
 class FrechetDistance(NamedTuple):
-    """A Fréchet distance, and what must be known to compare it.
+    """A Fréchet distance, and what a reference of this size makes of equal laws.
 
     Attributes:
-        value: The (squared) distance of the samples to the reference.
-        interval: Of 95 % confidence, for these numbers of samples, whose bias it does not tell.
+        figure: The (squared) distance of the samples to the reference. Its interval is of these
+            numbers of samples, whose bias it does not tell.
         two_halves: The distance between two halves of the reference.
-        num: Number of samples.
-        num_reference: Number of real examples.
-        extractor: Name of the extractor.
     """
 
-    value: float
-    interval: tuple[float, float]
+    figure: Figure
     two_halves: float
-    num: int
-    num_reference: int
-    extractor: str
 
     def __str__(self) -> str:
         """All of it in a line."""
-        low, high = self.interval
-        return (
-            f"Fréchet distance {self.value:.4g} ({low:.4g} to {high:.4g}) of {self.num:,} samples "
-            f"to {self.num_reference:,} real ones, two halves of which are {self.two_halves:.4g} "
-            f"apart ({self.extractor})"
-        )
+        apart = f"two halves of the real ones are {self.two_halves:.4g} apart"
+        return f"Fréchet distance {self.figure}; {apart}"
 
 
 def frechet_distance(
@@ -77,6 +63,7 @@ def frechet_distance(
     """
     key = jax.random.key(0) if key is None else key
     x, y = extractor.features(samples), extractor.features(reference)
-    value, error = frechet_estimate(x, y, _GROUPS)
-    interval = max(0.0, value - _QUANTILE * error), value + _QUANTILE * error
-    return FrechetDistance(value, interval, two_halves(y, key), len(x), len(y), extractor.name)
+    estimate = frechet_estimate(x, y)
+    interval = interval_of(estimate, at_least=0.0)
+    figure = Figure(estimate.value, interval, len(x), len(y), extractor.name)
+    return FrechetDistance(figure, two_halves(y, key))

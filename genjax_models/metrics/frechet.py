@@ -22,7 +22,13 @@ import jax
 import numpy as np
 
 from genjax_models.core.types import Key
+from genjax_models.metrics.checks import checked, checked_floats
 from genjax_models.metrics.divergence import Estimate
+
+_ROWS = 1024
+"""Samples whose products are summed at a time: no copy of all of them is made."""
+_LEAST_PIVOT = 1e-10
+"""Variance of a feature, given others, below which covariances are taken for singular."""
 
 
 class Moments(NamedTuple):
@@ -47,10 +53,21 @@ def moments(features: Any) -> Moments:
     Raises:
         ValueError: Not a matrix with a row a sample, or entries that are NaN or infinite.
     """
-    x = checked(features)
-    mean = x.mean(axis=0)
-    x = x - mean
-    return Moments(len(x), mean, x.T @ x / max(len(x) - 1, 1))
+    from scipy.linalg import get_blas_funcs
+
+    x = checked_floats(features)
+    num, dims = x.shape
+    mean = x.mean(axis=0, dtype=np.float64)
+    centred = np.empty((min(num, _ROWS), dims))
+    (syrk,) = get_blas_funcs(("syrk",), (centred,))
+    scatter = np.zeros((dims, dims), order="F")
+    for start in range(0, num, _ROWS):
+        part = x[start : start + _ROWS]
+        rows = np.subtract(part, mean, out=centred[: len(part)])
+        # The lower half of rows^T rows, which is half of the work, added to what is there.
+        scatter = syrk(1.0, rows.T, 1.0, scatter, lower=1, overwrite_c=1)
+    scatter += np.tril(scatter, -1).T
+    return Moments(num, mean, scatter / max(num - 1, 1))
 
 
 def merge(a: Moments, b: Moments) -> Moments:
@@ -141,24 +158,6 @@ def two_halves(features: Any, key: Key, splits: int = 5) -> float:
     return float(np.mean(distances))
 
 
-def checked(features: Any) -> np.ndarray:
-    """Features as float64 `[N, D]`.
-
-    Raises:
-        ValueError: Not a matrix with a row a sample, or entries that are NaN or infinite.
-    """
-    x = np.asarray(features, np.float64)
-    if x.ndim != 2 or x.size == 0:
-        raise ValueError(f"features have shape {x.shape}: give [N, D], a row a sample")
-    bad = ~np.isfinite(x).all(axis=1)
-    if bad.any():
-        raise ValueError(
-            f"{int(bad.sum())} of {len(x)} samples have features that are NaN or infinite, the "
-            f"first is row {int(np.argmax(bad))}: look at the samples, or leave those rows out"
-        )
-    return x
-
-
 def _moments(a: Any) -> Moments:
     return a if isinstance(a, Moments) else moments(a)
 
@@ -190,27 +189,42 @@ def _without(whole: Moments, part: Moments) -> Moments:
 
 
 def _trace_sqrt(s: np.ndarray, t: np.ndarray) -> float:
-    """tr((S T)^(1/2)) of covariances: with S = L L^T, S T has the eigenvalues of L^T T L."""
-    from scipy.linalg import eigh
+    """tr((S T)^(1/2)) of covariances: with S = L L^T, S T has the eigenvalues of L^T T L.
 
-    factor = _factor(s)
-    eigenvalues = eigh(factor.T @ t @ factor, eigvals_only=True, driver="evr", check_finite=False)
+    L is a Cholesky factor of the correlations, so that features of other scales lose nothing. It is
+    more exact than the root by eigenvectors, whose small eigenvalues are rough.
+    """
+    from scipy.linalg import eigh, get_lapack_funcs
+
+    potrf, sygst = get_lapack_funcs(("potrf", "sygst"), (s, t))
+    scale = np.sqrt(np.maximum(s.diagonal(), 0.0))  # of a constant feature, nearly 0
+    unit = np.where(scale > 0.0, scale, 1.0)
+    correlation, t = _scaled(s, 1.0 / unit), _scaled(t, unit)
+    lower, failed = potrf(correlation, lower=1)
+    if not failed and np.min(lower.diagonal()) ** 2 > _LEAST_PIVOT:
+        product, _ = sygst(t, lower, itype=2, lower=1, overwrite_a=1)  # its lower half alone
+    else:
+        factor = _pivoted(correlation)
+        product = factor.T @ t @ factor
+    eigenvalues = eigh(
+        product, eigvals_only=True, driver="evr", overwrite_a=True, check_finite=False
+    )
     return float(np.sqrt(np.maximum(eigenvalues, 0.0)).sum())
 
 
-def _factor(s: np.ndarray) -> np.ndarray:
-    """L `[D, R]` with S = L L^T, of a covariance S of rank R.
+def _scaled(s: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """A covariance of features in other units, in the order that LAPACK works in."""
+    scaled = s * unit
+    scaled *= unit[:, None]
+    return scaled.T  # it is symmetric
 
-    A Cholesky factorisation with pivots, of the correlations, so that features of other scales lose
-    nothing, and singular covariances (a unit that never fires, or that repeats others) need no
-    other way. It is more exact than the root by eigenvectors, whose small eigenvalues are rough.
-    """
+
+def _pivoted(correlation: np.ndarray) -> np.ndarray:
+    """L `[D, R]` with L L^T a matrix of rank R: a unit that never fires, or that repeats others."""
     from scipy.linalg import get_lapack_funcs
 
-    (pstrf,) = get_lapack_funcs(("pstrf",), (s,))
-    scale = np.sqrt(s.diagonal())
-    unit = np.where(scale > 0.0, scale, 1.0)
-    lower, pivots, rank, _ = pstrf(s / np.outer(unit, unit), lower=1)
-    factor = np.empty((len(s), rank))
+    (pstrf,) = get_lapack_funcs(("pstrf",), (correlation,))
+    lower, pivots, rank, _ = pstrf(correlation, lower=1)
+    factor = np.empty((len(correlation), rank))
     factor[pivots - 1] = np.tril(lower)[:, :rank]
-    return factor * scale[:, None]
+    return factor

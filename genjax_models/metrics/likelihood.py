@@ -1,10 +1,16 @@
-"""Likelihood in the units that the literature states it in."""
+"""Likelihood in the units that the literature states it in, and what kind of figure it is."""
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
-from genjax_models.core.protocols import ApproximateDensity, Model, TractableDensity
+from genjax_models.core.protocols import (
+    ApproximateDensity,
+    Grounded,
+    Grounds,
+    TractableDensity,
+)
 from genjax_models.core.types import DataSpec
 
 
@@ -21,11 +27,71 @@ def bits_per_dim(nats: float, spec: DataSpec) -> float:
     return nats / (spec.num_dims * math.log(2.0))
 
 
-def kind_of_likelihood(model: Model, num_samples: int = 1) -> str | None:
-    """What a model's likelihood figure is: exact, or a bound; None where it has none."""
+class LikelihoodStatement(NamedTuple):
+    """A likelihood, with all that must be known to compare it.
+
+    Attributes:
+        nats: The mean of -log p(x) over examples, or a bound or an estimate of it, in nats.
+        standard_error: Of that mean, over examples and over what is estimated once for all.
+        num: Number of examples.
+        kind: Whether it is exact, a bound or an estimate, and of what data; `kind_of_likelihood`.
+        spec: What one example is.
+    """
+
+    nats: float
+    standard_error: float
+    num: int
+    kind: str
+    spec: DataSpec
+
+    @property
+    def bits_per_dim(self) -> float | None:
+        """The same in bits an entry; None of real-valued data, whose unit decides it."""
+        return None if self.spec.levels is None else bits_per_dim(self.nats, self.spec)
+
+    def __str__(self) -> str:
+        """All of it in a line."""
+        text = f"{self.nats:.6g} ± {self.standard_error:.2g} nats an example"
+        if self.bits_per_dim is not None:
+            error = bits_per_dim(self.standard_error, self.spec)
+            text += f", {self.bits_per_dim:.4g} ± {error:.2g} bits an entry"
+        return f"{text} ({self.num:,} examples of {self.spec.name}; {self.kind})"
+
+
+def kind_of_likelihood(model: Any, num_samples: int = 1) -> str | None:
+    """What a model's negative log-likelihood is, in words; None where it has none.
+
+    Args:
+        model: Any model.
+        num_samples: Samples an example of a bound.
+
+    Returns:
+        `exact`, `upper bound of the negative log-likelihood, 10 samples`, or an estimate of either;
+        then, after commas, what of it is estimated, and what the model does to the data first.
+    """
+    grounds = _grounds(model)
     if isinstance(model, TractableDensity):
-        return "exact"
-    if isinstance(model, ApproximateDensity):
-        samples = "1 sample" if num_samples == 1 else f"{num_samples} samples"
-        return f"upper bound of the negative log-likelihood, {samples}"
-    return None
+        parts = ["estimate" if grounds.estimated else "exact"]
+    elif isinstance(model, ApproximateDensity):
+        bound = "upper bound of the negative log-likelihood"
+        parts = [f"estimate of an {bound}" if grounds.estimated else bound]
+        parts += ["1 sample" if num_samples == 1 else f"{num_samples} samples"]
+    else:
+        return None
+    if grounds.estimated and grounds.standard_error:
+        parts += [f"{grounds.estimated} with standard error {grounds.standard_error:.2g} nats"]
+    elif grounds.estimated:
+        parts += [grounds.estimated]
+    return ", ".join([*parts, grounds.prepared] if grounds.prepared else parts)
+
+
+def shared_error(model: Any) -> float:
+    """The standard error, in nats, of what a model's likelihood takes from one estimate for all."""
+    return _grounds(model).standard_error
+
+
+def _grounds(model: Any) -> Grounds:
+    """What the model declares; else what it does to its data, if it says so."""
+    if isinstance(model, Grounded):
+        return model.grounds
+    return Grounds(prepared=getattr(getattr(model, "preprocess", None), "name", ""))

@@ -40,6 +40,28 @@ def perplexity(nll: float, num_tokens: int) -> float:
     return math.exp(mean) if mean < 700.0 else math.inf
 
 
+def relative_perplexity(nll: float, num_tokens: int, entropy_rate: float) -> float:
+    """A model's perplexity over the source's own: exp(nll / N - H), 1 for the source itself.
+
+    Args:
+        nll: -log p of a text, in nats.
+        num_tokens: Tokens of that text, N.
+        entropy_rate: The source's, H, in nats a token (`data.markov` knows its own).
+
+    Returns:
+        1 at least, but for the chance of which text it is; infinite beyond floating point.
+
+    Raises:
+        ValueError: There is no token.
+
+    References:
+        Cover and Thomas 2006, Elements of Information Theory, 2nd ed., theorem 5.4.3 (what a wrong
+        code costs is the relative entropy).
+    """
+    excess = nats_per_token(nll, num_tokens) - entropy_rate
+    return math.exp(excess) if excess < 700.0 else math.inf
+
+
 def bits_per_character(nll: float, num_characters: int) -> float:
     """Negative log-likelihood a character, in bits: nll / (C ln 2), whatever the tokens are.
 

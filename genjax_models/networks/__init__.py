@@ -1,6 +1,7 @@
 """Flax modules: arrays in, arrays out. Called as `network(x, context=None, *, train=False)`."""
 
 from genjax_models.networks import attention
+from genjax_models.networks.as_channels import FramesAsChannels, PatchesAsChannels
 from genjax_models.networks.batch_norm import BatchNorm
 from genjax_models.networks.causal import Causal
 from genjax_models.networks.centred import Centred
@@ -10,6 +11,7 @@ from genjax_models.networks.denoising_mlp import DenoisingMLP
 from genjax_models.networks.dit import DiT
 from genjax_models.networks.equalized import EqualizedConv, EqualizedDense
 from genjax_models.networks.image_lstm import DiagonalBiLSTM, RowLSTM
+from genjax_models.networks.inception import InceptionV3
 from genjax_models.networks.instance_norm import InstanceNorm
 from genjax_models.networks.made import MADE
 from genjax_models.networks.minibatch_std import MinibatchStandardDeviation
@@ -27,36 +29,39 @@ from genjax_models.networks.translators import ResNetTranslator, UNetTranslator
 from genjax_models.networks.unet import UNet
 
 __all__ = [
-    "UNetTranslator",
-    "ResNetTranslator",
-    "SpectralNormalized",
-    "ResidualGenerator",
-    "ResidualDiscriminator",
-    "ProgressiveGenerator",
-    "ProgressiveDiscriminator",
-    "PatchDiscriminator",
-    "MinibatchStandardDeviation",
-    "EqualizedDense",
-    "EqualizedConv",
-    "InstanceNorm",
-    "BatchNorm",
-    "DCGANDiscriminator",
-    "DCGANGenerator",
-    "Projection",
     "MADE",
     "MLP",
+    "BatchNorm",
     "Causal",
     "Centred",
     "ConvDecoder",
     "ConvEncoder",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "DenoisingMLP",
     "DiT",
     "DiagonalBiLSTM",
+    "EqualizedConv",
+    "EqualizedDense",
+    "FramesAsChannels",
     "GatedPixelCNN",
+    "InceptionV3",
+    "InstanceNorm",
+    "MinibatchStandardDeviation",
+    "PatchDiscriminator",
+    "PatchesAsChannels",
     "PixelRNN",
+    "ProgressiveDiscriminator",
+    "ProgressiveGenerator",
+    "Projection",
+    "ResNetTranslator",
+    "ResidualDiscriminator",
+    "ResidualGenerator",
     "ResidualNetwork",
     "RowLSTM",
+    "SpectralNormalized",
     "Transformer",
     "UNet",
+    "UNetTranslator",
     "attention",
 ]

@@ -317,6 +317,7 @@ SPECS = {
     "facades": DataSpec((256, 256, 3), 256),
     "spoken_digit": DataSpec((8_192, 1), 65_536, 10),
     "shapes2d": DataSpec((32, 32, 1), 256, 3),
+    "moving_digits": DataSpec((8, 16, 16, 1), 17, 10),
     "tiny_shakespeare": DataSpec((256,), 65, vocabulary=tuple(map(chr, range(65)))),
     "markov": DataSpec((256,), 23, vocabulary=tuple(map(chr, range(23)))),
     **{name: DataSpec((2,), None) for name in densities.DENSITIES},
@@ -338,7 +339,8 @@ def data_at_hand(monkeypatch):
     made, load = (translation_settings.images, voice_data.spectrograms), gm.load
 
     def load_or_make_up(name, *args, **kwargs):
-        return load(name, *args, **kwargs) if name == "digits" else made_up(name, *args)
+        at_hand = name in ("digits", "progressions")
+        return load(name, *args, **kwargs) if at_hand else made_up(name, *args)
 
     for remembered in made:
         remembered.cache_clear()

@@ -174,12 +174,12 @@ def test_images_of_any_size():
 def test_the_frechet_distance_of_samples(small, digits, test_images):
     real = test_images["x"]
     good = frechet_distance(small, digits.arrays["x"][:500], real)
-    assert (good.num, good.num_reference, good.extractor) == (500, 447, small.name)
-    low, high = good.interval
-    assert 0 <= low < good.value < high and good.two_halves > 0
+    assert good.figure[2:] == (500, 447, small.name)
+    low, high = good.figure.interval
+    assert 0 <= low < good.figure.value < high and good.two_halves > 0
     assert str(good).startswith("Fréchet distance ") and small.name in str(good)
     noise = np.random.default_rng(0).integers(0, 17, (500, 8, 8, 1), np.uint8)
-    assert frechet_distance(small, noise, real).value > 10 * high
+    assert frechet_distance(small, noise, real).figure.value > 10 * high
     with pytest.raises(ValueError, match="10 samples of 16 features.*at least"):
         frechet_distance(small, real[:10], real)
 

@@ -1,0 +1,59 @@
+"""What a comparison depends on, and the folder that remembers it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+STATE = "compare.json"
+"""The file of a comparison's folder: its settings, and how long each run is to be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a comparison depends on.
+
+    Attributes:
+        dataset: The data set's name, or a path.
+        minutes: Training time of each model.
+        seed: Decides everything but the speed of the machine.
+        samples: How many are drawn of each model.
+    """
+
+    dataset: str
+    minutes: float
+    seed: int
+    samples: int
+
+
+def take_up(out: Path, settings: Settings) -> dict[str, Any]:
+    """What is known of the comparison that lies in a folder, or of a new one.
+
+    Raises:
+        ValueError: The folder holds another comparison, or something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: --out must be a folder")
+    path = out / STATE
+    if not path.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise ValueError(f"{out} is not empty and holds no comparison: give another --out")
+        return {"settings": dataclasses.asdict(settings), "plans": {}}
+    try:
+        known = json.loads(path.read_text("utf-8"))
+        before = Settings(**known["settings"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): give another --out") from error
+    changed = [
+        f"--{field.name} {getattr(before, field.name)} -> {getattr(settings, field.name)}"
+        for field in dataclasses.fields(Settings)
+        if getattr(before, field.name) != getattr(settings, field.name)
+    ]
+    if changed:
+        raise ValueError(
+            f"{out} holds a comparison of other settings ({', '.join(changed)}): give another"
+            " --out, or the same settings to go on with it"
+        )
+    return known

@@ -1,0 +1,243 @@
+"""Anomaly detection: one number an example, the higher the less it is like what was learned.
+
+A score is a function of a model that has the Protocol it needs; `scores_of` lists those that a
+model allows, `score` takes them of a data set. Scores that compare one with another are functions
+of arrays: `typicality` and `likelihood_ratio` of likelihoods, `sample_distance` of examples and
+what any model drew, which is all that an implicit one has.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from genjax_models.applications.examples import Examples, of_examples
+from genjax_models.core.protocols import Model, UnnormalizedDensity
+from genjax_models.core.types import Array, Batch, Key, Params, State
+from genjax_models.metrics.evaluate import Metric, metrics_of
+
+_NEIGHBOURS_AT_ONCE = 256
+
+
+def scores_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
+    """The scores of one example that a model's Protocols allow, by name.
+
+    `nll`: -log p(x) in nats, exact or an upper bound. `reconstruction_error`: the mean squared
+    difference between an example and what comes back of its code, data in 0..1; nothing is learned
+    from it where the code keeps all (a flow's). `energy`: E(x).
+
+    A model of p(x | label) is asked for every label, since an anomaly has none of them:
+    -log (1/K) sum_y p(x | y), and the smallest of the errors.
+
+    Args:
+        model: The model.
+        num_samples: Samples an example of a likelihood that is known by a bound.
+
+    Returns:
+        Name -> `(params, state, batch, key) -> [B]`; empty for a model that can only be sampled.
+
+    References:
+        Bishop 1994, Novelty detection and neural network validation.
+    """
+    scores = metrics_of(model, num_samples)
+    if isinstance(model, UnnormalizedDensity):
+        scores["energy"] = lambda params, state, batch, key: model.energy(
+            params, batch["x"], state=state
+        )
+    num_classes = getattr(model, "num_classes", None)
+    if num_classes is None:
+        return scores
+    combined = {"nll": _mean_density, "reconstruction_error": _smallest}
+    return {
+        name: _over_labels(score, num_classes, combined[name]) if name in combined else score
+        for name, score in scores.items()
+    }
+
+
+def score(
+    model: Model,
+    params: Params,
+    data: Examples,
+    key: Key,
+    scores: Mapping[str, Metric] | None = None,
+    *,
+    state: State | None = None,
+    batch_size: int = 256,
+    devices: int | None = None,
+) -> dict[str, np.ndarray]:
+    """The scores of every example of a data set.
+
+    Args:
+        model: What learned the normal examples.
+        params: Its parameters, usually `train_state.ema`.
+        data: Examples, in the model's shape and levels.
+        key: What stochastic scores are a function of.
+        scores: Name -> score; `scores_of(model)` where None.
+        state: The model's state.
+        batch_size: Examples at a time.
+        devices: How many devices; all where None.
+
+    Returns:
+        Name -> `[N]`, the higher the more anomalous.
+
+    Raises:
+        ValueError: The examples are not of the model's shape and levels, or there is no score.
+    """
+    scores = scores_of(model) if scores is None else scores
+    if not scores:
+        raise ValueError(
+            "the model can only be sampled, and has no score of an example: use sample_distance "
+            "with samples of it, or give scores={name: function}"
+        )
+    if (data.spec.shape, data.spec.levels) != (model.spec.shape, model.spec.levels):
+        raise ValueError(
+            f"{data.spec.name} has examples of shape {data.spec.shape} and {data.spec.levels} "
+            f"levels, and the model is of {model.spec.name}, {model.spec.shape} and "
+            f"{model.spec.levels}: bring them to its size first (data.selection.alike)"
+        )
+
+    def measure(whole: Any, batch: Batch) -> dict[str, Array]:
+        (params, state), key = whole
+        return {name: one(params, state, batch, key) for name, one in scores.items()}
+
+    take = of_examples(measure, batch_size=batch_size, devices=devices)
+    return take((params, state or {}), key, data)
+
+
+def typicality(nll: Any, expected: float) -> np.ndarray:
+    """How far a likelihood is from what the model's own data have: |-log p(x) - E[-log p]|.
+
+    An example may be too likely to be typical: a plain image is, of a high-dimensional density.
+
+    Args:
+        nll: -log p(x) of examples `[N]`, in nats.
+        expected: The mean of the training data's, which stands for the entropy.
+
+    Returns:
+        `[N]`, in nats.
+
+    References:
+        Nalisnick et al. 2019, Detecting Out-of-Distribution Inputs to Deep Generative Models Using
+        Typicality, arXiv:1906.02994, eq. 5 (M = 1).
+    """
+    return np.abs(np.asarray(nll, np.float64) - expected)
+
+
+def likelihood_ratio(nll: Any, background: Any) -> np.ndarray:
+    """The ratio log p_background(x) - log p(x): what of a likelihood is not due to plainness alone.
+
+    Args:
+        nll: -log p(x) of examples under the model `[N]`, in nats.
+        background: The same under a model of what all images share (one trained on perturbed
+            data), or the nats that a compressor makes of them (`complexity`) `[N]`.
+
+    Returns:
+        `[N]`, in nats.
+
+    References:
+        Ren et al. 2019, Likelihood Ratios for Out-of-Distribution Detection, arXiv:1906.02845, eq.
+        3; Serrà et al. 2020, Input Complexity and Out-of-distribution Detection, arXiv:1909.11480,
+        eq. 1.
+    """
+    return np.asarray(nll, np.float64) - np.asarray(background, np.float64)
+
+
+def deflate(data: bytes) -> bytes:
+    """The densest compression of zlib, which is that of PNG files."""
+    return zlib.compress(data, 9)
+
+
+def complexity(
+    x: Any, levels: int = 256, compress: Callable[[bytes], bytes] = deflate
+) -> np.ndarray:
+    """The length of each example under a compressor that was made for no data in particular.
+
+    Args:
+        x: Examples as the model sees them, integers 0 .. levels - 1 `[N, ...]`.
+        levels: Number of values of an entry, at most 256; of two, eight are put in a byte, without
+            which a compressor of bytes sees little of their patterns.
+        compress: Bytes to fewer of them.
+
+    Returns:
+        Nats `[N]`: 8 ln 2 a byte.
+
+    Raises:
+        ValueError: The examples are no such integers.
+    """
+    x = np.asarray(x)
+    if x.dtype.kind not in "iub" or levels > 256 or x.min() < 0 or x.max() >= levels:
+        raise ValueError(
+            f"the examples are {x.dtype}, {x.min()} .. {x.max()}: a compressor takes integers 0 .. "
+            f"{min(levels, 256) - 1}, as the model sees them"
+        )
+    rows = x.reshape(len(x), -1).astype(np.uint8)
+    rows = np.packbits(rows, axis=1) if levels == 2 else rows
+    return 8.0 * math.log(2.0) * np.array([len(compress(row.tobytes())) for row in rows])
+
+
+def sample_distance(x: Any, samples: Any, neighbour: int = 1) -> np.ndarray:
+    """The distance of each example to the nearest samples of a model, as directions.
+
+    |u(x) - u(s_k)|, u(a) = a / |a|: without the lengths, faint examples are not near everything.
+
+    Args:
+        x: Examples, or features of them `[N, ...]`.
+        samples: What a model drew, or the features of that `[M, ...]`.
+        neighbour: k: the distance is that to the k-th nearest sample.
+
+    Returns:
+        `[N]`, 0 .. 2.
+
+    Raises:
+        ValueError: The shapes differ, or there are fewer samples than `neighbour`.
+
+    References:
+        Sun et al. 2022, Out-of-Distribution Detection with Deep Nearest Neighbors,
+        arXiv:2204.06507, sec. 3, with samples in place of the training data.
+    """
+    x, samples = np.asarray(x), np.asarray(samples)
+    if x.shape[1:] != samples.shape[1:]:
+        raise ValueError(f"examples have shape {x.shape[1:]} and samples {samples.shape[1:]}")
+    if not 1 <= neighbour <= len(samples):
+        raise ValueError(
+            f"neighbour is {neighbour}, and there are {len(samples)} samples: give 1 .. "
+            f"{len(samples)}"
+        )
+    u, v = _directions(x), _directions(samples)
+    parts = []
+    for i in range(0, len(u), _NEIGHBOURS_AT_ONCE):
+        cosine = np.partition(u[i : i + _NEIGHBOURS_AT_ONCE] @ v.T, -neighbour, axis=1)
+        parts.append(np.sqrt(np.maximum(2.0 - 2.0 * cosine[:, -neighbour], 0.0)))
+    return np.concatenate(parts)
+
+
+def _directions(x: np.ndarray) -> np.ndarray:
+    x = x.reshape(len(x), -1).astype(np.float32)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _over_labels(score: Metric, num_classes: int, combine: Callable[[Array], Array]) -> Metric:
+    """A score of p(x | label) for every label in turn, combined `[K, B] -> [B]`."""
+
+    def over(params: Params, state: State, batch: Batch, key: Key) -> Array:
+        def given(label: Array) -> Array:
+            labels = jnp.full(batch["x"].shape[:1], label, jnp.int32)
+            return score(params, state, {**batch, "label": labels}, key)
+
+        return combine(jax.lax.map(given, jnp.arange(num_classes)))
+
+    return over
+
+
+def _mean_density(nll: Array) -> Array:
+    return math.log(nll.shape[0]) - jax.nn.logsumexp(-nll, axis=0)
+
+
+def _smallest(error: Array) -> Array:
+    return jnp.min(error, axis=0)

@@ -1,0 +1,166 @@
+"""Data augmentation: a few labelled examples, and what a conditional model of them draws."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from genjax_models.core.types import Array, DataSpec, Key, Params, State
+from genjax_models.data.dataset import Dataset
+from genjax_models.training.devices import sampler
+
+
+class DrawsByLabel(Protocol):
+    """A model of p(x | label)."""
+
+    @property
+    def spec(self) -> DataSpec:
+        """What one example is."""
+        ...
+
+    def sample(
+        self, params: Params, key: Key, num: int, *, state: State | None = None, label: Any = None
+    ) -> Array:
+        """`num` examples `[num, *shape]`, of the labels `[num]`."""
+        ...
+
+
+def few_of_each(data: Dataset, num: int, seed: int = 0) -> Dataset:
+    """As many examples of every label, drawn without replacement.
+
+    Args:
+        data: A set in memory, with labels.
+        num: Of each label.
+        seed: Which.
+
+    Raises:
+        ValueError: The set streams or has no labels, or a label has fewer examples.
+    """
+    if data.arrays is None or data.spec.num_classes is None or "label" not in data.arrays:
+        raise ValueError(
+            f"{data.spec.name} is no set in memory with labels: a few of each are asked"
+        )
+    order = np.random.default_rng(seed).permutation(len(data))
+    label = data.arrays["label"][order]
+    rows = [order[label == k][:num] for k in range(data.spec.num_classes)]
+    fewest = min(map(len, rows))
+    if num < 1 or fewest < num:
+        raise ValueError(
+            f"{num} examples of each label are asked of {data.spec.name}[{data.split}], whose "
+            f"rarest label has {fewest}: give 1 .. {fewest}"
+        )
+    chosen = np.sort(np.concatenate(rows))
+    return dataclasses.replace(data, arrays={k: a[chosen] for k, a in data.arrays.items()})
+
+
+def drawn(
+    model: DrawsByLabel,
+    params: Params,
+    key: Key,
+    num: int,
+    *,
+    state: State | None = None,
+    devices: int | None = None,
+    **options: Any,
+) -> Dataset:
+    """A labelled data set that a model draws, every label as often.
+
+    Args:
+        model: A model of p(x | label).
+        params: Its parameters.
+        key: What the draws are a function of.
+        num: How many of each label.
+        state: The model's state.
+        devices: How many devices; all where None.
+        **options: Of the model's `sample`: `temperature`, `guidance`, ...
+
+    Returns:
+        Examples in the data's units, label by label in turn.
+
+    Raises:
+        ValueError: The model's data have no labels.
+    """
+    classes = model.spec.num_classes
+    if classes is None:
+        raise ValueError(f"the model is of {model.spec.name}, which has no labels to draw by")
+    size = devices or jax.device_count()
+    total = -(-num * classes // size) * size  # each device draws as many
+    label = np.arange(total) % classes
+
+    def sample(learned: Any, key: Key) -> Array:
+        params, state, label = learned
+        return model.sample(params, key, total, label=label, state=state, **options)
+
+    x = np.asarray(sampler(sample, devices)((params, state or {}, label), key))
+    arrays = {"x": x[: num * classes], "label": label[: num * classes].astype(np.int32)}
+    return Dataset(model.spec, "drawn", arrays)
+
+
+def augmented(data: Dataset, more: Dataset, share: float = 0.5) -> Dataset:
+    """Both sets as one, in which the second has a given share: the first is repeated until it has.
+
+    Args:
+        data: The real examples, `x` and `label`, in memory.
+        more: What is added to them (`drawn`), as many as are wanted.
+        share: The fraction of all that is `more`, above 0 and below 1, as nearly as whole
+            repetitions allow; all of `more` is in it.
+
+    Raises:
+        ValueError: The sets do not fit together, or a share that cannot be.
+    """
+    if data.arrays is None or more.arrays is None or data.spec.shape != more.spec.shape:
+        raise ValueError(
+            f"{data.spec.name}, {data.spec.shape}, and {more.spec.name}, {more.spec.shape}, do not "
+            "go together: give sets in memory of the same shape"
+        )
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"share is {share}: give a number above 0 and below 1")
+    times = max(1, round(len(more) * (1.0 - share) / share / len(data)))
+    arrays = {
+        name: np.concatenate([*[data.arrays[name]] * times, more.arrays[name]])
+        for name in ("x", "label")
+    }
+    return dataclasses.replace(data, arrays=arrays)
+
+
+class Gain(NamedTuple):
+    """A mean difference between pairs.
+
+    Attributes:
+        value: The mean of after - before.
+        interval: Of 95 % confidence, by Student's t; were the seeds drawn anew.
+        num: Number of pairs.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    num: int
+
+    def __str__(self) -> str:
+        """All of it in a line."""
+        low, high = self.interval
+        return f"{self.value:+.2f} ({low:+.2f} to {high:+.2f}, {self.num} pairs)"
+
+
+def paired_gain(before: Any, after: Any) -> Gain:
+    """The mean difference of what was measured twice: once a seed without a change, and once with.
+
+    Args:
+        before: `[N]`, at least 2.
+        after: `[N]`, in the same order.
+
+    Raises:
+        ValueError: They are no pairs, or fewer than 2.
+    """
+    a, b = np.asarray(before, np.float64), np.asarray(after, np.float64)
+    if a.ndim != 1 or a.shape != b.shape or len(a) < 2:
+        raise ValueError(f"pairs are [N] and [N], N at least 2, got {a.shape} and {b.shape}")
+    from scipy.stats import t
+
+    gain = b - a
+    width = t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
+    mean = float(gain.mean())
+    return Gain(mean, (mean - float(width), mean + float(width)), len(gain))

@@ -1,0 +1,248 @@
+"""Uncovering and reducing bias: which examples are rare in what a model learned, seen more often.
+
+Where the codes of a data set lie says what the set is made of, without anyone having labelled it:
+an example whose code lies where few others do is one of a kind that the set has few of. `rarity`
+is that, `resampled` a data set in which rare examples come more often, and `fit_resampled`
+training that looks again and again, as the codes change.
+
+References:
+    Amini et al. 2019, Uncovering and Mitigating Algorithmic Bias through Learned Latent Structure
+    (DB-VAE).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from genjax_models.applications.examples import Examples, Measure, of_examples
+from genjax_models.core.protocols import Model, Representation
+from genjax_models.core.types import Array, Batch, Params, State
+from genjax_models.data.dataset import Dataset
+from genjax_models.metrics.evaluate import conditions
+from genjax_models.training.fit import fit
+from genjax_models.training.state import Optimizers, TrainState
+
+
+class Histograms(NamedTuple):
+    """How the codes of a data set are spread along each of their entries.
+
+    Attributes:
+        edges: Of the bins, from the smallest value to the largest `[d, bins + 1]`.
+        share: The fraction of the examples in each bin `[d, bins]`.
+    """
+
+    edges: np.ndarray
+    share: np.ndarray
+
+    def of(self, z: Any) -> np.ndarray:
+        """Q_j(z_j), the share of the bin in which each entry lies `[N, d]`; outermost ones beyond.
+
+        Args:
+            z: Codes `[N, d]`.
+        """
+        z, bins = np.asarray(z), self.share.shape[1]
+        columns = [
+            share[np.clip(np.searchsorted(edges, column, "right") - 1, 0, bins - 1)]
+            for edges, share, column in zip(self.edges, self.share, z.T, strict=True)
+        ]
+        return np.stack(columns, axis=1)
+
+
+def codes_of(
+    model: Representation,
+    params: Params,
+    data: Examples,
+    *,
+    state: State | None = None,
+    batch_size: int = 256,
+    devices: int | None = None,
+) -> np.ndarray:
+    """The code of every example of a data set as a vector `[N, d]`.
+
+    Args:
+        model: A model with codes.
+        params: Its parameters.
+        data: The examples; of a conditional model, with labels.
+        state: The model's state.
+        batch_size: Examples at a time.
+        devices: How many devices; all where None.
+    """
+    take = of_examples(_encoding(model), batch_size=batch_size, devices=devices)
+    return take((params, state or {}), jax.random.key(0), data)["z"]
+
+
+def _encoding(model: Representation) -> Measure:
+    def measure(whole: Any, batch: Batch) -> dict[str, Array]:
+        (params, state), _ = whole
+        z = model.encode(params, batch["x"], state=state, **conditions(model, batch))
+        return {"z": z.reshape(z.shape[0], -1)}
+
+    return measure
+
+
+def histograms(z: Any, bins: int = 10) -> Histograms:
+    """The distribution of codes along each entry, in bins of equal width.
+
+    Args:
+        z: Codes `[N, d]` of real numbers.
+        bins: Number of bins an entry.
+
+    Raises:
+        ValueError: The codes are no finite vectors, or there are no bins.
+    """
+    z = np.asarray(z, np.float64)
+    if z.ndim != 2 or len(z) == 0 or not np.isfinite(z).all() or bins < 1:
+        raise ValueError(
+            f"codes have shape {z.shape}, and bins is {bins}: give finite codes [N, d], at least "
+            "one, and at least 1 bin"
+        )
+    pairs = [np.histogram(column, bins) for column in z.T]
+    edges, counts = np.stack([e for _, e in pairs]), np.stack([c for c, _ in pairs])
+    return Histograms(edges, counts / len(z))
+
+
+def rarity(z: Any, *, bins: int = 10, alpha: float = 0.1) -> np.ndarray:
+    """How much more often each example should be seen: prod_j 1 / (Q_j(z_j) + alpha).
+
+    Args:
+        z: Codes of the whole data set `[N, d]`.
+        bins: Bins an entry of the code.
+        alpha: At least how common everything is taken to be; the smaller, the more the rare ones
+            gain. With 0 a few examples get nearly all of the weight.
+
+    Returns:
+        Weights `[N]` that sum to 1.
+
+    Raises:
+        ValueError: The codes are no finite vectors, or alpha is not positive.
+
+    References:
+        Amini et al. 2019, eq. 3-4, algorithm 1.
+    """
+    if not alpha > 0.0:
+        raise ValueError(f"alpha is {alpha}: give a number above 0")
+    log_weight = -np.log(histograms(z, bins).of(z) + alpha).sum(axis=1)
+    weight = np.exp(log_weight - log_weight.max())
+    return weight / weight.sum()
+
+
+def effective_size(weights: Any) -> float:
+    """How many examples of equal weight tell as much: 1 / sum w^2, 1 .. N.
+
+    Args:
+        weights: `[N]`, which sum to 1.
+
+    References:
+        Kish 1965, Survey Sampling.
+    """
+    return float(1.0 / np.sum(np.square(np.asarray(weights, np.float64))))
+
+
+def resampled(data: Dataset, weights: Any, seed: int = 0) -> Dataset:
+    """As many examples, drawn with these probabilities, with replacement.
+
+    Systematic resampling: example i comes floor(N w_i) or ceil(N w_i) times.
+
+    Args:
+        data: A set in memory.
+        weights: One an example, at least 0 `[N]`; they need not sum to 1.
+        seed: Decides which come once more.
+
+    Raises:
+        ValueError: The set streams or is a text, or the weights are no such numbers.
+
+    References:
+        Kitagawa 1996, Monte Carlo Filter and Smoother for Non-Gaussian Nonlinear State Space
+        Models, appendix.
+    """
+    weights = np.asarray(weights, np.float64)
+    if data.arrays is None or data.window is not None:
+        raise ValueError(
+            f"{data.spec.name} is no set of examples in memory: it cannot be resampled"
+        )
+    if weights.shape != (len(data),) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
+        raise ValueError(
+            f"weights have shape {weights.shape} for {len(data)} examples of {data.spec.name}: "
+            "give one finite number an example, none below 0 and not all of them 0"
+        )
+    ends = np.cumsum(weights / weights.sum())
+    points = (np.arange(len(data)) + np.random.default_rng(seed).uniform()) / len(data)
+    rows = np.minimum(np.searchsorted(ends, points, "right"), len(data) - 1)
+    return dataclasses.replace(data, arrays={k: a[rows] for k, a in data.arrays.items()})
+
+
+WeightsOf = Callable[[TrainState], Any]
+"""`state -> [N]`: how often each example is to be seen from now on."""
+
+
+def by_rarity(
+    model: Representation, data: Dataset, *, bins: int = 10, alpha: float = 0.1
+) -> WeightsOf:
+    """The rarity of every example in the codes of the averaged parameters.
+
+    Args:
+        model: What is trained.
+        data: What it is trained on.
+        bins: See `rarity`.
+        alpha: See `rarity`.
+    """
+    codes = of_examples(_encoding(model))  # compiled once for all the looks
+
+    def weights(state: TrainState) -> np.ndarray:
+        found = codes((state.ema, state.state), jax.random.key(0), data)
+        return rarity(found["z"], bins=bins, alpha=alpha)
+
+    return weights
+
+
+def fit_resampled(
+    model: Model,
+    data: Dataset,
+    optimizer: Optimizers,
+    weights_of: WeightsOf,
+    *,
+    steps: int,
+    every: int,
+    seed: int = 0,
+    **options: Any,
+) -> TrainState:
+    """Trains a model on a data set that is drawn anew every so often, by weights of its own.
+
+    One run of `training.fit` that goes on, step by step, from its own checkpoint: parameters, their
+    average, the optimizer and the noise are those of a single run. The first stretch sees the data
+    as they are.
+
+    Args:
+        model: What is trained; whichever kind `weights_of` understands.
+        data: A set in memory.
+        optimizer: As for `fit`.
+        weights_of: Asked for weights at the end of every stretch but the last (`by_rarity`).
+        steps: Length of the run.
+        every: Steps of a stretch.
+        seed: Of the run, and of the draws.
+        **options: Of `fit`: `losses`, `batch_size`, `hooks`, `devices`; but no checkpoints.
+
+    Returns:
+        The state after the last step.
+
+    Raises:
+        ValueError: What `fit` or `resampled` refuses, or a stretch of no steps.
+    """
+    if every < 1:
+        raise ValueError(f"every is {every}: a stretch has at least 1 step")
+    with tempfile.TemporaryDirectory() as folder:
+        kept = {"checkpoint_dir": folder, "checkpoint_every": steps, "max_to_keep": 1}
+
+        def go_on(seen: Dataset, end: int) -> TrainState:
+            return fit(model, seen, optimizer, steps=end, seed=seed, **kept, **options)
+
+        state = go_on(data, min(every, steps))
+        for end in range(2 * every, steps + every, every):
+            state = go_on(resampled(data, weights_of(state), seed + end), min(end, steps))
+    return state

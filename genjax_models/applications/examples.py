@@ -1,0 +1,60 @@
+"""A function of single examples over a whole data set: what every application begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
+
+import jax
+import numpy as np
+
+from genjax_models.core.types import Array, Batch, DataSpec, Key
+from genjax_models.training.devices import over_examples
+
+Measure: TypeAlias = Callable[[Any, Batch], Mapping[str, Array]]
+"""`((whole, key), batch) -> name -> [B, ...]`: arrays whose first axis is the examples."""
+
+
+class Examples(Protocol):
+    """What is asked of a data set (`data.Dataset` is one)."""
+
+    @property
+    def spec(self) -> DataSpec:
+        """What one example is."""
+        ...
+
+    def batches(self, batch_size: int) -> Iterator[Mapping[str, np.ndarray]]:
+        """All examples in order; the last batch may be short."""
+        ...
+
+
+def of_examples(
+    measure: Measure, *, batch_size: int = 256, devices: int | None = None
+) -> Callable[[Any, Key, Examples], dict[str, np.ndarray]]:
+    """What a pure function says of every example of a data set, in order.
+
+    Args:
+        measure: `((whole, key), batch) -> name -> [B, ...]`; `whole` is what every batch is
+            measured with, parameters and state, say, and `key` the batch's own.
+        batch_size: Examples at a time.
+        devices: How many devices; all where None.
+
+    Returns:
+        `(whole, key, data) -> name -> [N, ...]`, compiled at its first call and for all others.
+    """
+    size = devices or jax.device_count()
+    batch_size = -(-batch_size // size) * size  # a multiple of the devices
+    over = over_examples(measure, devices)
+
+    def take(whole: Any, key: Key, data: Examples) -> dict[str, np.ndarray]:
+        parts: dict[str, list[np.ndarray]] = {}
+        for i, batch in enumerate(data.batches(batch_size)):
+            num = len(batch["x"])
+            # A short last batch is filled up, so that nothing is compiled for it.
+            rows = np.minimum(np.arange(batch_size), num - 1)
+            filled = {name: np.asarray(a)[rows] for name, a in batch.items()}
+            for name, values in over((whole, jax.random.fold_in(key, i)), filled).items():
+                parts.setdefault(name, []).append(np.asarray(values)[:num])
+        return {name: np.concatenate(values) for name, values in parts.items()}
+
+    return take

@@ -1,0 +1,144 @@
+"""Reads the tensors of a file that PyTorch saved, without PyTorch and without running its code.
+
+Such a file is pickled, and a pickle can run anything. Here its names stand for nothing but tensors
+and dictionaries of them, and all else is refused.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import pickle
+import zipfile
+from typing import IO, Any
+
+import numpy as np
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+"""How files of PyTorch before 1.6 begin; later ones are zip archives."""
+_DTYPES = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The tensors of a state dictionary, by name.
+
+    Args:
+        path: A file of `torch.save(model.state_dict(), path)`, of any version of PyTorch.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no such file, or holds something else than tensors by name.
+    """
+    with open(path, "rb") as file:
+        try:
+            found = _of_zip(file) if zipfile.is_zipfile(file) else _of_old(file)
+            if not isinstance(found, dict) or not found:
+                raise pickle.UnpicklingError(f"holds {type(found).__name__}, not tensors by name")
+            return {str(name): _array(tensor) for name, tensor in found.items()}
+        # A damaged pickle can end in nearly any error.
+        except Exception as error:
+            raise ValueError(
+                f"{os.fspath(path)} is no file of PyTorch tensors: {error or type(error).__name__}"
+            ) from error
+
+
+def _of_zip(file: IO[bytes]) -> Any:
+    with zipfile.ZipFile(file) as archive:
+        (inside,) = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
+        folder = inside.removesuffix("data.pkl")
+        order = f"{folder}byteorder"
+        if order in archive.namelist() and archive.read(order) != b"little":
+            raise pickle.UnpicklingError("its numbers are big-endian")
+
+        def storage(identity: tuple[Any, ...]) -> np.ndarray:
+            _, dtype, key, *_ = identity
+            return np.frombuffer(archive.read(f"{folder}data/{key}"), dtype)
+
+        with archive.open(inside) as pickled:
+            found = _Unpickler(pickled, storage).load()
+            return found
+
+
+def _of_old(file: IO[bytes]) -> Any:
+    file.seek(0)
+    storages: dict[str, np.ndarray] = {}
+
+    def storage(identity: tuple[Any, ...]) -> np.ndarray:
+        """An array that is filled later: the numbers come after the pickle."""
+        _, dtype, key, _, num, *view = identity
+        if view and view[0] is not None:
+            raise pickle.UnpicklingError("it holds views of storages")
+        if not 0 <= num <= os.fstat(file.fileno()).st_size:
+            raise pickle.UnpicklingError("it is damaged")
+        return storages.setdefault(key, np.empty(num, dtype))
+
+    def load() -> Any:
+        return _Unpickler(file, storage).load()
+
+    if load() != _MAGIC:
+        raise pickle.UnpicklingError("it begins otherwise")
+    _, _, found = load(), load(), load()  # the version, what machine it was saved on, the tensors
+    for key in load():
+        num = int(np.frombuffer(file.read(8), "<i8")[0])
+        if num != len(storages[key]):
+            raise pickle.UnpicklingError("it is damaged")
+        numbers = file.read(storages[key].nbytes)
+        storages[key][:] = np.frombuffer(numbers, storages[key].dtype)
+    return found
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows tensors, storages and ordered dictionaries, and nothing else."""
+
+    def __init__(self, file: IO[bytes], storage: Any) -> None:
+        super().__init__(file)
+        self._storage = storage
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        known = {
+            ("collections", "OrderedDict"): collections.OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+            ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+        }
+        if (module_name, global_name) in known:
+            return known[module_name, global_name]
+        if module_name == "torch" and global_name in _DTYPES:
+            return np.dtype(_DTYPES[global_name])
+        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        return self._storage(pid)
+
+
+class _Tensor:
+    """Where in a storage a tensor lies; the storage may be filled later."""
+
+    def __init__(self, storage: np.ndarray, offset: int, shape: Any, strides: Any) -> None:
+        self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it holds tensors with attributes")
+
+
+def _tensor(storage: np.ndarray, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
+    return _Tensor(storage, offset, shape, strides)
+
+
+def _array(tensor: Any) -> np.ndarray:
+    if not isinstance(tensor, _Tensor):
+        raise pickle.UnpicklingError(f"it holds {type(tensor).__name__}, not tensors alone")
+    storage, shape, strides = tensor.storage, tensor.shape, tensor.strides
+    reach = tensor.offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
+    if min([tensor.offset, *shape, *strides], default=0) < 0 or reach > len(storage):
+        raise pickle.UnpicklingError("it is damaged")
+    return np.lib.stride_tricks.as_strided(
+        storage[tensor.offset :], shape, [s * storage.itemsize for s in strides], writeable=False
+    ).copy()

@@ -1,0 +1,56 @@
+"""Few examples, drawn ones and both together; the interval against a table's."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genjax_models.applications import augmentation
+from genjax_models.core.types import DIGITS
+
+
+def test_few_of_each_label(digits):
+    few = augmentation.few_of_each(digits, 5, seed=1)
+    np.testing.assert_array_equal(np.bincount(few.arrays["label"]), [5] * 10)
+    rows = {row.tobytes() for row in digits.arrays["x"]}
+    assert len({row.tobytes() for row in few.arrays["x"]} & rows) == 50
+    with pytest.raises(ValueError, match="rarest label has"):
+        augmentation.few_of_each(digits, 500)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shades:
+    """Draws images whose every pixel is the label."""
+
+    spec = DIGITS
+
+    def sample(self, params, key, num, *, state=None, label=None):
+        return jnp.broadcast_to(label[:, None, None, None], (num, 8, 8, 1)).astype(jnp.uint8)
+
+
+def test_every_label_is_drawn_as_often():
+    found = augmentation.drawn(Shades(), {}, jax.random.key(0), 3)
+    np.testing.assert_array_equal(np.bincount(found.arrays["label"]), [3] * 10)
+    np.testing.assert_array_equal(found.arrays["x"][:, 4, 4, 0], found.arrays["label"])
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+def test_what_is_drawn_has_its_share(digits, share):
+    few = augmentation.few_of_each(digits, 3)
+    more = digits.take(300)
+    both = augmentation.augmented(few, more, share)
+    assert 300 / len(both) == pytest.approx(share, abs=0.03)
+    np.testing.assert_array_equal(both.arrays["label"][-300:], more.arrays["label"])
+    np.testing.assert_array_equal(both.arrays["x"][:30], few.arrays["x"])
+
+
+def test_the_interval_is_students():
+    gain = augmentation.paired_gain([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 4.0, 3.0, 6.0, 5.0])
+    half = 2.776 * 1.0 / np.sqrt(5)  # the differences 1, 2, 0, 2, 0 have deviation 1
+    assert gain.value == pytest.approx(1.0)
+    np.testing.assert_allclose(gain.interval, [1 - half, 1 + half], atol=1e-3)
+    assert str(gain) == "+1.00 (-0.24 to +2.24, 5 pairs)"
+    with pytest.raises(ValueError, match="pairs"):
+        augmentation.paired_gain([1.0], [2.0])

@@ -1,0 +1,105 @@
+"""Edits of a linear model, whose every answer is known, and of models that complete themselves."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genjax_models.applications import editing, restoring
+from tests.applications.models import BASIS, Gaussian, Linear
+
+MODEL, KEY = Linear(), jax.random.key(0)
+Z = np.array([[1.0, -1.0], [0.5, 2.0], [0.0, 0.0], [-1.0, 1.0]], np.float32)
+X = np.asarray(MODEL.decode(BASIS, Z))
+
+
+def test_interpolation_goes_straight_from_end_to_end():
+    path = editing.interpolate(MODEL, BASIS, X[:2], KEY, to=X[2:], num=5)
+    assert path.shape == (2, 5, 2, 2, 1)
+    for i, t in enumerate(np.linspace(0, 1, 5)):
+        np.testing.assert_allclose(path[:, i], (1 - t) * X[:2] + t * X[2:], atol=1e-5)
+    with pytest.raises(ValueError, match="at least 2"):
+        editing.interpolate(MODEL, BASIS, X[:2], KEY, to=X[2:], num=1)
+
+
+def test_traversal_moves_one_entry_at_a_time():
+    grid = editing.traverse(MODEL, BASIS, X, KEY, values=(-2.0, 0.0, 2.0))
+    assert grid.shape == (4, 2, 3, 2, 2, 1)
+    z = Z.copy()
+    z[:, 1] = 2.0
+    np.testing.assert_allclose(grid[:, 1, 2], MODEL.decode(BASIS, z), atol=1e-5)
+
+
+def test_a_direction_is_what_sets_two_groups_apart():
+    draw = np.random.default_rng(0)
+    z = draw.normal(size=(50, 2)).astype(np.float32)
+    with_it, without = (MODEL.decode(BASIS, a) for a in (z + np.array([2.0, -1.0]), z))
+    direction = editing.attribute(MODEL, BASIS, with_it, without)
+    np.testing.assert_allclose(direction, [2.0, -1.0], atol=1e-4)
+    moved = editing.shift(MODEL, BASIS, without, KEY, direction=direction)
+    np.testing.assert_allclose(moved, with_it, atol=1e-4)
+    back = editing.shift(MODEL, BASIS, with_it, KEY, direction=direction, strength=-1.0)
+    np.testing.assert_allclose(back, without, atol=1e-4)
+
+
+def test_between_integers_there_is_nothing():
+    class Quantised(Linear):
+        def encode(self, params, x, **condition):
+            return jnp.zeros((len(x), 2), jnp.int32)
+
+    with pytest.raises(ValueError, match="int32"):
+        editing.shift(Quantised(), BASIS, X, KEY, direction=jnp.ones(2))
+    with pytest.raises(ValueError, match="int32"):
+        restoring.latent_search(Quantised(), BASIS, X, lambda x: x, KEY)
+
+
+def posterior_mean(operator, y, noise):
+    """E[x | y] of x = z BASIS, z standard normal: its density has its mode there, too."""
+    a = np.asarray(BASIS, np.float64) @ operator
+    z = y @ a.T @ np.linalg.inv(a @ a.T + noise**2 * np.eye(2))
+    return (z @ np.asarray(BASIS)).reshape(-1, 2, 2, 1)
+
+
+def test_completion_is_the_posteriors_mode():
+    mask = np.array([[True, False], [True, False]])[..., None]
+    restored = restoring.complete(MODEL, BASIS, X, KEY, mask=mask)
+    operator = np.diag(mask.reshape(-1).astype(float))
+    mean = posterior_mean(operator, X.reshape(4, 4) @ operator, 0.1)
+    np.testing.assert_allclose(restored, np.where(mask, X, mean), atol=5e-3)
+    np.testing.assert_array_equal(np.asarray(restored)[:, mask], X[:, mask])  # as they were
+
+
+def test_super_resolution_is_the_posteriors_mode():
+    small = restoring.shrunk(2)(jnp.asarray(X))
+    np.testing.assert_allclose(small[:, 0, 0, 0], X.reshape(4, 4).mean(1), atol=1e-6)
+    search = functools.partial(restoring.latent_search, noise=0.5)
+    restored = restoring.super_resolve(MODEL, BASIS, small, KEY, factor=2, restore=search)
+    operator = np.full((4, 1), 0.25)
+    mean = posterior_mean(operator, np.asarray(small).reshape(4, 1), 0.5)
+    np.testing.assert_allclose(restored, mean, atol=5e-3)
+    with pytest.raises(ValueError, match="enlarged by 3"):
+        restoring.super_resolve(MODEL, BASIS, small, KEY, factor=3)
+
+
+def test_a_model_that_completes_is_asked_itself():
+    class Fills(Linear):
+        def complete(self, params, x, mask, key, **options):
+            return jnp.where(mask, x, 7.0)
+
+    mask = np.arange(4).reshape(2, 2, 1) < 2
+    found = restoring.complete(Fills(), BASIS, X, KEY, mask=mask)
+    np.testing.assert_array_equal(found, np.where(mask, X, 7.0))
+    # Unless there is another way that the caller wants.
+    ones = restoring.complete(
+        Fills(), BASIS, X, KEY, mask=mask, restore=lambda model, params, y, *_: jnp.ones_like(y)
+    )
+    np.testing.assert_array_equal(ones, np.where(mask, X, 1.0))
+
+
+def test_refuses_what_has_no_way():
+    with pytest.raises(TypeError, match="Gaussian neither completes"):
+        restoring.complete(Gaussian(), {}, X, KEY, mask=np.ones((2, 2, 1), bool))
+    with pytest.raises(ValueError, match=r"\(3,\)"):
+        restoring.complete(MODEL, BASIS, X, KEY, mask=np.ones(3, bool))
