@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-import string
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import runs
+from experiments import pages, runs
 from experiments.config import fields
 from genjax_models import plots
 from genjax_models.data.text import printable
@@ -25,9 +22,9 @@ def write(record: runs.Record, result: Mapping[str, Any]) -> None:
         record: The run.
         result: What `result.json` will hold.
     """
-    template = string.Template(Path(__file__).with_name("report.html").read_text("utf-8"))
     dataset = record.spec.name
-    page = template.substitute(
+    page = pages.fill(
+        Path(__file__).with_name("report.html"),
         title=html.escape(f"{record.experiment.name} on {dataset}"),
         name=html.escape(record.experiment.name),
         dataset=html.escape(dataset),
@@ -110,7 +107,7 @@ def _table(
 def _curves(record: runs.Record) -> str:
     """The curves twice: dark ink for a light page, light ink for a dark one."""
     rows = read_json_lines(record.directory / runs.METRICS)
-    light, dark = (_svg(plots.curves(rows, dark=dark)) for dark in (False, True))
+    light, dark = (pages.svg(plots.curves(rows, dark=dark)) for dark in (False, True))
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img class="curves" src="{light}" alt="{html.escape(_curves_in_words(rows))}"></picture>'
@@ -126,12 +123,6 @@ def _curves_in_words(rows: list[dict[str, Any]]) -> str:
         ends = ", ".join(f"{name} {own[0][name]:.4g} to {own[-1][name]:.4g}" for name in names)
         parts.append(f"{split} from step {own[0]['step']} to {own[-1]['step']}: {ends}")
     return "Metrics over the steps. " + "; ".join(parts)
-
-
-def _svg(figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", transparent=True)
-    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _pictures(record: runs.Record, split: str) -> str:
@@ -151,10 +142,9 @@ def _pictures(record: runs.Record, split: str) -> str:
     for name, (title, caption) in captions.items():
         path = record.directory / name
         if path.exists():
-            data = base64.b64encode(path.read_bytes()).decode()
             shown = (
                 f'<img class="{"plot" if points else "pixels"}" alt="{html.escape(caption)}"'
-                f' src="data:image/png;base64,{data}">'
+                f' src="{pages.uri(path.read_bytes(), "png")}">'
             )
             figures.append(_figure(title, shown, caption))
     return "".join(figures)

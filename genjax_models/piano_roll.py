@@ -8,7 +8,7 @@ import numpy as np
 
 from genjax_models.data.chorales import REST, VOICES
 from genjax_models.data.midi import held
-from genjax_models.plots import _INK, _figure, _tidy
+from genjax_models.plots import INK, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def piano_roll(rolls: Any, columns: int = 2) -> Figure:
     rows = -(-len(x) // columns)
     sounding = x[x != REST]
     low, high = (sounding.min(), sounding.max()) if sounding.size else (48, 72)
-    figure = _figure(5.2 * columns, 1.9 * rows + 0.3)
+    figure = new_figure(5.2 * columns, 1.9 * rows + 0.3)
     for i, piece in enumerate(x):
         axes = figure.add_subplot(rows, columns, i + 1)
         for name, colour, notes in zip(VOICES, COLOURS, piece.T, strict=True):
@@ -52,8 +52,8 @@ def piano_roll(rolls: Any, columns: int = 2) -> Figure:
         axes.set_yticks([c for c in range(0, 128, 12) if low - 1 <= c <= high + 1])
         axes.set_yticklabels([f"C{round(c / 12) - 1}" for c in axes.get_yticks()])
         if i >= len(x) - columns:
-            axes.set_xlabel("step", fontsize=8, color=_INK[False])
-        _tidy(axes)
+            axes.set_xlabel("step", fontsize=8, color=INK[False])
+        tidy(axes)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), ncols=4, fontsize=8, frameon=False,
                   loc="outside upper center")  # fmt: skip
     return figure

@@ -26,7 +26,8 @@ _CELL = 56  # pixels that an image in a grid takes at least, so that 8x8 digits 
 _GAP = 2  # pixels between images
 _GAP_GREY = 0.25
 _FILMS = 12  # that are shown at most, a row each
-_INK = {False: "#1f2430", True: "#e6e8ee"}  # by `dark`
+INK = {False: "#1f2430", True: "#e6e8ee"}
+"""The colour of text and lines, by `dark`."""
 _LINES = {
     False: {"train": "#2f6db3", "validation": "#d1602c"},
     True: {"train": "#7fb2ea", "validation": "#f0a06c"},
@@ -131,8 +132,8 @@ def text(texts: Sequence[str], max_rows: int = 12, width: int = 100) -> Figure:
     """
     page = printable("\n\n".join(texts[:max_rows])).expandtabs(4).split("\n")
     lines = [line[i : i + width] for line in page for i in range(0, len(line) or 1, width)]
-    figure = _figure(0.09 * max(map(len, lines)) + 0.5, 0.19 * len(lines) + 0.4)
-    style = {"family": "monospace", "fontsize": 9, "va": "top", "color": _INK[False]}
+    figure = new_figure(0.09 * max(map(len, lines)) + 0.5, 0.19 * len(lines) + 0.4)
+    style = {"family": "monospace", "fontsize": 9, "va": "top", "color": INK[False]}
     figure.text(0.02, 0.98, "\n".join(lines), parse_math=False, **style)
     return figure
 
@@ -145,17 +146,17 @@ def scatter(points: Any, extent: tuple[float, float, float, float] | None = None
         extent: `(left, right, bottom, top)`; by default what holds the points.
     """
     sets = points if isinstance(points, Mapping) else {"": points}
-    figure = _figure(4.5 * len(sets), 4.8)
+    figure = new_figure(4.5 * len(sets), 4.8)
     first = None
     for i, (name, one) in enumerate(sets.items()):
         x, y = np.asarray(one).T
         first = axes = figure.add_subplot(1, len(sets), i + 1, sharex=first, sharey=first)
         axes.scatter(x, y, s=6, alpha=0.6, linewidths=0, color=_LINES[False]["train"])
-        axes.set_title(name, fontsize=9, loc="left", color=_INK[False])
+        axes.set_title(name, fontsize=9, loc="left", color=INK[False])
         axes.set_aspect("equal")
         if extent is not None:
             axes.set(xlim=extent[:2], ylim=extent[2:])
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
@@ -177,11 +178,11 @@ def density(
     ys = bottom + step_y * (np.arange(resolution) + 0.5)
     lattice = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.float32)
     p = np.exp(np.asarray(log_prob(lattice), np.float64)).reshape(resolution, resolution)
-    figure = _figure(5.0, 4.3)
+    figure = new_figure(5.0, 4.3)
     axes = figure.add_subplot()
     image = axes.imshow(p, origin="lower", extent=extent, cmap="viridis", interpolation="nearest")
     figure.colorbar(image, ax=axes, label="p(x)")
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -197,19 +198,19 @@ def curves(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> Figure:
     splits = list(dict.fromkeys(row["split"] for row in rows))
     columns = 2 if len(names) == 4 else min(3, max(1, len(names)))
     height = math.ceil(len(names) / columns) or 1
-    figure = _figure(3.6 * columns, 2.5 * height)
+    figure = new_figure(3.6 * columns, 2.5 * height)
     for i, name in enumerate(names):
         axes = figure.add_subplot(height, columns, i + 1)
         for split in splits:
             points = [(r["step"], r[name]) for r in rows if r["split"] == split and name in r]
             _curve(axes, split, points, dark)
         _limit(axes, [(r["step"], r[name]) for r in rows if name in r])
-        axes.set_title(name, fontsize=9, loc="left", color=_INK[dark])
+        axes.set_title(name, fontsize=9, loc="left", color=INK[dark])
         if i >= len(names) - columns:
-            axes.set_xlabel("step", fontsize=8, color=_INK[dark])
-        _tidy(axes, dark)
+            axes.set_xlabel("step", fontsize=8, color=INK[dark])
+        tidy(axes, dark)
         if i == 0 and len(splits) > 1:
-            axes.legend(fontsize=8, frameon=False, labelcolor=_INK[dark])
+            axes.legend(fontsize=8, frameon=False, labelcolor=INK[dark])
     if dark:
         figure.patch.set_alpha(0.0)
     return figure
@@ -220,7 +221,7 @@ def save(figure: Figure, path: str | Path | io.BytesIO) -> None:
     figure.savefig(path, dpi=figure.dpi)
 
 
-def _figure(width: float, height: float, dpi: float = 110.0) -> Figure:
+def new_figure(width: float, height: float, dpi: float = 110.0) -> Figure:
     """A figure of that many inches that a notebook can show."""
     from matplotlib.figure import Figure
 
@@ -233,7 +234,7 @@ def _figure(width: float, height: float, dpi: float = 110.0) -> Figure:
 def _picture(pixels: np.ndarray) -> Figure:
     """A figure that is exactly these pixels `[H, W, 3]`."""
     dpi = 100.0
-    figure = _figure(pixels.shape[1] / dpi, pixels.shape[0] / dpi, dpi)
+    figure = new_figure(pixels.shape[1] / dpi, pixels.shape[0] / dpi, dpi)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.imshow(pixels, interpolation="nearest", aspect="auto")
@@ -271,7 +272,7 @@ def _tile(x: np.ndarray, columns: int) -> np.ndarray:
 def _series(x: np.ndarray, max_rows: int = 16) -> Figure:
     """Sequences `[N, T]` (sound, say) as curves one above the other."""
     x = x[:max_rows]
-    figure = _figure(7.0, 0.5 * len(x) + 0.3)
+    figure = new_figure(7.0, 0.5 * len(x) + 0.3)
     for i, row in enumerate(x):
         axes = figure.add_subplot(len(x), 1, i + 1)
         axes.plot(row, linewidth=0.6, color=_LINES[False]["train"])
@@ -302,8 +303,9 @@ def _limit(axes: Axes, points: list[tuple[int, float]]) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def _tidy(axes: Axes, dark: bool = False) -> None:
-    ink = _INK[dark]
+def tidy(axes: Axes, dark: bool = False) -> None:
+    """Gives axes the looks of the other pictures: a faint grid, two spines, no background."""
+    ink = INK[dark]
     axes.tick_params(labelsize=8, colors=ink)
     axes.grid(color=ink, alpha=0.12, linewidth=0.6)
     axes.set_facecolor("none")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import string
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from experiments import pages
 from experiments.compare import pictures, taxonomy, wording
 from experiments.compare.comparing import Result
 from experiments.compare.measuring import LOOK_SAMPLES
@@ -44,10 +44,10 @@ def render(results: Sequence[Result], about: About) -> str:
         results: The models that were measured so far, and those that failed.
         about: What they share.
     """
-    template = string.Template(Path(__file__).with_name("page.html").read_text("utf-8"))
     name, minutes = about.data.spec.name, f"{about.settings.minutes:g} min"
     measured = [result for result in results if "failed" not in result.row]
-    return template.substitute(
+    return pages.fill(
+        Path(__file__).with_name("page.html"),
         title=html.escape(f"Generative models on {name}"),
         dataset=html.escape(name),
         minutes=html.escape(minutes),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments import pages
 from experiments.compare import wording
 from experiments.compare.clock import CLOCK, SECONDS
 from experiments.compare.comparing import SAMPLES, Result
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 LOG_SPAN = 3.0
 """Figures that differ by more than this factor are drawn on a log scale."""
-INK = {False: "#1f2430", True: "#e6e8ee"}
 COLOURS = {
     False: ("#2f6db3", "#148f83", "#d1602c", "#a67c00", "#7d52bd", "#c2417c"),
     True: ("#7fb2ea", "#5fcfc2", "#f0a06c", "#e3c04f", "#b99bee", "#f08ab8"),
@@ -38,18 +37,6 @@ def colour(index: int, dark: bool = False) -> str:
     return COLOURS[dark][index % len(COLOURS[dark])]
 
 
-def data_uri(figure: Figure, kind: str) -> str:
-    """A figure as what an `img` can show by itself; `kind` is png or svg."""
-    buffer = io.BytesIO()
-    if kind == "png":
-        figure.savefig(buffer, format="png", dpi=figure.dpi)
-    else:
-        # Without the date, the same figure is the same file.
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    mime = {"png": "image/png", "svg": "image/svg+xml"}[kind]
-    return f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def samples_of(result: Result) -> np.ndarray:
     """The first samples of a model that was measured; none was chosen."""
     with np.load(result.directory / SAMPLES) as kept:
@@ -58,12 +45,12 @@ def samples_of(result: Result) -> np.ndarray:
 
 def sheet(x: np.ndarray, spec: DataSpec, columns: int = 8) -> str:
     """Images as a sheet."""
-    return data_uri(plots.grid(x, spec.levels, columns=columns), "png")
+    return pages.png(plots.grid(x, spec.levels, columns=columns))
 
 
 def in_both(draw: Callable[[bool], Figure]) -> tuple[str, str]:
     """A figure for a light page, and for a dark one."""
-    return data_uri(draw(False), "svg"), data_uri(draw(True), "svg")
+    return pages.svg(draw(False)), pages.svg(draw(True))
 
 
 def curve(results: Sequence[Result], key: str, title: str, dark: bool) -> Figure:
@@ -88,11 +75,15 @@ def curve(results: Sequence[Result], key: str, title: str, dark: bool) -> Figure
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter("{x:g}")
-    axes.set_xlabel("seconds of training", fontsize=9, color=INK[dark])
-    axes.set_title(title, fontsize=10, loc="left", color=INK[dark])
+    axes.set_xlabel("seconds of training", fontsize=9, color=plots.INK[dark])
+    axes.set_title(title, fontsize=10, loc="left", color=plots.INK[dark])
     if highest:
         figure.legend(
-            fontsize=8, frameon=False, labelcolor=INK[dark], loc="outside lower center", ncols=3
+            fontsize=8,
+            frameon=False,
+            labelcolor=plots.INK[dark],
+            loc="outside lower center",
+            ncols=3,
         )
     return figure
 
@@ -114,7 +105,7 @@ def intervals(
         style: dict[str, Any] = {"color": colour(i, dark)}
         if found is None:
             axes.text(0.02, i, "no density" if result.row.get("kind") == "implicit" else "unknown",
-                      fontsize=8, color=INK[dark], alpha=0.6, va="center",
+                      fontsize=8, color=plots.INK[dark], alpha=0.6, va="center",
                       transform=axes.get_yaxis_transform())  # fmt: skip
             continue
         measured = result.row[column.key]
@@ -122,7 +113,7 @@ def intervals(
             axes.plot([measured["low"], measured["high"]], [i, i], linewidth=5, alpha=0.35, **style)
         axes.plot([found], [i], "o", markersize=6, **style)
     if mark is not None:
-        axes.axvline(mark, color=INK[dark], alpha=0.5, linewidth=1, linestyle="--")
+        axes.axvline(mark, color=plots.INK[dark], alpha=0.5, linewidth=1, linestyle="--")
     axes.locator_params("x", nbins=5)
     if column.unit == "share":
         axes.set_xlim(-0.02, 1.02)
@@ -130,7 +121,7 @@ def intervals(
     axes.set_yticks(range(len(results)), titles)
     axes.set_ylim(len(results) - 0.5, -0.5)
     unit = f", {column.unit}" if column.unit else ""
-    axes.set_title(f"{column.title}{unit}", fontsize=10, loc="left", color=INK[dark])
+    axes.set_title(f"{column.title}{unit}", fontsize=10, loc="left", color=plots.INK[dark])
     return figure
 
 
@@ -170,7 +161,7 @@ def _above(result: Result) -> str:
 
 
 def _sheet(
-    axes: Axes, x: np.ndarray, spec: DataSpec, title: str, words: str, ink: str = INK[False]
+    axes: Axes, x: np.ndarray, spec: DataSpec, title: str, words: str, ink: str = plots.INK[False]
 ) -> None:
     # A figure of its own has the images pixel for pixel; its pixels are what is shown here.
     from matplotlib.image import imread
@@ -182,20 +173,12 @@ def _sheet(
     axes.set_axis_off()
     axes.text(0.0, 1.31, title, fontsize=12, fontweight="bold", color=ink, va="top",
               transform=axes.transAxes)  # fmt: skip
-    axes.text(0.0, 1.225, words, fontsize=8, color=INK[False], va="top", linespacing=1.35,
+    axes.text(0.0, 1.225, words, fontsize=8, color=plots.INK[False], va="top", linespacing=1.35,
               transform=axes.transAxes)  # fmt: skip
 
 
 def _figure(width: float, height: float, dark: bool) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    axes, ink = figure.add_subplot(), INK[dark]
-    axes.tick_params(which="both", labelsize=8.5, colors=ink)
-    axes.grid(color=ink, alpha=0.12, linewidth=0.6)
-    axes.set_facecolor("none")
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(ink)
-        spine.set_alpha(0.4)
+    figure = plots.new_figure(width, height)
+    axes = figure.add_subplot()
+    plots.tidy(axes, dark)
     return figure, axes

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from experiments import pages
 from experiments.judge.modes import MODES
 from experiments.judge.results import tables, to_csv
 from experiments.judge.store import Store
@@ -95,7 +96,7 @@ def make_app(store: Store, host: str) -> Starlette:
     from starlette.routing import Route
 
     session, mode = store.session, MODES[store.session.mode]
-    total, page = mode.total(session), PAGE.read_text("utf-8")
+    total, page = mode.total(session), pages.read(PAGE)
 
     async def show_page(request: Request) -> Response:
         return Response(page, media_type="text/html")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import string
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments import pages
 from experiments.watch.drawing import FLOOR, GAMMA
 from experiments.watch.learners import Learner, Look
 from experiments.watch.watching import Watched
@@ -25,14 +24,14 @@ def render(
         name: The density's name.
         command: The command that made it.
     """
-    template = string.Template(Path(__file__).with_name("page.html").read_text("utf-8"))
     steps = [look.step for look in watched[0].looks]
-    return template.substitute(
+    return pages.fill(
+        Path(__file__).with_name("page.html"),
         name=html.escape(name.replace("_", " ")),
-        gif=_uri(gif, "gif"),
+        gif=pages.uri(gif, "gif"),
         frames="".join(
             f"<figure><figcaption>After {step:,} {'step' if step == 1 else 'steps'}</figcaption>"
-            f'<img src="{_uri(png, "png")}" alt="The truth and the models after {step} steps">'
+            f'<img src="{pages.uri(png, "png")}" alt="The truth and the models after {step} steps">'
             "</figure>"
             for step, png in zip(steps, pngs, strict=True)
         ),
@@ -43,10 +42,6 @@ def render(
         floor=FLOOR,
         command=html.escape(command),
     )
-
-
-def _uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _table(watched: Sequence[Watched], steps: Sequence[int]) -> str:

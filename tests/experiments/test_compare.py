@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import evaluation, registry, report, runs, samples, train
+from experiments import evaluation, pages, registry, report, runs, samples, train
 from experiments.at_steps import NEVER, AtSteps, log_spaced
 from experiments.compare import command, comparing, contenders, outputs, page, pictures, taxonomy
 from experiments.compare.clock import CLOCK, Clock, CompileTime, Enough, Speedometer
@@ -221,7 +221,7 @@ def done(tmp_path_factory):
         )
 
         def drawn_once(draw):
-            return pictures.data_uri(draw(True), "svg"), "data:image/svg+xml;base64,"
+            return pages.svg(draw(True)), "data:image/svg+xml;base64,"
 
         patch.setattr(pictures, "in_both", drawn_once)
 
