@@ -14,6 +14,7 @@ import tyro
 
 from experiments.arguments import parse
 from experiments.config import NonNegativeInt, PositiveInt, check
+from experiments.tables import in_columns
 
 if TYPE_CHECKING:
     from experiments import runs
@@ -126,11 +127,7 @@ def as_table(found: Sequence[Row]) -> str:
         )
         for row in found
     ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return in_columns(lines)
 
 
 def _cells(figure: Figure) -> tuple[str, str]:

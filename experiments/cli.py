@@ -24,6 +24,7 @@ from experiments.arguments import (
 )
 from experiments.config import check
 from experiments.registry import Experiment
+from experiments.tables import in_columns
 
 USAGE = f"""usage: {PROGRAM} COMMAND ...
 
@@ -114,11 +115,7 @@ def _list(argv: Sequence[str]) -> int:
         (e.name, e.family, e.config.dataset, f"{e.config.steps:,}", str(e.goal or "reports only"))
         for e in registry.experiments().values()
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    print(in_columns([head, *rows]))
     return 0
 
 

@@ -6,10 +6,9 @@ python -m experiments decompress RUN out.gjx examples.npz
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ import tyro
 
 from experiments.arguments import parse
 from experiments.config import NonNegativeInt, PositiveInt, check
+from genjax_models.metrics.progress import progress
 
 if TYPE_CHECKING:
     from experiments.runs import Run
@@ -76,7 +76,7 @@ def compress(argv: Sequence[str]) -> int:
     if changed:
         print("the model is of black and white pixels: what is kept is one draw of them")
     x, label = rows["x"], rows.get("label")
-    with progress_bar("compress", len(x)) as progress:
+    with progress(len(x), "compressing") as advance:
         file = compression.compress(
             model,
             run.params,
@@ -84,13 +84,11 @@ def compress(argv: Sequence[str]) -> int:
             label=label,
             state=run.state.state,
             block=arguments.block,
-            progress=progress,
+            progress=advance,
         )
     if arguments.verify:
-        with progress_bar("verify", len(x)) as progress:
-            compression.decompress(
-                model, run.params, file, state=run.state.state, progress=progress
-            )
+        with progress(len(x), "verifying") as advance:
+            compression.decompress(model, run.params, file, state=run.state.state, progress=advance)
     write(arguments.out, lambda path: path.write_bytes(file))
     print(
         f"{len(x):,} examples in {len(file):,} bytes, {8 * len(file) / x.size:.4f} bits an entry:"
@@ -112,9 +110,9 @@ def decompress(argv: Sequence[str]) -> int:
     header, *_ = compression.read(file)  # before the run is loaded
     run = runs.load_run(arguments.run)
     model: Any = run.setup.model
-    with progress_bar("decompress", header.num) as progress:
+    with progress(header.num, "decompressing") as advance:
         rows = compression.decompress(
-            model, run.params, file, state=run.state.state, progress=progress
+            model, run.params, file, state=run.state.state, progress=advance
         )
     arrays: dict[str, Any] = {"y" if name == "label" else name: a for name, a in rows.items()}
     write(arguments.out, lambda path: np.savez_compressed(path, **arrays))
@@ -171,18 +169,6 @@ def write(path: Path, save: Callable[[Path], Any]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def progress_bar(word: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Shows on a terminal how far it is; told a number of examples whenever so many more are."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(word, total=total)
-        yield lambda num: bar.advance(task, num)
 
 
 def _check_name(path: Path, suffix: str) -> None:

@@ -27,9 +27,10 @@ import numpy as np
 
 from experiments import runs
 from experiments.compilation import keep_compiled_programs
-from experiments.compress import CompressArguments, examples, progress_bar
+from experiments.compress import CompressArguments, examples
 from genjax_models.applications import compression
 from genjax_models.core import ApproximateDensity, TractableDensity
+from genjax_models.metrics.progress import progress
 
 TABLE = "compression.json"
 BATCH, DRAWS = 100, 10
@@ -108,13 +109,13 @@ def measure(run: runs.Run, num: int | None, seed: int) -> dict[str, Any]:
     x, state = rows["x"], run.state.state
     model: Any = run.setup.model
     began = time.process_time()
-    with progress_bar("compress", len(x)) as progress:
+    with progress(len(x), "compressing") as advance:
         file = compression.compress(
-            model, run.params, x, label=rows.get("label"), state=state, progress=progress
+            model, run.params, x, label=rows.get("label"), state=state, progress=advance
         )
     compressed = time.process_time()
-    with progress_bar("decompress", len(x)) as progress:
-        back = compression.decompress(model, run.params, file, state=state, progress=progress)
+    with progress(len(x), "decompressing") as advance:
+        back = compression.decompress(model, run.params, file, state=state, progress=advance)
     decompressed = time.process_time()
     assert np.array_equal(back["x"], x)
     header, label_words, words = compression.read(file)

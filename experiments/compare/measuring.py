@@ -12,13 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import genjax_models as gm
 from experiments import runs
 from experiments.energy_measures import FEWEST_EFFECTIVE
 from experiments.registry import Setup
 from genjax_models import energy
 from genjax_models.core import ApproximateDensity, TractableDensity, UnnormalizedDensity
-from genjax_models.metrics import bits_per_dim, metrics_of
+from genjax_models.metrics import bits_per_dim, evaluate_likelihood, metrics_of
 from genjax_models.metrics.distances import compare_samples
 from genjax_models.metrics.frechet import frechet
 from genjax_models.training.devices import sampler
@@ -153,42 +152,30 @@ def likelihood(
     if size < FEWEST_EFFECTIVE:
         why = f"not known: annealing of log Z rests on {size:.0f} of its {chains} chains"
         return Measured(None, None, None, why)
-    density = energy.NormalizedLevels(unnormalized, float(found.value))
+    density = energy.NormalizedLevels(unnormalized, float(found.value), float(found.standard_error))
     kind = f"estimate, annealing with {size:.0f} effective chains of {chains}"
-    measured = _bits(density, run, data, BOUND_POINTS, kind, seed)
-    error = NORMAL_95 * bits_per_dim(float(found.standard_error), run.record.spec)
-    return _widened(measured, error)
+    return _bits(density, run, data, BOUND_POINTS, kind, seed)
 
 
 def _bits(
     model: Any, run: runs.Run, data: Dataset, num_samples: int, kind: str, seed: int
 ) -> Measured:
-    """The mean over the split with the interval of a mean."""
-    nll = metrics_of(model, num_samples)["nll"]
-    means = gm.evaluate(
+    """The mean over the split with its interval."""
+    stated = evaluate_likelihood(
         model,
         run.params,
         data,
         jax.random.key(seed),
-        # XLA computes the one that both share once.
-        {"nll": nll, "squared": lambda *arguments: nll(*arguments) ** 2},
         state=run.state.state,
+        num_samples=num_samples,
         batch_size=min(run.record.config.evaluation.batch_size, len(data)),
         devices=run.record.config.devices,
     )
-    variance = max(0.0, means["squared"] - means["nll"] ** 2)
-    error = NORMAL_95 * (variance / len(data)) ** 0.5
     low, value, high = (
-        bits_per_dim(means["nll"] + sign * error, run.record.spec) for sign in (-1, 0, 1)
+        bits_per_dim(stated.nats + sign * NORMAL_95 * stated.standard_error, run.record.spec)
+        for sign in (-1, 0, 1)
     )
     return Measured(value, low, high, kind)
-
-
-def _widened(measured: Measured, by: float) -> Measured:
-    """With the interval of a second error that does not depend on the first."""
-    value = measured.value or 0.0
-    half = float(np.hypot((measured.high or value) - value, by))
-    return measured._replace(low=value - half, high=value + half)
 
 
 def distances(

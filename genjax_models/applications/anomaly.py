@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax_models.applications.examples import Examples, of_examples
 from genjax_models.core.protocols import Model, UnnormalizedDensity
 from genjax_models.core.types import Array, Batch, Key, Params, State
 from genjax_models.metrics.evaluate import Metric, metrics_of
+from genjax_models.metrics.examples import Examples, of_examples
 
 _NEIGHBOURS_AT_ONCE = 256
 

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from genjax_models.applications.examples import Examples, Measure, of_examples
 from genjax_models.core.protocols import Model, Representation
 from genjax_models.core.types import Array, Batch, Params, State
 from genjax_models.data.dataset import Dataset
 from genjax_models.metrics.evaluate import conditions
+from genjax_models.metrics.examples import Examples, Measure, of_examples
 from genjax_models.training.fit import fit
 from genjax_models.training.state import Optimizers, TrainState
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,6 +20,7 @@ from genjax_models.core.protocols import (
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.data import tokenizers
 from genjax_models.metrics import text
+from genjax_models.metrics.examples import Examples, of_examples
 from genjax_models.metrics.likelihood import (
     LikelihoodStatement,
     bits_per_dim,
@@ -28,23 +28,9 @@ from genjax_models.metrics.likelihood import (
     shared_error,
 )
 from genjax_models.metrics.progress import progress
-from genjax_models.training.devices import over_examples
 
 Metric: TypeAlias = Callable[[Params, State, Batch, Key], Array]
 """`(params, state, batch, key) -> [B]`: one number an example; its mean is reported."""
-
-
-class Examples(Protocol):
-    """What evaluation asks of a data set (`data.Dataset` is one)."""
-
-    @property
-    def spec(self) -> DataSpec:
-        """What one example is."""
-        ...
-
-    def batches(self, batch_size: int) -> Iterator[Mapping[str, np.ndarray]]:
-        """All examples in order; the last batch may be short."""
-        ...
 
 
 def evaluate(
@@ -131,29 +117,23 @@ def _measured(
     devices: int | None,
 ) -> tuple[dict[str, np.ndarray], _Length]:
     """Each metric of every example `[N]`, and how much was measured."""
-    size = devices or jax.device_count()
-    batch_size = -(-batch_size // size) * size  # a multiple of the devices
 
-    def measure(whole: tuple[Params, State, Key], batch: Batch) -> dict[str, Array]:
-        params, state, key = whole
+    def measure(whole: tuple[tuple[Params, State], Key], batch: Batch) -> dict[str, Array]:
+        (params, state), key = whole
         return {name: metric(params, state, batch, key) for name, metric in metrics.items()}
 
-    measure_split = over_examples(measure, devices)
-    values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     length = _Length()
     with progress(_num_batches(dataset, batch_size), "evaluating") as advance:
-        for i, batch in enumerate(dataset.batches(batch_size)):
-            num = len(batch["x"])
+
+        def seen(batch: Mapping[str, np.ndarray]) -> None:
             length.add(np.asarray(batch["x"]), dataset.spec)
-            # A short last batch is filled up, so that nothing is compiled for it.
-            filled = {name: _filled(np.asarray(a), batch_size) for name, a in batch.items()}
-            whole = (params, state or {}, jax.random.fold_in(key, i))
-            for name, rows in measure_split(whole, filled).items():
-                values[name].append(np.asarray(rows)[:num])
             advance()
+
+        take = of_examples(measure, batch_size=batch_size, devices=devices, seen=seen)
+        values = take((params, state or {}), key, dataset)
     if not length.examples:
         raise ValueError(f"{dataset.spec.name} has no example to evaluate on")
-    return {name: np.concatenate(rows) for name, rows in values.items()}, length
+    return values, length
 
 
 def _num_batches(dataset: Any, batch_size: int) -> int | None:
@@ -233,8 +213,3 @@ def _reconstruction_error(model: Any) -> Metric:
         return jnp.mean(error.reshape(error.shape[0], -1), axis=-1)
 
     return metric
-
-
-def _filled(a: np.ndarray, size: int) -> np.ndarray:
-    """`a` with its last row repeated up to `size` rows."""
-    return a if len(a) == size else np.concatenate([a, np.repeat(a[-1:], size - len(a), axis=0)])

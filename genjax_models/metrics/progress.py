@@ -10,17 +10,18 @@ import jax
 
 
 @contextlib.contextmanager
-def progress(total: int | None, what: str) -> Iterator[Callable[[], None]]:
+def progress(total: int | None, what: str) -> Iterator[Callable[..., None]]:
     """A bar on the terminal, which goes when it is done.
 
-    `with progress(9, "evaluating") as advance: ...`, where `advance()` is called nine times.
+    `with progress(9, "evaluating") as advance: ...`, where `advance()` is called nine times, or
+    `advance(3)` three times.
 
     Args:
-        total: How many calls of `advance` there will be; None where that is not known.
+        total: How much there is to be done; None where that is not known.
         what: What is being done, to stand beside the bar.
     """
     if jax.process_index() != 0 or not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda num=1: None
         return
     from rich.console import Console
     from rich.errors import LiveError
@@ -39,4 +40,4 @@ def progress(total: int | None, what: str) -> Iterator[Callable[[], None]]:
         # Inside another bar, such as that of the training which asks for it, there is none.
         with contextlib.suppress(LiveError):
             stack.enter_context(bar)
-        yield lambda: bar.advance(task)
+        yield lambda num=1: bar.advance(task, num)

@@ -1,4 +1,4 @@
-"""A function of single examples over a whole data set: what every application begins with."""
+"""A function of single examples over a whole data set: what evaluation and applications need."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ class Examples(Protocol):
 
 
 def of_examples(
-    measure: Measure, *, batch_size: int = 256, devices: int | None = None
+    measure: Measure,
+    *,
+    batch_size: int = 256,
+    devices: int | None = None,
+    seen: Callable[[Mapping[str, np.ndarray]], None] = lambda batch: None,
 ) -> Callable[[Any, Key, Examples], dict[str, np.ndarray]]:
     """What a pure function says of every example of a data set, in order.
 
@@ -38,6 +42,7 @@ def of_examples(
             measured with, parameters and state, say, and `key` the batch's own.
         batch_size: Examples at a time.
         devices: How many devices; all where None.
+        seen: Told each batch when it is measured, without what fills it up.
 
     Returns:
         `(whole, key, data) -> name -> [N, ...]`, compiled at its first call and for all others.
@@ -55,6 +60,7 @@ def of_examples(
             filled = {name: np.asarray(a)[rows] for name, a in batch.items()}
             for name, values in over((whole, jax.random.fold_in(key, i)), filled).items():
                 parts.setdefault(name, []).append(np.asarray(values)[:num])
+            seen(batch)
         return {name: np.concatenate(values) for name, values in parts.items()}
 
     return take
