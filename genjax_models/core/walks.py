@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from genjax_models.core.protocols import Representation
@@ -33,10 +34,8 @@ def interpolate(
     if num < 2:
         raise ValueError(f"num is {num}, but a line has two ends: give at least 2")
     z_0, z_1 = (real_codes(model, params, x, **kwargs) for x in (x_0, x_1))
-    rows = [
-        model.decode(params, (1 - t) * z_0 + t * z_1, **kwargs) for t in jnp.linspace(0.0, 1.0, num)
-    ]
-    return jnp.stack(rows, axis=1)
+    at = jax.vmap(lambda t: model.decode(params, (1 - t) * z_0 + t * z_1, **kwargs), out_axes=1)
+    return at(jnp.linspace(0.0, 1.0, num))
 
 
 def traverse(
@@ -62,11 +61,11 @@ def traverse(
         raise ValueError(
             f"the codes have shape {z.shape}: traverse walks along the entries of vectors [B, d]"
         )
-    rows = [
-        jnp.stack([model.decode(params, z.at[:, j].set(v), **kwargs) for v in values], axis=1)
-        for j in range(z.shape[1])
-    ]
-    return jnp.stack(rows, axis=1)
+    one_value = jax.vmap(
+        lambda j, v: model.decode(params, z.at[:, j].set(v), **kwargs), (None, 0), out_axes=1
+    )
+    every_entry = jax.vmap(one_value, (0, None), out_axes=1)
+    return every_entry(jnp.arange(z.shape[1]), jnp.asarray(values, z.dtype))
 
 
 def real_codes(model: Representation, params: Params, x: Array, **kwargs: Any) -> Array:
