@@ -62,7 +62,7 @@ def _cyclegan(config: Config[Any], spec: DataSpec, measure: Any) -> Setup:
 )
 def cyclegan_mnist_usps(config: Config[TwoSetsSettings], spec: DataSpec) -> Setup:
     """A CycleGAN between two sets of digits, without labels."""
-    return _cyclegan(config, spec, measures.labels_of_translated)
+    return _cyclegan(config, spec, measures.read_as_the_other_set)
 
 
 @experiment(

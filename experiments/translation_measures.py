@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import genjax_models as gm
 from experiments import runs
 from experiments.datasets import load_splits
 from experiments.measures import Figures, figure
-from experiments.translation_settings import PAIRED, TwoSetsSettings, images
+from experiments.translation_settings import PAIRED, TwoSetsSettings
 from genjax_models import plots
 from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.adversarial.pix2pix import Pix2Pix
@@ -68,33 +69,38 @@ def error_of_pairs(run: runs.Run, data: Dataset, seed: int) -> Figures:
     return figures
 
 
-def labels_of_translated(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """How many translated examples a classifier of the other set reads as their own label.
+def read_as_the_other_set(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """What a classifier of the other set says of examples, translated and as they were.
 
-    Labels are looked at here alone. The picture shows examples of X, translated and back again.
+    That is how many are read as their own label, and how far they are from that set in the
+    classifier's features. Labels are looked at here alone. The picture shows examples of X,
+    translated and back again.
     """
-    from genjax_models.metrics import classifier_of
+    from genjax_models.metrics import classifier_of, frechet_distance
 
     del data, seed  # the split's labels are what is needed, which the run's data have not
     config, model = run.record.config, run.setup.model
     settings = config.model
     assert isinstance(model, CycleGAN) and isinstance(settings, TwoSetsSettings)
-    test = images(config.dataset, "test", settings.size, config.data_dir)
+    test = settings.images_of_x(config, "test")
     rows = test.rows(np.arange(len(test)))
     classifier = classifier_of(settings.other)
+    other = gm.load(settings.other, "test", config.data_dir)
+    there = other.rows(np.arange(len(other)))["x"]
     made = in_parts(lambda x: model.x_to_y(run.params, x, state=run.state.state), rows["x"])
     show_cycles(run, rows["x"][: 2 * SHOWN])
-
-    def share(x: np.ndarray) -> float:
-        height, width, _ = classifier.model.spec.shape
-        as_read = resized(Dataset.from_arrays(x), height, width).rows(np.arange(len(x)))["x"]
-        return 100 * float(np.mean(classifier.predict(as_read) == rows["label"]))
-
     kind = f"{len(test):,} examples of {config.dataset}'s test split, {classifier.name}"
-    return {
-        "labels_read": figure(share(made), "% read as their own label", kind),
-        "labels_read_untranslated": figure(share(rows["x"]), "% read as their own label", kind),
-    }
+    figures: Figures = {}
+    for suffix, x in (("", made), ("_untranslated", rows["x"])):
+        scaled = resized(Dataset.from_arrays(x), *other.spec.shape[:2])
+        as_read = scaled.rows(np.arange(len(x)))["x"]
+        share = 100 * float(np.mean(classifier.predict(as_read) == rows["label"]))
+        found = frechet_distance(classifier, as_read, there)
+        figures[f"labels_read{suffix}"] = figure(share, "% read as their own label", kind)
+        figures[f"frechet_distance{suffix}"] = figure(
+            found.figure.value, "", f"to {settings.other}'s: {found}"
+        )
+    return figures
 
 
 def cycles(run: runs.Run, data: Dataset, seed: int) -> Figures:

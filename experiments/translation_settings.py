@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import genjax_models as gm
-from experiments.config import Config, NonNegativeFloat, PositiveFloat, PositiveInt
+from experiments.config import Config, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from genjax_models.adversarial import jitter
 from genjax_models.adversarial.augmentation import Augment, each_of, nothing
 from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
-from genjax_models.data.unpaired import resized, swapped, unpaired
+from genjax_models.data.unpaired import cropped, resized, swapped, unpaired
 from genjax_models.networks.instance_norm import instance_norm
 from genjax_models.networks.patch import PatchDiscriminator
 from genjax_models.networks.translators import ResNetTranslator, UNetTranslator
@@ -32,9 +32,9 @@ AUGMENTS: Mapping[AugmentName, Augment] = {
 
 
 @functools.lru_cache(maxsize=8)
-def images(name: str, split: str, size: int, data_dir: str | None) -> Dataset:
-    """A split of a set of images, scaled once for all to `size` x `size`."""
-    return resized(gm.load(name, split, data_dir), size)
+def images(name: str, split: str, size: int, data_dir: str | None, margin: int = 0) -> Dataset:
+    """A split of a set of images without their margins, scaled once for all to `size` x `size`."""
+    return resized(cropped(gm.load(name, split, data_dir), margin), size)
 
 
 def check_pairs(data: Dataset) -> Dataset:
@@ -140,13 +140,19 @@ class TwoSetsSettings(CycleGANSettings):
 
     other: str = "usps"
     """The set of Y; --dataset is that of X."""
+    margin: NonNegativeInt = 4
+    """Pixels cut off every side of X's images: mnist's digits leave 4 empty, usps's none."""
+
+    def images_of_x(self, config: Config[Any], split: str) -> Dataset:
+        """A split of X as it is translated, with its labels."""
+        return images(config.dataset, split, self.size, config.data_dir, self.margin)
 
     def load(self, config: Config[Any], split: str) -> Dataset:
         """Examples `x` of one set and `y` of the other, without labels and without pairs."""
         own = gm.data.training_split(config.dataset)
         other = gm.data.training_split(self.other) if split == own else split
-        a = images(config.dataset, split, self.size, config.data_dir)
-        return unpaired(a, images(self.other, other, self.size, config.data_dir))
+        y = images(self.other, other, self.size, config.data_dir)
+        return unpaired(self.images_of_x(config, split), y)
 
 
 @dataclasses.dataclass(frozen=True)

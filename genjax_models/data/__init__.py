@@ -15,7 +15,7 @@ from genjax_models.data import (
 from genjax_models.data.dataset import Dataset, Source
 from genjax_models.data.load import load, names, split_names, training_split
 from genjax_models.data.selection import alike, only_labels, without_labels
-from genjax_models.data.unpaired import resized, swapped, unpaired
+from genjax_models.data.unpaired import cropped, resized, swapped, unpaired
 
 __all__ = [
     "Dataset",
@@ -23,6 +23,7 @@ __all__ = [
     "alike",
     "audio",
     "chorales",
+    "cropped",
     "densities",
     "load",
     "markov",

@@ -1,8 +1,9 @@
-"""Two data sets as one whose examples are no pairs; images resized, and pairs turned round."""
+"""Two data sets as one whose examples are no pairs; images cut and scaled, pairs turned round."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -105,18 +106,42 @@ def resized(data: Dataset, height: int, width: int | None = None) -> Dataset:
     width = height if width is None else width
     checks.positive_int(height, "height")
     checks.positive_int(width, "width")
-    shape = data.spec.shape
-    _array(data, "x")
+    return _each_image(data, lambda images: _resize(images, height, width, data.spec))
+
+
+def cropped(data: Dataset, margin: int) -> Dataset:
+    """The same set with that many pixels cut off every side of its images.
+
+    Args:
+        data: A set of images.
+        margin: Pixels; 0 for none.
+
+    Raises:
+        ValueError: The set streams, its examples are no images, or nothing would be left of them.
+    """
+    size = min(data.spec.shape[:2])
+    if margin < 0 or 2 * margin >= size:
+        raise ValueError(
+            f"margin is {margin}, but images of {data.spec.name} are {size} pixels high or wide: "
+            f"give 0 to {(size - 1) // 2}"
+        )
+    inner = slice(margin, -margin or None)
+    return _each_image(data, lambda images: images[:, inner, inner])
+
+
+def _each_image(data: Dataset, change: Callable[[np.ndarray], np.ndarray]) -> Dataset:
+    """The same set with `x`, and the images that stand beside it, changed."""
+    shape, x = data.spec.shape, _array(data, "x")
     if len(shape) != 3 or data.spec.levels is None:
         raise ValueError(
             f"{data.spec.name} has examples of shape {shape}: only images [H, W, C] of levels are "
-            "resized"
+            "cut and scaled"
         )
     arrays = {
-        name: _resize(np.asarray(a), height, width, data.spec) if a.ndim == 4 else a
+        name: change(np.asarray(a)) if a.ndim == x.ndim else a
         for name, a in (data.arrays or {}).items()
     }
-    spec = dataclasses.replace(data.spec, shape=(height, width, shape[2]))
+    spec = dataclasses.replace(data.spec, shape=arrays["x"].shape[1:])
     return dataclasses.replace(data, spec=spec, arrays=arrays)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from genjax_models.core.types import DataSpec
 from genjax_models.data import Dataset
-from genjax_models.data.unpaired import resized, swapped, unpaired
+from genjax_models.data.unpaired import cropped, resized, swapped, unpaired
 
 RANDOM = np.random.default_rng(0)
 PHOTOS = RANDOM.integers(0, 256, (60, 4, 4, 3)).astype(np.uint8)
@@ -103,3 +103,16 @@ def test_images_of_the_size_stay_and_points_are_refused():
         resized(Dataset.from_arrays(np.zeros((3, 2), np.float32)), 4)
     with pytest.raises(ValueError, match="height is 0"):
         resized(PAIRS, 0)
+
+
+def test_margins_are_cut_off_every_side():
+    rows, columns = np.meshgrid(np.arange(8), np.arange(6), indexing="ij")
+    where = np.stack([rows, columns], -1).astype(np.uint8)[None]
+    data = cropped(Dataset.from_arrays(where, [3], extra={"condition": where[..., :1]}), 2)
+    assert data.spec.shape == (4, 2, 2) and list(data.arrays["label"]) == [3]
+    np.testing.assert_array_equal(data.arrays["x"], where[:, 2:6, 2:4])
+    np.testing.assert_array_equal(data.arrays["condition"], where[:, 2:6, 2:4, :1])
+    assert cropped(PAIRS, 0).spec == PAIRS.spec
+    for margin in (-1, 2):
+        with pytest.raises(ValueError, match=f"margin is {margin}, .* 4 pixels .* give 0 to 1"):
+            cropped(PAIRS, margin)
