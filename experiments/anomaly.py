@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from experiments.arguments import parse
-from experiments.config import NonNegativeInt, PositiveInt, check
+from experiments.config import NonNegativeInt, PositiveInt
 from experiments.tables import in_columns
 
 if TYPE_CHECKING:
@@ -75,7 +75,6 @@ def main(argv: Sequence[str]) -> int:
         ValueError: Arguments that cannot be, or data that cannot be compared.
     """
     arguments = parse(AnomalyArguments, "anomaly", argv)
-    check(arguments)
     from experiments import runs
     from experiments.compilation import keep_compiled_programs
 

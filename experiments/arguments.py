@@ -19,6 +19,7 @@ from experiments.config import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    check,
     fields,
     flag,
 )
@@ -134,7 +135,8 @@ def parse(kind: Any, command: str, argv: Sequence[str], default: T | None = None
         default: The values of those that are not given; None where one is required.
 
     Raises:
-        ValueError: An unknown option (with the nearest ones), a wrong type or a missing value.
+        ValueError: An unknown option (with the nearest ones), a wrong type, a missing value or a
+            number that is not allowed.
         SystemExit: With code 0, after help was printed.
     """
     refusal = io.StringIO()
@@ -154,17 +156,14 @@ def parse(kind: Any, command: str, argv: Sequence[str], default: T | None = None
         raise ValueError(f"{message} ({PROGRAM} {command} --help)") from None
     if unknown:
         given = next((token for token in unknown if token.startswith("-")), unknown[0])
-        known = [_spelling(name) for name, *_ in fields(value)]
+        known = [flag(name) for name, *_ in fields(value)]
         raise ValueError(
             f"{command} has no option {given.split('=')[0]}: {suggest(given.split('=')[0], known)}"
             if given.startswith("-")
             else f"{command} takes no argument {given!r} here: options start with --"
         )
+    check(value)
     return value
-
-
-def _spelling(name: str) -> str:
-    return flag(name.removeprefix("config."))
 
 
 def _refusal(box: str, command: str, argv: Sequence[str], default: Any) -> str:
@@ -176,7 +175,7 @@ def _refusal(box: str, command: str, argv: Sequence[str], default: Any) -> str:
     if text.startswith("Missing from"):
         return f"{command} needs {text.split(': ', 1)[-1].removesuffix(' (required)')}"
     option = re.search(r"--[\w.-]+", text)
-    hints = {_spelling(name): hint for name, hint, _ in fields(default)} if default else {}
+    hints = {flag(name): hint for name, hint, _ in fields(default)} if default else {}
     if option is None or option[0] not in hints:
         return text
     return f"{option[0]} takes {_describe(hints[option[0]])}, got {_given(option[0], argv)}"

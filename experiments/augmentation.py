@@ -26,7 +26,6 @@ from experiments.config import (
     NonNegativeInt,
     Optimizer,
     PositiveInt,
-    check,
 )
 from experiments.optimizers import make_optimizer
 from genjax_models import plots
@@ -79,7 +78,6 @@ def main(argv: Sequence[str]) -> int:
         ValueError: Arguments or data that cannot be.
     """
     arguments = parse(AugmentArguments, "augment", argv)
-    check(arguments)
     if len(arguments.seeds) < 2:
         raise ValueError("--seeds holds fewer than two: an interval needs pairs")
     from experiments.compilation import keep_compiled_programs

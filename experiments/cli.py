@@ -22,7 +22,6 @@ from experiments.arguments import (
     TrainArguments,
     parse,
 )
-from experiments.config import check
 from experiments.registry import Experiment
 from experiments.tables import in_columns
 
@@ -136,7 +135,6 @@ def _train(argv: Sequence[str]) -> int:
     default = TrainArguments(found.config)
     kind = TrainArguments[type(found.config.model)]
     arguments = parse(kind, f"train {found.name}", rest, default)
-    check(arguments.config)
     from experiments import runs, train
     from experiments.compilation import keep_compiled_programs
     from experiments.datasets import settled
@@ -176,7 +174,6 @@ def _print_metrics(metrics: Mapping[str, Mapping], split: str) -> None:
 
 def _evaluate(argv: Sequence[str]) -> int:
     arguments = parse(EvaluateArguments, "evaluate", argv)
-    check(arguments)
     from experiments import evaluation, runs
     from experiments.compilation import keep_compiled_programs
     from experiments.datasets import load_split, load_splits, size_in_words
@@ -195,7 +192,6 @@ def _evaluate(argv: Sequence[str]) -> int:
 
 def _sample(argv: Sequence[str]) -> int:
     arguments = parse(SampleArguments, "sample", argv)
-    check(arguments)
     from experiments import runs, samples
     from experiments.compilation import keep_compiled_programs
 
@@ -210,7 +206,6 @@ def _sample(argv: Sequence[str]) -> int:
 
 def _generate(argv: Sequence[str]) -> int:
     arguments = parse(GenerateArguments, "generate", argv)
-    check(arguments)
     if arguments.stop == "":
         raise ValueError("--stop is empty: give the text to stop before, or leave it out")
     from experiments import generate, runs
@@ -239,7 +234,6 @@ def _bench(argv: Sequence[str]) -> int:
     default = BenchArguments(found.config)
     kind = BenchArguments[type(found.config.model)]
     arguments = parse(kind, f"bench {found.name}", rest, default)
-    check(arguments)
     from experiments.bench import bench
     from experiments.datasets import settled
 

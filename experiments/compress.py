@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from experiments.arguments import parse
-from experiments.config import NonNegativeInt, PositiveInt, check
+from experiments.config import NonNegativeInt, PositiveInt
 from genjax_models.metrics.progress import progress
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ class DecompressArguments:
 def compress(argv: Sequence[str]) -> int:
     """The command `compress`."""
     arguments = parse(CompressArguments, "compress", argv)
-    check(arguments)
     from experiments import runs
     from experiments.compilation import keep_compiled_programs
     from genjax_models.applications import compression

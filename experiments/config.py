@@ -158,8 +158,8 @@ def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
 
 
 def flag(name: str) -> str:
-    """How a field is spelt on the command line."""
-    return "--" + name.replace("_", "-")
+    """How a field is spelt on the command line, where a configuration's own stand by themselves."""
+    return "--" + name.removeprefix("config.").replace("_", "-")
 
 
 def check(config: Any) -> None:

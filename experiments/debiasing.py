@@ -20,7 +20,7 @@ import optax
 import genjax_models as gm
 from experiments.arguments import parse
 from experiments.classifying_vae import ClassifyingVAE
-from experiments.config import Allowed, NonNegativeInt, PositiveFloat, PositiveInt, check
+from experiments.config import Allowed, NonNegativeInt, PositiveFloat, PositiveInt
 from genjax_models import plots
 from genjax_models.applications import bias
 from genjax_models.core import likelihoods
@@ -124,7 +124,6 @@ def main(argv: Sequence[str]) -> int:
         ValueError: Arguments or data that cannot be.
     """
     arguments = parse(DebiasArguments, "debias", argv)
-    check(arguments)
     from experiments.compilation import keep_compiled_programs
 
     keep_compiled_programs()

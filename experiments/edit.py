@@ -14,7 +14,7 @@ import tyro
 
 from experiments import runs
 from experiments.arguments import parse
-from experiments.config import NonNegativeInt, PositiveInt, check
+from experiments.config import NonNegativeInt, PositiveInt
 from genjax_models import diffusion, plots
 from genjax_models.applications import editing, restoring
 from genjax_models.data import Dataset
@@ -79,7 +79,6 @@ def main(argv: Sequence[str]) -> int:
         ValueError: Arguments that cannot be, or a run that cannot do it.
     """
     arguments = parse(EditArguments, "edit", argv)
-    check(arguments)
     from experiments import samples
     from experiments.compilation import keep_compiled_programs
     from experiments.datasets import load_splits

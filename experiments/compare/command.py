@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.arguments import PROGRAM, parse
-from experiments.config import NonNegativeInt, PositiveFloat, PositiveInt, check
+from experiments.config import NonNegativeInt, PositiveFloat, PositiveInt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,6 @@ def main(argv: Sequence[str]) -> int:
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
     arguments = parse(CompareArguments, "compare", argv, CompareArguments())
-    check(arguments)
     from experiments.compare import comparing, contenders, outputs
     from experiments.compare.settings import Settings
     from experiments.config import Config

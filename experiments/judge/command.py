@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 
 from experiments.arguments import parse
-from experiments.config import check
 from experiments.judge.arguments import JudgeArguments
 
 
@@ -20,7 +19,6 @@ def judge(argv: Sequence[str]) -> int:
         The exit code.
     """
     arguments = parse(JudgeArguments, "judge", argv)
-    check(arguments)
     if arguments.results or arguments.csv is not None:
         return _tell(arguments)
     from experiments.judge import server, store

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.arguments import PROGRAM, parse
-from experiments.config import NonNegativeInt, PositiveInt, check
+from experiments.config import NonNegativeInt, PositiveInt
 from experiments.registry import suggest
 
 GIF, PAGE = "watch.gif", "watch.html"
@@ -40,7 +40,6 @@ def main(argv: Sequence[str]) -> int:
         ValueError: What the user got wrong, in one line.
     """
     arguments = parse(WatchArguments, "watch", argv, WatchArguments())
-    check(arguments)
     from genjax_models.data import densities
 
     name = arguments.density
