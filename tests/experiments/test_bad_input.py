@@ -66,6 +66,9 @@ from tests.experiments.conftest import TINY
         (["generate", "nowhere", "--stop", ""], ["--stop is empty"]),
         (["generate", "nowhere", "--toks", "5"], ["--toks", "--tokens"]),
         (["bench", "vae", "--repeats", "0"], ["--repeats", "positive"]),
+        (["bench", "vae", "--steps", "0"], [" --steps must be positive, got 0"]),
+        (["evaluate", "nowhere", "--run", "x"], ["no option --run", "--split"]),
+        (["decompress", "a", "b", "c", "--seed", "1"], ["no option --seed", "it takes none"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in "train evaluate sample" else "",
 )
