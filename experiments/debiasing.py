@@ -76,11 +76,11 @@ class DebiasArguments:
     """Training images to use; None is all."""
     share: Annotated[float, Allowed(0, 1, above=True, below=True)] = 0.02
     """The fraction of the training images that is of it."""
-    alpha: PositiveFloat = 0.6
+    alpha: PositiveFloat = 2.0
     """How common everything is taken to be at least: the smaller, the more the rare ones gain."""
     bins: PositiveInt = 10
     """Bins of an entry of the codes."""
-    every: PositiveInt = 500
+    every: PositiveInt = 250
     """Steps between two looks at the codes."""
     steps: PositiveInt = 2000
     """Length of each training."""
