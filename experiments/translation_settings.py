@@ -102,6 +102,8 @@ class CycleGANSettings:
     """Of the generators' first layer; their residual blocks have four times as many."""
     blocks: PositiveInt = 3
     """Residual blocks of a generator."""
+    residual: bool = False
+    """Whether a generator gives what is to be changed, rather than the whole image."""
     discriminator_channels: PositiveInt = 32
     """Of the discriminators' first layer."""
     discriminator_layers: PositiveInt = 1
@@ -120,7 +122,7 @@ class CycleGANSettings:
     def model(self, spec: DataSpec) -> CycleGAN:
         """The model of these settings."""
         return CycleGAN(
-            ResNetTranslator(spec.shape[-1], self.channels, self.blocks),
+            ResNetTranslator(spec.shape[-1], self.channels, self.blocks, residual=self.residual),
             PatchDiscriminator(
                 self.discriminator_channels,
                 self.discriminator_layers,

@@ -32,6 +32,8 @@ class ResNetTranslator(nn.Module):
         channels: Of the first and the last layer; the blocks have four times as many.
         blocks: Residual blocks: 9 for images of 256 pixels, 6 for 128.
         norm: `train -> normalisation` of all layers but the last.
+        residual: Whether the output is a change of the input, whose channels it has: what is to
+            stay need not be drawn again.
         dtype: What the layers compute in; parameters and outputs are float32.
 
     References:
@@ -43,6 +45,7 @@ class ResNetTranslator(nn.Module):
     channels: int = 64
     blocks: int = 9
     norm: Norm = instance_norm
+    residual: bool = False
     dtype: jnp.dtype | type = jnp.float32
 
     @nn.compact
@@ -63,6 +66,11 @@ class ResNetTranslator(nn.Module):
                 f"multiples of 4, 8 at least, but these are {x.shape[1]}x{x.shape[2]}: pad or "
                 "resize them"
             )
+        if self.residual and x.shape[-1] != self.out:
+            raise ValueError(
+                f"a change of images of {x.shape[-1]} channels has as many, but out is {self.out}: "
+                f"give out={x.shape[-1]}, or residual=False"
+            )
 
         def end(h: Array) -> Array:
             return self.norm(train)(h)
@@ -79,7 +87,8 @@ class ResNetTranslator(nn.Module):
             h = h + end(mirrored(nn.relu(end(mirrored(h, 4 * c, 3))), 4 * c, 3))
         for width in (2 * c, c):
             h = nn.relu(end(TransposedConv(width, False, INIT, self.dtype)(h)))
-        return mirrored(h, self.out, 7, bias=True).astype(jnp.float32)
+        out = mirrored(h, self.out, 7, bias=True).astype(jnp.float32)
+        return x + out if self.residual else out
 
 
 class UNetTranslator(nn.Module):

@@ -131,6 +131,13 @@ def test_the_networks_of_translation_have_their_papers_sizes():
     assert size(variables) - between == pytest.approx(11.378e6, abs=7e3)
 
 
+def test_a_residual_translator_gives_the_change_of_its_input():
+    x, whole = normal(2, 8, 8, 1), ResNetTranslator(1, 4, 1)
+    variables = whole.init(KEY, x)
+    change = ResNetTranslator(1, 4, 1, residual=True)
+    np.testing.assert_allclose(change.apply(variables, x), x + whole.apply(variables, x), atol=1e-6)
+
+
 def test_the_u_net_s_noise_is_drawn_where_a_key_is_given():
     x, network = normal(4, 8, 8, 1), UNetTranslator(1, 2, 3)
     variables = jax.jit(network.init)(KEY, x)
@@ -212,6 +219,7 @@ def test_spectral_normalisation_leaves_the_network_its_own_state():
         (PatchDiscriminator(), (28, 28, 1), "multiples of 8, 24 at least, but these are 28x28"),
         (PatchDiscriminator(), (16, 16, 1), "24 at least, but these are 16x16: give fewer layers"),
         (ResNetTranslator(1), (30, 28, 1), "multiples of 4, 8 at least, but these are 30x28"),
+        (ResNetTranslator(3, residual=True), (8, 8, 1), "1 channels .* out is 3: give out=1"),
         (UNetTranslator(1), (128, 128, 3), "8 levels.*multiples of 256, but these are 128x128"),
     ],
 )
