@@ -51,12 +51,12 @@ def _cyclegan(config: Config[Any], spec: DataSpec, measure: Any) -> Setup:
 
 @experiment(
     Config(
-        TwoSetsSettings(),
+        TwoSetsSettings(discriminator_layers=2, discriminator_norm=False, residual=True),
         dataset="mnist",
-        steps=20_000,
+        steps=9000,
         batch_size=8,
         optimizer=ADAM,
-        evaluation=Evaluation(every=2000, examples=500),
+        evaluation=Evaluation(every=3000, examples=500),
     ),
     Goal("labels_read", at_least=90.0, unit="% of translated digits read as their own label"),
 )
