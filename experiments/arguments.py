@@ -156,8 +156,9 @@ def parse(kind: Any, command: str, argv: Sequence[str], default: T | None = None
         raise ValueError(f"{message} ({PROGRAM} {command} --help)") from None
     if unknown:
         given = next((token for token in unknown if token.startswith("-")), unknown[0])
+        option = given.split("=")[0]
         raise ValueError(
-            f"{command} has no option {given.split('=')[0]}: {_nearest(given, value)}"
+            f"{command} has no option {option}: {_nearest(option, value)}"
             if given.startswith("-")
             else f"{command} takes no argument {given!r} here: options start with --"
         )
@@ -165,11 +166,11 @@ def parse(kind: Any, command: str, argv: Sequence[str], default: T | None = None
     return value
 
 
-def _nearest(given: str, arguments: Any) -> str:
+def _nearest(option: str, arguments: Any) -> str:
     """Which options may have been meant."""
     kinds = [(flag(name), getattr(hint, "__metadata__", ())) for name, hint, _ in fields(arguments)]
     options = [name for name, marks in kinds if tyro.conf.Positional not in marks]
-    return suggest(given.split("=")[0], options) if options else "it takes none"
+    return suggest(option, options) if options else "it takes none"
 
 
 def _refusal(box: str, command: str, argv: Sequence[str], default: Any) -> str:
