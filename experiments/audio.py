@@ -19,7 +19,7 @@ from genjax_models import plots
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
 from genjax_models.data.audio import MelSpectrogram, write_wav
-from genjax_models.networks.as_channels import PatchesAsChannels
+from genjax_models.networks.layouts import PatchesAsChannels
 
 NUM_CLIPS = 100
 _WRITTEN = 2  # clips of each digit

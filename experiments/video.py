@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import runs, samples
-from experiments.config import Config, Evaluation
+from experiments.config import Config, Evaluation, PositiveInt
 from experiments.diffusion import UNET_OPTIMIZER
 from experiments.diffusion_settings import LOSSES, UNetSettings, image_diffusion, sampling
 from experiments.measures import Figures, figure
@@ -17,12 +17,22 @@ from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
 from genjax_models.data.clips import write_gif
 from genjax_models.data.moving_digits import VELOCITIES, bounce
-from genjax_models.networks.as_channels import FramesAsChannels
+from genjax_models.networks.layouts import FramesAsImages, PatchesAsChannels
 
 NUM_FILMS = 300
 NEAR = 0.5
 """Pixels that a digit may stray from its path."""
-FILMS = UNetSettings(
+
+
+@dataclasses.dataclass(frozen=True)
+class FilmSettings(UNetSettings):
+    """A U-Net over patches of frames."""
+
+    patch: PositiveInt = 2
+    """Height and width of what is one pixel to the U-Net."""
+
+
+FILMS = FilmSettings(
     multipliers=(1, 2),
     blocks=1,
     dropout=0.0,
@@ -47,7 +57,7 @@ _LOOSE = 1.5  # pixels by which a digit's centre of brightness may lie off its i
     ),
     Goal("frames_read", at_least=90.0, unit="% of frames read as the digit asked for"),
 )
-def moving_digits(config: Config[UNetSettings], spec: DataSpec) -> Setup:
+def moving_digits(config: Config[FilmSettings], spec: DataSpec) -> Setup:
     """A diffusion of films in which a digit moves and bounces, given the digit, as GIF."""
     if len(spec.shape) != 4 or spec.levels is None:
         raise ValueError(
@@ -55,10 +65,9 @@ def moving_digits(config: Config[UNetSettings], spec: DataSpec) -> Setup:
             " [T, H, W, C]: give --dataset moving_digits"
         )
     settings, levels, (frames, *_, channels) = config.model, spec.levels, spec.shape
-    model = dataclasses.replace(
-        image_diffusion(settings, spec),
-        network=FramesAsChannels(settings.unet(frames * channels)),
-    )
+    unet = dataclasses.replace(settings.unet(settings.patch**2 * channels), frames=frames)
+    network = FramesAsImages(PatchesAsChannels(unet, settings.patch))
+    model = dataclasses.replace(image_diffusion(settings, spec), network=network)
     return Setup(
         model,
         {"diffusion": LOSSES[settings.loss](model)},

@@ -1,7 +1,6 @@
 """Flax modules: arrays in, arrays out. Called as `network(x, context=None, *, train=False)`."""
 
 from genjax_models.networks import attention
-from genjax_models.networks.as_channels import FramesAsChannels, PatchesAsChannels
 from genjax_models.networks.batch_norm import BatchNorm
 from genjax_models.networks.causal import Causal
 from genjax_models.networks.centred import Centred
@@ -13,6 +12,7 @@ from genjax_models.networks.equalized import EqualizedConv, EqualizedDense
 from genjax_models.networks.image_lstm import DiagonalBiLSTM, RowLSTM
 from genjax_models.networks.inception import InceptionV3
 from genjax_models.networks.instance_norm import InstanceNorm
+from genjax_models.networks.layouts import FramesAsImages, PatchesAsChannels
 from genjax_models.networks.made import MADE
 from genjax_models.networks.minibatch_std import MinibatchStandardDeviation
 from genjax_models.networks.mlp import MLP
@@ -43,7 +43,7 @@ __all__ = [
     "DiagonalBiLSTM",
     "EqualizedConv",
     "EqualizedDense",
-    "FramesAsChannels",
+    "FramesAsImages",
     "GatedPixelCNN",
     "InceptionV3",
     "InstanceNorm",

@@ -49,6 +49,32 @@ class ResidualBlock(nn.Module):
         return x + h
 
 
+class FrameConv(nn.Module):
+    """x + conv(silu(norm(x))) over three frames of a film at each place, whose end starts near 0.
+
+    Attributes:
+        frames: Frames of a film, T.
+        groups: Groups of the normalisation.
+        dtype: What the layers compute in.
+
+    References:
+        Tran et al. 2018, A Closer Look at Spatiotemporal Convolutions, arXiv:1711.11248, sec. 3.5.
+    """
+
+    frames: int
+    groups: int
+    dtype: jnp.dtype | type
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """`[B T, H, W, C]`, from the same."""
+        h = nn.silu(GroupNorm(self.groups)(x)).reshape(-1, self.frames, *x.shape[1:])
+        h = jnp.pad(h, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
+        near = jnp.concatenate([h[:, i : i + self.frames] for i in range(3)], axis=-1)
+        h = nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=near_zero)(near)
+        return x + h.reshape(x.shape)
+
+
 class PixelAttention(nn.Module):
     """x + attention(norm(x)) over all pixels, whose end starts near 0.
 
@@ -98,12 +124,15 @@ class UNet(nn.Module):
         heads: Attention heads.
         groups: Groups of the normalisations.
         dropout: Fraction that is dropped within residual blocks in training.
+        frames: Frames of a film, which stand side by side as that many images; where there are
+            more than one, each block is followed by a convolution over them.
         dtype: What the layers compute in (`jnp.bfloat16` for mixed precision); parameters,
             normalisations' statistics and outputs are float32.
 
     References:
         Ronneberger et al. 2015, arXiv:1505.04597; Ho et al. 2020, arXiv:2006.11239, app. B;
-        Dhariwal & Nichol 2021, arXiv:2105.05233, sec. 3.
+        Dhariwal & Nichol 2021, arXiv:2105.05233, sec. 3; of films, Ho et al. 2022, Video Diffusion
+        Models, arXiv:2204.03458, sec. 3 (with attention in the convolutions' place).
     """
 
     channels: int = 32
@@ -114,6 +143,7 @@ class UNet(nn.Module):
     heads: int = 4
     groups: int = 8
     dropout: float = 0.0
+    frames: int = 1
     dtype: jnp.dtype | type = jnp.float32
 
     @nn.compact
@@ -139,6 +169,8 @@ class UNet(nn.Module):
         def block(h: Array, i: int) -> Array:
             of = ResidualBlock(widths[i], self.groups, self.dropout, self.dtype)
             h = of(h, level, train=train)
+            if self.frames > 1:
+                h = FrameConv(self.frames, self.groups, self.dtype)(h)
             return PixelAttention(self.heads, self.groups, self.dtype)(h) if attends[i] else h
 
         attends, bottom, skips = list(self.attention), len(widths) - 1, []

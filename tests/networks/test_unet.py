@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from genjax_models.networks.convolution import conv2d
 from genjax_models.networks.group_norm import GroupNorm
-from genjax_models.networks.unet import ResidualBlock, UNet
+from genjax_models.networks.unet import FrameConv, ResidualBlock, UNet
 from genjax_models.networks.upsampling import upsampled_conv
 
 KEY = jax.random.key(0, impl="rbg")
@@ -49,6 +49,34 @@ def test_attention_is_where_it_is_asked_for():
     args = jnp.zeros((2, 8, 8, 1)), jnp.zeros(2)
     jaxpr = str(jax.make_jaxpr(network.apply)(jax.eval_shape(network.init, KEY, *args), *args))
     assert "f32[2,4,16,16]" in jaxpr and "f32[2,4,64,64]" not in jaxpr
+
+
+def test_frames_see_each_other_and_no_other_film():
+    network = UNet(8, multipliers=(1, 2), attention=(False, False), blocks=1, frames=3)
+    x, levels = jax.random.normal(KEY, (6, 4, 4, 1)), jnp.zeros(6)
+    params = jax.jit(network.init)(KEY, x, levels)
+    params = jax.tree.map(lambda a: a + 0.1, params)  # blocks and the end start near 0
+    reach = jax.jit(jax.grad(lambda x: network.apply(params, x, levels)[0, 0, 0, 0]))(x)
+    seen = jnp.abs(reach).max((1, 2, 3))
+    assert (seen[:3] > 1e-6).all() and (seen[3:] == 0).all()
+
+
+def test_a_convolution_over_frames():
+    """Against numpy's, frame by frame; the same at every place."""
+    x = jax.random.normal(KEY, (2 * 4, 2, 2, 8))
+    conv = FrameConv(4, 8, jnp.float32)
+    params = jax.jit(conv.init)(KEY, x)["params"]
+    w = params["Dense_0"]["kernel"].reshape(3, 8, 8)
+    norm = GroupNorm(8).apply({"params": params["GroupNorm_0"]}, x)
+    h = jax.nn.silu(norm).reshape(2, 4, 2, 2, 8)
+    want = np.array(x).reshape(h.shape)
+    for t in range(4):
+        for i, near in enumerate((t - 1, t, t + 1)):
+            if 0 <= near < 4:
+                want[:, t] += h[:, near] @ w[i]
+    y = conv.apply({"params": params}, x)
+    np.testing.assert_allclose(y, want.reshape(x.shape), atol=1e-5)
+    assert float(jnp.abs(y - x).max()) > 1e-4
 
 
 def test_blocks_start_near_the_identity():

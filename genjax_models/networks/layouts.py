@@ -1,9 +1,10 @@
-"""Networks of images, made ones of films and of large images: what is near becomes channels."""
+"""Networks of images, made ones of films and of large images, by laying these out anew."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -11,15 +12,12 @@ from genjax_models.core.types import Array
 from genjax_models.networks.dit import from_patches, to_patches
 
 
-class FramesAsChannels(nn.Module):
-    """A network of images that sees all frames of a film at once, as channels of one image.
+class FramesAsImages(nn.Module):
+    """A network of images that sees the frames of films side by side, each as an image.
 
     Attributes:
-        network: `(x [B, H, W, T C], *args, train) -> [B, H, W, T D]`.
-
-    References:
-        Ho et al. 2022, Video Diffusion Models, arXiv:2204.03458, sec. 3 (which factorises space and
-        time; for films as short as these, one network over all frames is the cheaper one).
+        network: `(x [B T, H, W, C], *args, train) -> [B T, H, W, D]`; what frames share passes
+            within it (`UNet(frames=T)`).
     """
 
     network: nn.Module
@@ -30,13 +28,13 @@ class FramesAsChannels(nn.Module):
 
         Args:
             x: Films `[B, T, H, W, C]`.
-            *args: What else the network takes.
+            *args: What else the network takes of a film `[B, ...]`, each frame the same.
             train: Whether this is training.
         """
-        batch, frames, height, width, channels = x.shape
-        h = jnp.moveaxis(x, 1, 3).reshape(batch, height, width, frames * channels)
-        h = self.network(h, *args, train=train)
-        return jnp.moveaxis(h.reshape(batch, height, width, frames, -1), 3, 1)
+        frames = x.shape[1]
+        args = jax.tree.map(lambda a: jnp.repeat(a, frames, axis=0), args)
+        h = self.network(x.reshape(-1, *x.shape[2:]), *args, train=train)
+        return h.reshape(*x.shape[:2], *h.shape[1:])
 
 
 class PatchesAsChannels(nn.Module):

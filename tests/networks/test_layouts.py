@@ -1,11 +1,11 @@
-"""Films and patches reach a network of images as channels, and come back in their places."""
+"""Films and patches reach a network of images in its layout, and come back in their places."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 
-from genjax_models.networks.as_channels import FramesAsChannels, PatchesAsChannels
+from genjax_models.networks.layouts import FramesAsImages, PatchesAsChannels
 
 
 class Seen(nn.Module):
@@ -20,8 +20,9 @@ class Seen(nn.Module):
 
 def test_frames():
     x = jnp.arange(2 * 3 * 4 * 5 * 2.0).reshape(2, 3, 4, 5, 2)
-    y = FramesAsChannels(Seen((2, 4, 5, 6))).apply({}, x, jnp.array([0.0, 1.0]), train=True)
-    np.testing.assert_array_equal(y, 2 * x + jnp.array([0.0, 1.0])[:, None, None, None, None])
+    level = jnp.array([0.0, 1.0])
+    y = FramesAsImages(Seen((6, 4, 5, 2))).apply({}, x, level, train=True)
+    np.testing.assert_array_equal(y, 2 * x + level[:, None, None, None, None])
 
 
 def test_patches():
