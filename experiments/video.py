@@ -38,7 +38,9 @@ FILMS = FilmSettings(
     dropout=0.0,
     # Films that can be lie on little of their space, and noise is everywhere in it.
     prediction="data",
-    guidance=1.5,
+    sampler="ancestral",
+    sampling_steps=50,
+    guidance=2.0,
     max_log_snr=7.0,
 )
 _DIGIT = 8
@@ -49,10 +51,10 @@ _LOOSE = 1.5  # pixels by which a digit's centre of brightness may lie off its i
     Config(
         FILMS,
         dataset="moving_digits",
-        steps=12_000,
-        batch_size=32,
+        steps=14_000,
+        batch_size=16,
         ema=0.995,
-        optimizer=dataclasses.replace(UNET_OPTIMIZER, learning_rate=1e-3),
+        optimizer=dataclasses.replace(UNET_OPTIMIZER, learning_rate=2e-3),
         evaluation=Evaluation(every=500, num_samples=10, examples=300),
     ),
     Goal("frames_read", at_least=90.0, unit="% of frames read as the digit asked for"),
@@ -120,7 +122,7 @@ class Path(NamedTuple):
 
     Attributes:
         error: The most that the digit is off it, over frames and axes, pixels `[N]`.
-        place: Row and column of the digit's image in each frame `[N, T, 2]`.
+        place: Row and column of the digit's image in each frame, on the path or off it `[N, T, 2]`.
         speed: Pixels a frame along each axis `[N, 2]`.
     """
 
@@ -149,9 +151,10 @@ def path_of(films: np.ndarray) -> Path:
         offset = off.mean(2) - (_DIGIT - 1) / 2
         error = np.abs(off - off.mean(2, keepdims=True)).max(2)
         score = np.where(np.abs(offset) > _LOOSE, np.inf, error + 1e-6 * np.abs(offset))
-        best = score.argmin(1)
-        errors.append(np.minimum(score, 1e9)[np.arange(len(x)), best])
-        places.append(paths[best])
+        film, best = np.arange(len(x)), score.argmin(1)
+        errors.append(np.minimum(score, 1e9)[film, best])
+        place = np.rint(centre - off.mean(2)[film, best][:, None])
+        places.append(np.clip(place, 0, room).astype(int))
         speeds.append(np.abs(velocities.ravel()[best]))
     error = np.where((total > 0).all(1), np.max(errors, axis=0), np.inf)
     return Path(error, np.stack(places, -1), np.stack(speeds, -1))
