@@ -1,6 +1,7 @@
 """What every family stands on: types, Protocols, losses, players, distributions."""
 
 from genjax_models.core import likelihoods, preprocess, random
+from genjax_models.core.beta_binomial import BetaBinomial
 from genjax_models.core.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
 from genjax_models.core.distributions import (
     Bernoulli,
@@ -31,6 +32,7 @@ __all__ = [
     "Aux",
     "Batch",
     "Bernoulli",
+    "BetaBinomial",
     "Binomial",
     "Categorical",
     "DataSpec",

@@ -126,7 +126,7 @@ class Bernoulli:
         return sum_entries(one + zero)
 
 
-def _log_choose(n: int) -> np.ndarray:
+def log_choose(n: int) -> np.ndarray:
     """The logarithms of n's binomial coefficients: a table, since float32 loses digits in n!."""
     log_factorial = np.array([math.lgamma(k + 1) for k in range(n + 1)])
     return (log_factorial[n] - log_factorial - log_factorial[::-1]).astype(np.float32)
@@ -147,15 +147,15 @@ class Binomial:
     def log_prob(self, x: Array) -> Array:
         """Log-probability of `x` in 0 .. total `[B]`, in nats."""
         k, n = x.astype(self.logits.dtype), self.total
-        log_choose = jnp.asarray(_log_choose(n))[x.astype(jnp.int32)]
+        choose = jnp.asarray(log_choose(n))[x.astype(jnp.int32)]
         log_p, log_q = jax.nn.log_sigmoid(self.logits), jax.nn.log_sigmoid(-self.logits)
-        return sum_entries(log_choose + k * log_p + (n - k) * log_q)
+        return sum_entries(choose + k * log_p + (n - k) * log_q)
 
     def sample(self, key: Key) -> Array:
         """Draws in 0 .. total `[B, ...]`, the data's integer type."""
         # Among all levels: JAX's rejection sampler takes seconds to compile.
         k = jnp.arange(self.total + 1, dtype=self.logits.dtype)
-        log_probs = jnp.asarray(_log_choose(self.total)) + k * self.logits[..., None]
+        log_probs = jnp.asarray(log_choose(self.total)) + k * self.logits[..., None]
         return Categorical(log_probs).sample(key)
 
     def mean(self) -> Array:

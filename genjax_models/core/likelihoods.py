@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 
+from genjax_models.core.beta_binomial import BetaBinomial
 from genjax_models.core.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
 from genjax_models.core.distributions import (
     Bernoulli,
@@ -103,6 +104,11 @@ def _binomial(outputs: Array, spec: DataSpec) -> Binomial:
     return Binomial(outputs.reshape(-1, *spec.shape), _levels(spec) - 1)
 
 
+def _beta_binomial(outputs: Array, spec: DataSpec) -> BetaBinomial:
+    log_alpha, log_beta = _split(outputs, spec, 2)
+    return BetaBinomial(log_alpha, log_beta, _levels(spec) - 1)
+
+
 def _categorical(outputs: Array, spec: DataSpec) -> Categorical:
     return Categorical(outputs.reshape(-1, *spec.shape, _levels(spec)))
 
@@ -121,6 +127,21 @@ def _frequency(x: Array, levels: int) -> Array:
 def _log_odds(x: Array, spec: DataSpec) -> Array:
     p = _frequency(x, _levels(spec))
     return jnp.log(p) - jnp.log1p(-p)
+
+
+def _beta_moments(x: Array, spec: DataSpec) -> Array:
+    """Logarithms of alpha and beta `[*shape, 2]` of the beta-binomials with the entries' moments.
+
+    The variance n p (1 - p) (1 + (n - 1) rho) gives rho = 1 / (alpha + beta + 1), which is kept
+    within [1e-4, 0.99].
+    """
+    n = _levels(spec) - 1
+    p = _frequency(x, n + 1)
+    square = _frequency(x.astype(jnp.float32) ** 2, n**2 + 1)
+    over = (square - p**2) / (p * (1.0 - p))
+    rho = jnp.clip((n * over - 1.0) / max(n - 1, 1), 1e-4, 0.99)
+    log_sum = jnp.log1p(-rho) - jnp.log(rho)
+    return log_sum[..., None] + jnp.stack([jnp.log(p), jnp.log1p(-p)], axis=-1)
 
 
 def _log_frequencies(x: Array, spec: DataSpec) -> Array:
@@ -151,6 +172,11 @@ bernoulli = Likelihood("Bernoulli", lambda spec: spec.num_dims, _bernoulli, _log
 
 binomial = Likelihood("binomial", lambda spec: spec.num_dims, _binomial, _log_odds)
 """A logit for each entry, for data of any number of levels; the Bernoulli where there are two."""
+
+beta_binomial = Likelihood(
+    "beta-binomial", lambda spec: 2 * spec.num_dims, _beta_binomial, _beta_moments
+)
+"""Logarithms of alpha and beta for each entry (`core.beta_binomial`): dark, bright, or either."""
 
 categorical = Likelihood(
     "categorical",

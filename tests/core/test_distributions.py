@@ -8,6 +8,7 @@ import scipy.stats
 
 from genjax_models.core import (
     Bernoulli,
+    BetaBinomial,
     Binomial,
     Categorical,
     DataSpec,
@@ -25,6 +26,7 @@ def discrete(levels, num=6, scale=1.0, num_params=2):
     return {
         "categorical": Categorical(scale * jax.random.normal(KEY, (num, 1, levels))),
         "binomial": Binomial(h[0], levels - 1),
+        "beta-binomial": BetaBinomial(h[0], h[1], levels - 1),
         "logistic": DiscretizedLogistic(h[0], h[1] - 1.0, levels),
     }
 
@@ -111,6 +113,29 @@ def test_discretized_logistic_is_the_difference_of_its_cdf():
     np.testing.assert_allclose(log_prob, np.log(np.diff(cdf)), rtol=2e-5)
 
 
+@pytest.mark.parametrize("total", [1, 16, 255])
+@pytest.mark.parametrize("log_alpha", [-12.0, -1.0, 0.5, 4.0, 9.0])
+@pytest.mark.parametrize("log_beta", [-12.0, 0.0, 3.0, 9.0])
+def test_beta_binomial_is_scipys(total, log_alpha, log_beta):
+    x = np.arange(total + 1)[:, None]
+    h = np.array([[log_alpha, log_beta]], np.float32).repeat(total + 1, 0)
+    expected = scipy.stats.betabinom.logpmf(x[:, 0], total, *np.exp(h[0].astype(np.float64)))
+    log_prob = BetaBinomial(h[:, :1], h[:, 1:], total).log_prob(x)
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-5, atol=2e-4)
+
+
+@pytest.mark.parametrize("log_alpha", [-100.0, -20.0, 0.0, 14.0, 100.0])
+@pytest.mark.parametrize("log_beta", [-100.0, 0.0, 100.0])
+def test_beta_binomial_has_finite_gradients_at_the_edges(log_alpha, log_beta):
+    def value(log_alpha, log_beta):
+        ones = jnp.ones((3, 1))
+        x = jnp.array([[0], [128], [255]])
+        return BetaBinomial(log_alpha * ones, log_beta * ones, 255).log_prob(x).sum()
+
+    value, grads = jax.value_and_grad(value, (0, 1))(log_alpha, log_beta)
+    assert np.isfinite(value) and np.all(np.isfinite(grads))
+
+
 @pytest.mark.parametrize("log_scale", [-100.0, -7.0, 0.0, 14.0, 100.0])
 @pytest.mark.parametrize("loc", [-1e4, -1.0, 0.0, 1.0, 1e4])
 def test_discretized_logistic_has_finite_gradients_at_the_edges(loc, log_scale):
@@ -185,6 +210,7 @@ def test_a_likelihood_says_what_it_takes(likelihood, spec, outputs, message):
 @pytest.mark.parametrize(
     "likelihood",
     [
+        likelihoods.beta_binomial,
         likelihoods.binomial,
         likelihoods.categorical,
         likelihoods.discretized_logistic,

@@ -1,0 +1,98 @@
+"""The beta-binomial: a binomial whose probability is itself drawn from a beta distribution.
+
+p(x) = C(n, x) B(x + alpha, n - x + beta) / B(alpha, beta). It may lie at both edges at once, as the
+pixels of drawings do: the likelihood of 8-bit digits in Townsend et al. 2019, arXiv:1901.04866,
+sec. 3.2.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from genjax_models.core.distributions import Categorical, level_dtype, log_choose, sum_entries
+from genjax_models.core.types import Array, Key
+
+MIN_LOG, MAX_LOG = -20.0, 14.0
+"""The least log(alpha), at which all lies on the edges, and the largest, at which the variance is a
+binomial's within 0.02 %; between them every log-probability has a finite gradient."""
+
+_SHIFT = 4
+
+
+@struct.dataclass
+class BetaBinomial:
+    """Independent counts 0 .. total, each with a beta distribution over its probability.
+
+    Attributes:
+        log_alpha: Logarithm of the beta's alpha `[B, ...]`, cut off at `MIN_LOG` and `MAX_LOG`.
+        log_beta: Logarithm of its beta `[B, ...]`, likewise.
+        total: Number of trials n, levels - 1.
+    """
+
+    log_alpha: Array
+    log_beta: Array
+    total: int = struct.field(pytree_node=False)
+
+    def log_prob(self, x: Array) -> Array:
+        """Log-probability of `x` in 0 .. total `[B]`, in nats."""
+        return sum_entries(self._log_level(x))
+
+    def sample(self, key: Key) -> Array:
+        """Draws in 0 .. total `[B, ...]`, the data's integer type."""
+        return Categorical(self._logits()).sample(key)
+
+    def mean(self) -> Array:
+        """The mean n alpha / (alpha + beta) `[B, ...]`."""
+        return self.total * jax.nn.sigmoid(_cut(self.log_alpha) - _cut(self.log_beta))
+
+    def mode(self) -> Array:
+        """The likeliest level `[B, ...]`."""
+        return Categorical(self._logits()).mode()
+
+    def _logits(self) -> Array:
+        """The log-probability of each level `[B, ..., levels]`."""
+        levels = jnp.arange(self.total + 1, dtype=level_dtype(self.total + 1))
+        at = lambda level: self._log_level(jnp.full(self.log_alpha.shape, level))  # noqa: E731
+        return jax.vmap(at, out_axes=-1)(levels)
+
+    def _log_level(self, x: Array) -> Array:
+        r"""Log-probability of each entry `[B, ...]`.
+
+        The six log Gammas of large alpha and beta are far larger than what is left of them. By
+        Stirling's series each pair, log Gamma(a + k) - log Gamma(a), is `_rising` and a power of
+        (a + 4 + k); the three powers join into two of ratios, whose logarithms are small.
+        """
+        alpha, beta, n = jnp.exp(_cut(self.log_alpha)), jnp.exp(_cut(self.log_beta)), self.total
+        k = x.astype(alpha.dtype)
+        both = alpha + beta + _SHIFT + n
+        powers = k * jnp.log((alpha + _SHIFT + k) / both)
+        powers += (n - k) * jnp.log((beta + _SHIFT + n - k) / both)
+        choose = jnp.asarray(log_choose(n))[x.astype(jnp.int32)]
+        rising = _rising(alpha, k) + _rising(beta, n - k) - _rising(alpha + beta, n)
+        return choose + powers + rising
+
+
+def _cut(log: Array) -> Array:
+    return jnp.clip(log, MIN_LOG, MAX_LOG)
+
+
+def _rising(a: Array, k: Array | int) -> Array:
+    """The part of log Gamma(a + k) - log Gamma(a) that is left beside k log(a + 4 + k) - k.
+
+    The recurrence Gamma(a + 1) = a Gamma(a), four times, brings the argument to where three terms
+    of Stirling's series (Abramowitz & Stegun 6.1.41) are right to 4e-8.
+    """
+    product = jnp.ones_like(a)
+    for i in range(_SHIFT):
+        product *= (a + i) / (a + i + k)
+    z = a + _SHIFT
+    return jnp.log(product) + (z - 0.5) * jnp.log1p(k / z) + _remainder(z + k) - _remainder(z)
+
+
+def _remainder(z: Array) -> Array:
+    """What Stirling's formula lacks of log Gamma(z), by three terms of its series."""
+    inverse = 1.0 / z
+    square = inverse * inverse
+    return inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square / 1260.0))
