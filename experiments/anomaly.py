@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from experiments.arguments import parse
-from experiments.config import NonNegativeInt, PositiveInt
+from experiments.config import PositiveInt, Seed
 from experiments.tables import in_columns
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class AnomalyArguments:
     """Samples an example of a likelihood that is known by a bound."""
     samples: PositiveInt = 2000
     """Samples of the model to which distances are taken."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Decides examples, samples and noise."""
 
 
@@ -130,8 +130,8 @@ def as_table(found: Sequence[Row]) -> str:
 
 
 def _cells(figure: Figure) -> tuple[str, str]:
-    low, high = figure.interval or (figure.value, figure.value)
-    return f"{figure.value:.4f}", f"{low:.4f} to {high:.4f}"
+    interval = "–" if figure.interval is None else "{:.4f} to {:.4f}".format(*figure.interval)
+    return f"{figure.value:.4f}", interval
 
 
 def _sets(run: runs.Run, arguments: AnomalyArguments) -> tuple[Dataset, dict[str, Dataset]]:

@@ -14,7 +14,6 @@ from experiments.config import (
     Config,
     Evaluation,
     NonNegativeFloat,
-    NonNegativeInt,
     Optimizer,
     PositiveInt,
 )
@@ -141,128 +140,6 @@ def beta_vae(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """A VAE whose KL weighs more, on sprites of five independent factors."""
     setup = vae_setup(config.model, spec)
     return dataclasses.replace(setup, measures=(disentanglement,))
-
-
-MNIST_VAE = VAESettings(
-    hidden=(200, 200),
-    latent_dim=50,
-    likelihood="bernoulli",
-    binarize="dynamic",
-    activation="tanh",
-)
-MNIST_EVALUATION = Evaluation(
-    every=10_000, split="test", num_samples=5000, batch_size=500, examples=2000
-)
-
-
-@experiment(
-    Config(
-        MNIST_VAE,
-        dataset="mnist",
-        split="train",
-        steps=600_000,
-        batch_size=100,
-        log_every=2000,
-        checkpoint_every=20_000,
-        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine"),
-        evaluation=MNIST_EVALUATION,
-    ),
-    Goal("nll", at_most=87.0, unit="nats an image"),
-)
-def vae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
-    """784-200-200-50 on dynamically binarised MNIST (Burda et al. 2015, k = 1)."""
-    return vae_setup(config.model, spec)
-
-
-@experiment(
-    Config(
-        dataclasses.replace(MNIST_VAE, importance_samples=50),
-        dataset="mnist",
-        split="train",
-        steps=30_000,
-        batch_size=64,
-        log_every=500,
-        checkpoint_every=5000,
-        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine"),
-        evaluation=MNIST_EVALUATION,
-    ),
-    Goal("nll", at_most=85.0, unit="nats an image"),
-)
-def iwae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
-    """The same trained by the importance-weighted bound, k = 50; `--initial` a run of vae_mnist."""
-    return vae_setup(config.model, spec)
-
-
-@experiment(
-    Config(
-        VAESettings(latent_dim=50, likelihood="beta_binomial"),
-        dataset="mnist",
-        steps=24_000,
-        batch_size=100,
-        log_every=500,
-        checkpoint_every=4000,
-        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", weight_decay=0.01),
-        evaluation=Evaluation(every=2000, num_samples=100, batch_size=500, examples=2000),
-    ),
-    Goal("bits_per_dim", at_most=1.41, unit="bits a pixel"),
-)
-def vae_mnist_levels(config: Config[VAESettings], spec: DataSpec) -> Setup:
-    """A VAE of all 256 levels of MNIST, beta-binomial pixels (Townsend et al. 2019, sec. 3.2)."""
-    return vae_setup(config.model, spec)
-
-
-@dataclasses.dataclass(frozen=True)
-class VAEFlowSettings:
-    """Networks and flow of a VAE whose posterior is bent by planar flows."""
-
-    flow_layers: NonNegativeInt = 16
-    """Planar flows of the posterior, each with parameters of the encoder's; 0 is a normal."""
-    hidden: tuple[PositiveInt, ...] = (400,)
-    """Widths of the encoder's layers; the decoder has the same, backwards."""
-    latent_dim: PositiveInt = 40
-    """Number of entries of a code."""
-    annealing: PositiveInt = 2000
-    """Steps over which the weight of log p(x, z) rises from 0.01 to 1."""
-
-
-@experiment(
-    Config(
-        VAEFlowSettings(),
-        dataset="mnist",
-        steps=20_000,
-        batch_size=100,
-        log_every=500,
-        checkpoint_every=5000,
-        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine"),
-        evaluation=Evaluation(every=2000, num_samples=100, batch_size=500),
-    )
-)
-def vae_flow(config: Config[VAEFlowSettings], spec: DataSpec) -> Setup:
-    """A VAE with planar flows for its posterior, on binarised digits (Rezende & Mohamed 2015)."""
-    settings, likelihood = config.model, likelihoods.bernoulli
-    layers = settings.flow_layers
-    flow = gm.flows.Repeat(gm.flows.Planar(), layers) if layers else gm.flows.Chain(())
-    posterior = gm.flows.FlowPosterior(flow, amortized=True)
-    encoder = (*settings.hidden, posterior.num_outputs(settings.latent_dim))
-    decoder = (*reversed(settings.hidden), likelihood.num_outputs(spec))
-    model = gm.VAE(
-        encoder=gm.networks.Centred(gm.networks.MLP(encoder, jax.nn.relu)),
-        decoder=gm.networks.MLP(decoder, jax.nn.relu),
-        latent_dim=settings.latent_dim,
-        spec=spec,
-        likelihood=likelihood,
-        preprocess=preprocess.dynamic_binarization,
-        posterior=posterior,
-    )
-
-    # Their eq. 20: the joint density is annealed, and the posterior's entropy is not.
-    def beta(step: jax.Array) -> jax.Array:
-        return jnp.minimum(1.0, 0.01 + step / settings.annealing)
-
-    loss = model.loss.drop("kl").add(
-        prior=lambda outputs: -outputs.log_p, negative_entropy=lambda outputs: outputs.log_q
-    )
-    return Setup(model, {"vae": loss.weigh(reconstruction=beta, prior=beta)})
 
 
 @dataclasses.dataclass(frozen=True)

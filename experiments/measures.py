@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import runs, samples
+from experiments.datasets import load_splits
 from genjax_models import diffusion, plots
 from genjax_models.core.preprocess import to_unit_range
 from genjax_models.data import densities
@@ -67,9 +68,10 @@ def distance_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
 def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """Fréchet's distance of samples to the split, in the features of a classifier of the set.
 
-    Where samples are conditioned on labels, also how many the classifier reads as asked.
+    Where samples are conditioned on labels, also how many the classifier reads as asked; and how
+    many are nearly training images.
     """
-    from genjax_models.metrics import classifier_of, frechet_distance
+    from genjax_models.metrics import classifier_of, frechet_distance, memorization
 
     classifier = classifier_of(run.record.config.dataset)
     real = np.concatenate([batch["x"] for batch in data.batches(1000)])
@@ -81,6 +83,15 @@ def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures
         share = 100 * np.mean(classifier.predict(drawn) == np.asarray(asked))
         kind = f"{num:,} samples, {classifier.name}"
         figures["labels_read"] = figure(share, "% read as asked", kind)
+    training = load_splits(run.record.config).train
+    known = training.rows(np.arange(len(training)))["x"]
+    copied = memorization(drawn[:NUM_IMAGES], known, real[:NUM_IMAGES], name="pixels")
+    held_out = f"held-out images {100 * copied.near_duplicates_held_out.value:.1f} %"
+    figures["near_duplicates"] = figure(
+        100 * copied.near_duplicates.value,
+        "% nearer to a training image than one of those in a hundred to another",
+        f"{copied.near_duplicates}; {held_out}",
+    )
     return figures
 
 

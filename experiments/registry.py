@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 FAMILIES = (
-    "autoencoders", "flows", "autoregressive", "text", "diffusion", "adversarial", "vae_gan",
-    "progressive", "translation", "voice", "energy",
-    "music", "video", "audio",
+    "autoencoders", "vae_mnist", "flows", "autoregressive", "text", "diffusion", "adversarial",
+    "vae_gan", "progressive", "translation", "voice", "energy", "music", "video", "audio",
 )  # fmt: skip
 """The modules of this package that hold experiments."""
 

@@ -13,7 +13,7 @@ from experiments.compare import measuring, page, pictures, wording
 from experiments.compare.comparing import Result
 from experiments.compare.settings import Settings
 from experiments.datasets import Splits
-from genjax_models.metrics import Extractor, two_halves
+from genjax_models.metrics import Extractor, frechet_floor
 
 PAGE, TABLE, CSV, PICTURE = "compare.html", "table.md", "compare.csv", "compare.png"
 PLAIN = (
@@ -47,7 +47,7 @@ def writer(
     def write(results: Sequence[Result], splits: Splits, extractor: Extractor) -> None:
         if not known:  # the reference is the same each time
             features = extractor.features(measuring.of(splits.test))
-            known.append(two_halves(features, jax.random.key(0)))
+            known.append(frechet_floor(features, settings.samples, jax.random.key(0)))
         about = page.About(settings, command, splits.test, extractor.name, known[0])
         write_csv(results, out / CSV)
         (out / TABLE).write_text(markdown(results, about), "utf-8")

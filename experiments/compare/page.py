@@ -27,14 +27,14 @@ class About(NamedTuple):
         command: The command that made it.
         data: The split that figures are of.
         extractor: Name of what reads the features.
-        halves: The Fréchet distance between two halves of that split.
+        floor: The Fréchet distance of as many real images to that split, were there more of them.
     """
 
     settings: Settings
     command: str
     data: Dataset
     extractor: str
-    halves: float
+    floor: float
 
 
 def render(results: Sequence[Result], about: About) -> str:
@@ -63,7 +63,7 @@ def render(results: Sequence[Result], about: About) -> str:
         curves=_curves(measured),
         look_samples=LOOK_SAMPLES,
         extractor=html.escape(about.extractor),
-        halves=f"{about.halves:.1f}",
+        floor=f"{about.floor:.1f}",
         commands=_commands(measured, about),
     )
 
@@ -74,8 +74,8 @@ def in_a_sentence(about: About) -> str:
     return (
         f"{about.data.spec.name}, at most {settings.minutes:g} min of training each, seed"
         f" {settings.seed}; {settings.samples:,} samples against {len(about.data):,} images of the"
-        f" {about.data.split} split, two halves of which are {about.halves:.1f} apart in Fréchet"
-        f" distance ({about.extractor}). In parentheses, intervals of 95 %."
+        f" {about.data.split} split, to which as many real ones would be at {about.floor:.1f} in"
+        f" Fréchet distance ({about.extractor}). In parentheses, intervals of 95 %."
     )
 
 
@@ -253,7 +253,7 @@ def _legend() -> str:
 def _intervals(results: Sequence[Result], about: About) -> str:
     figures = []
     for column in wording.QUALITY:
-        mark = about.halves if column is wording.FRECHET else None
+        mark = about.floor if column is wording.FRECHET else None
         light, dark = pictures.in_both(
             lambda shade, column=column, mark=mark: pictures.intervals(results, column, shade, mark)
         )

@@ -125,7 +125,7 @@ def intervals(
     return figure
 
 
-def overview(results: Sequence[Result], data: Dataset, path: Path, halves: float) -> None:
+def overview(results: Sequence[Result], data: Dataset, path: Path, floor: float) -> None:
     """Writes the README's picture: samples side by side, with names and key figures."""
     from matplotlib.figure import Figure
 
@@ -143,7 +143,7 @@ def overview(results: Sequence[Result], data: Dataset, path: Path, halves: float
         return figure.add_axes((left / width, bottom / height, side / width, side / height))
 
     real = data.rows(np.arange(64) % len(data))["x"]
-    about = f"images of the {data.split} split\n\nFréchet distance of two halves {halves:.1f}"
+    about = f"images of the {data.split} split\n\nFréchet distance of as many real ones {floor:.1f}"
     _sheet(place(0), real, data.spec, data.spec.name, about)
     for at, (i, result) in enumerate(there):
         title, words_above = result.contender.title, _above(result)

@@ -1,5 +1,12 @@
 """What people do with a trained model."""
 
-from genjax_models.applications import anomaly, augmentation, bias, editing, restoring
+from genjax_models.applications import (
+    anomaly,
+    augmentation,
+    bias,
+    compression,
+    editing,
+    restoring,
+)
 
-__all__ = ["anomaly", "augmentation", "bias", "editing", "restoring"]
+__all__ = ["anomaly", "augmentation", "bias", "compression", "editing", "restoring"]

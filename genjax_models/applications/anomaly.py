@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax_models.core.protocols import Model, UnnormalizedDensity
+from genjax_models.core.protocols import Model
 from genjax_models.core.types import Array, Batch, Key, Params, State
-from genjax_models.metrics.evaluate import Metric, metrics_of
-from genjax_models.metrics.examples import Examples, of_examples
+from genjax_models.metrics.evaluate import metrics_of
+from genjax_models.metrics.examples import Examples, Metric, of_examples, together
 
 _NEIGHBOURS_AT_ONCE = 256
 
@@ -46,10 +46,6 @@ def scores_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
         Bishop 1994, Novelty detection and neural network validation.
     """
     scores = metrics_of(model, num_samples)
-    if isinstance(model, UnnormalizedDensity):
-        scores["energy"] = lambda params, state, batch, key: model.energy(
-            params, batch["x"], state=state
-        )
     num_classes = getattr(model, "num_classes", None)
     if num_classes is None:
         return scores
@@ -102,11 +98,7 @@ def score(
             f"{model.spec.levels}: bring them to its size first (data.selection.alike)"
         )
 
-    def measure(whole: Any, batch: Batch) -> dict[str, Array]:
-        (params, state), key = whole
-        return {name: one(params, state, batch, key) for name, one in scores.items()}
-
-    take = of_examples(measure, batch_size=batch_size, devices=devices)
+    take = of_examples(together(scores), batch_size=batch_size, devices=devices)
     return take((params, state or {}), key, data)
 
 
@@ -202,8 +194,13 @@ def sample_distance(x: Any, samples: Any, neighbour: int = 1) -> np.ndarray:
         arXiv:2204.06507, sec. 3, with samples in place of the training data.
     """
     x, samples = np.asarray(x), np.asarray(samples)
-    if x.shape[1:] != samples.shape[1:]:
-        raise ValueError(f"examples have shape {x.shape[1:]} and samples {samples.shape[1:]}")
+    if x.shape[1:] != samples.shape[1:] or not len(x):
+        raise ValueError(
+            f"{len(x)} examples have shape {x.shape[1:]}, and samples {samples.shape[1:]}: give at "
+            "least one, of the samples' shape"
+        )
+    if np.isnan(np.sum(x, dtype=np.float64)) or np.isnan(np.sum(samples, dtype=np.float64)):
+        raise ValueError("examples or samples hold NaN: look at them, or leave those rows out")
     if not 1 <= neighbour <= len(samples):
         raise ValueError(
             f"neighbour is {neighbour}, and there are {len(samples)} samples: give 1 .. "

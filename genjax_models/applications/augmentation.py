@@ -10,7 +10,11 @@ import numpy as np
 
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.data.dataset import Dataset
+from genjax_models.metrics.examples import whole_batches
 from genjax_models.training.devices import sampler
+
+_AT_ONCE = 1_000
+"""Examples that are drawn at a time."""
 
 
 class DrawsByLabel(Protocol):
@@ -81,21 +85,27 @@ def drawn(
         Examples in the data's units, label by label in turn.
 
     Raises:
-        ValueError: The model's data have no labels.
+        ValueError: The model's data have no labels, or nothing is asked.
     """
     classes = model.spec.num_classes
     if classes is None:
         raise ValueError(f"the model is of {model.spec.name}, which has no labels to draw by")
-    size = devices or jax.device_count()
-    total = -(-num * classes // size) * size  # each device draws as many
-    label = np.arange(total) % classes
+    if num < 1:
+        raise ValueError(f"{num} examples of each label are asked: give at least 1")
+    total = num * classes
+    block = whole_batches(min(total, _AT_ONCE), devices)
 
     def sample(learned: Any, key: Key) -> Array:
         params, state, label = learned
-        return model.sample(params, key, total, label=label, state=state, **options)
+        return model.sample(params, key, block, label=label, state=state, **options)
 
-    x = np.asarray(sampler(sample, devices)((params, state or {}, label), key))
-    arrays = {"x": x[: num * classes], "label": label[: num * classes].astype(np.int32)}
+    draw = sampler(sample, devices)
+    label = np.arange(-(-total // block) * block) % classes
+    x = [
+        np.asarray(draw((params, state or {}, label[i : i + block]), jax.random.fold_in(key, i)))
+        for i in range(0, total, block)
+    ]
+    arrays = {"x": np.concatenate(x)[:total], "label": label[:total].astype(np.int32)}
     return Dataset(model.spec, "drawn", arrays)
 
 
@@ -111,17 +121,19 @@ def augmented(data: Dataset, more: Dataset, share: float = 0.5) -> Dataset:
     Raises:
         ValueError: The sets do not fit together, or a share that cannot be.
     """
-    if data.arrays is None or more.arrays is None or data.spec.shape != more.spec.shape:
+    there = [{} if part.arrays is None else part.arrays for part in (data, more)]
+    alike = (data.spec.shape, data.spec.levels) == (more.spec.shape, more.spec.levels)
+    if not alike or not all("label" in arrays for arrays in there):
         raise ValueError(
-            f"{data.spec.name}, {data.spec.shape}, and {more.spec.name}, {more.spec.shape}, do not "
-            "go together: give sets in memory of the same shape"
+            f"{data.spec.name}, {data.spec.shape} and {data.spec.levels} levels, and "
+            f"{more.spec.name}, {more.spec.shape} and {more.spec.levels} levels, do not go "
+            "together: give sets in memory, with labels, of the same shape and levels"
         )
     if not 0.0 < share < 1.0:
         raise ValueError(f"share is {share}: give a number above 0 and below 1")
     times = max(1, round(len(more) * (1.0 - share) / share / len(data)))
     arrays = {
-        name: np.concatenate([*[data.arrays[name]] * times, more.arrays[name]])
-        for name in ("x", "label")
+        name: np.concatenate([*[there[0][name]] * times, there[1][name]]) for name in ("x", "label")
     }
     return dataclasses.replace(data, arrays=arrays)
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from genjax_models.core.distributions import Categorical, level_dtype, log_choose, sum_entries
+from genjax_models.core import random
+from genjax_models.core.distributions import invert, level_dtype, log_choose, sum_entries
 from genjax_models.core.types import Array, Key
 
 MIN_LOG, MAX_LOG = -20.0, 14.0
@@ -41,21 +42,26 @@ class BetaBinomial:
 
     def sample(self, key: Key) -> Array:
         """Draws in 0 .. total `[B, ...]`, the data's integer type."""
-        return Categorical(self._logits()).sample(key)
+        uniform = random.uniform(key, self.log_alpha.shape)
+        at = lambda level: self._log_level(jnp.full(uniform.shape, level))  # noqa: E731
+        return invert(at, uniform, self.total)
 
     def mean(self) -> Array:
         """The mean n alpha / (alpha + beta) `[B, ...]`."""
         return self.total * jax.nn.sigmoid(_cut(self.log_alpha) - _cut(self.log_beta))
 
     def mode(self) -> Array:
-        """The likeliest level `[B, ...]`."""
-        return Categorical(self._logits()).mode()
+        """The likeliest level `[B, ...]`.
 
-    def _logits(self) -> Array:
-        """The log-probability of each level `[B, ..., levels]`."""
-        levels = jnp.arange(self.total + 1, dtype=level_dtype(self.total + 1))
-        at = lambda level: self._log_level(jnp.full(self.log_alpha.shape, level))  # noqa: E731
-        return jax.vmap(at, out_axes=-1)(levels)
+        p(x + 1) >= p(x) where x (alpha + beta - 2) <= n (alpha - 1) + 1 - beta: up to a level where
+        alpha + beta > 2, and else from one on, so that an edge is the likeliest.
+        """
+        alpha, beta, n = jnp.exp(_cut(self.log_alpha)), jnp.exp(_cut(self.log_beta)), self.total
+        excess = alpha + beta - 2.0
+        last = (n * (alpha - 1.0) + 1.0 - beta) / jnp.where(excess > 0.0, excess, 1.0)
+        inside = jnp.clip(jnp.floor(last) + 1.0, 0, n)
+        edge = jnp.where(alpha > beta, n, 0)
+        return jnp.where(excess > 0.0, inside, edge).astype(level_dtype(n + 1))
 
     def _log_level(self, x: Array) -> Array:
         r"""Log-probability of each entry `[B, ...]`.

@@ -8,6 +8,7 @@ edges. `core/discretized.py` holds the discretised logistics.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -132,6 +133,29 @@ def log_choose(n: int) -> np.ndarray:
     return (log_factorial[n] - log_factorial - log_factorial[::-1]).astype(np.float32)
 
 
+def invert(log_prob: Callable[[Array], Array], uniform: Array, total: int) -> Array:
+    """The level at which a distribution's cumulative probability passes each uniform number.
+
+    Level by level, so that no array is larger than the draws.
+
+    Args:
+        log_prob: A level, int32 `[]`, to its log-probability for each entry, of `uniform`'s shape.
+        uniform: Numbers in [0, 1).
+        total: The highest level.
+
+    Returns:
+        Levels in 0 .. total, the data's integer type.
+    """
+
+    def climb(level: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        below, found = carry
+        below = below + jnp.exp(log_prob(level))
+        return below, found + (uniform >= below).astype(found.dtype)
+
+    start = jnp.zeros_like(uniform), jnp.zeros(uniform.shape, level_dtype(total + 1))
+    return jax.lax.fori_loop(0, total, climb, start)[1]
+
+
 @struct.dataclass
 class Binomial:
     """Independent counts 0 .. total: what `Bernoulli` is for two levels, for any number of them.
@@ -153,10 +177,11 @@ class Binomial:
 
     def sample(self, key: Key) -> Array:
         """Draws in 0 .. total `[B, ...]`, the data's integer type."""
-        # Among all levels: JAX's rejection sampler takes seconds to compile.
-        k = jnp.arange(self.total + 1, dtype=self.logits.dtype)
-        log_probs = jnp.asarray(log_choose(self.total)) + k * self.logits[..., None]
-        return Categorical(log_probs).sample(key)
+        # By going through the levels: JAX's rejection sampler takes seconds to compile.
+        table, n = jnp.asarray(log_choose(self.total)), self.total
+        log_p, log_q = jax.nn.log_sigmoid(self.logits), jax.nn.log_sigmoid(-self.logits)
+        uniform = random.uniform(key, self.logits.shape)
+        return invert(lambda k: table[k] + k * log_p + (n - k) * log_q, uniform, n)
 
     def mean(self) -> Array:
         """The mean total * p `[B, ...]`."""

@@ -26,7 +26,7 @@ from genjax_models.metrics.evaluate import (
 )
 from genjax_models.metrics.features import Extractor, FrechetDistance, frechet_distance
 from genjax_models.metrics.figure import Figure
-from genjax_models.metrics.frechet import frechet, frechet_estimate, two_halves
+from genjax_models.metrics.frechet import frechet, frechet_estimate, frechet_floor, two_halves
 from genjax_models.metrics.inception import Inception, load_inception
 from genjax_models.metrics.inception_score import inception_score
 from genjax_models.metrics.kernel import kernel_distance, mmd, mmd_estimate
@@ -86,6 +86,7 @@ __all__ = [
     "frechet",
     "frechet_distance",
     "frechet_estimate",
+    "frechet_floor",
     "grouped",
     "inception_score",
     "kernel_distance",

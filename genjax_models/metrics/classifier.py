@@ -243,11 +243,15 @@ class TrainedClassifier:
         Raises:
             ValueError: The images are not of the data's shape or range.
         """
-        return read(self.model, self.params, x)[0]
+        return self.read(x)[0]
 
     def logits(self, x: Any) -> np.ndarray:
         """Logits `[N, K]` of images `[N, H, W, C]`; raises as `features` does."""
-        return read(self.model, self.params, x)[1]
+        return self.read(x)[1]
+
+    def read(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features and logits in one pass; raises as `features` does."""
+        return read(self.model, self.params, x)
 
     def predict(self, x: Any) -> np.ndarray:
         """The likeliest class int `[N]` of images `[N, H, W, C]`; raises as `features` does."""

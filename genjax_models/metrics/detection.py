@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genjax_models.metrics.auroc import auroc
+from genjax_models.metrics.auroc import auroc, ranked
 from genjax_models.metrics.figure import Figure
 
 _NORMAL = 1.96
@@ -39,18 +39,14 @@ def aupr(low: Any, high: Any) -> float:
     """
     from sklearn.metrics import average_precision_score
 
-    auroc(low, high)  # which says what is wrong with them
-    a, b = (np.asarray(x, np.float64).reshape(-1) for x in (low, high))
-    return float(
-        average_precision_score(np.repeat([0, 1], [a.size, b.size]), np.concatenate([a, b]))
-    )
+    return float(average_precision_score(*ranked(low, high)))
 
 
 def auroc_figure(low: Any, high: Any, name: str) -> Figure:
     """The area under the ROC curve with DeLong's interval, on the scale of its logit.
 
-    var = var_i P(low < high_i) / M + var_j P(low_j < high) / N. Sets that do not overlap have an
-    interval of no width: these data do not tell how little they do.
+    var = var_i P(low < high_i) / M + var_j P(low_j < high) / N. Sets that do not overlap have no
+    interval: these data do not tell how little they do.
 
     Args:
         low: Numbers of the set that ought to have the lower ones `[N]`, at least 2.
@@ -80,6 +76,8 @@ def auroc_figure(low: Any, high: Any, name: str) -> Figure:
 def aupr_figure(low: Any, high: Any, name: str, seed: int = 0) -> Figure:
     """The area under the precision-recall curve with a bootstrap interval, both sets drawn anew.
 
+    Sets that do not overlap have no interval, as of `auroc_figure`.
+
     Args:
         low: Numbers of the set that ought to have the lower ones `[N]`.
         high: Numbers of the other set `[M]`, the positives.
@@ -95,14 +93,14 @@ def aupr_figure(low: Any, high: Any, name: str, seed: int = 0) -> Figure:
     value, random = aupr(low, high), np.random.default_rng(seed)
     a, b = (np.asarray(x, np.float64).reshape(-1) for x in (low, high))
     drawn = [aupr(random.choice(a, a.size), random.choice(b, b.size)) for _ in range(_DRAWS)]
-    bottom, top = np.quantile(drawn, [0.025, 0.975])
-    return Figure(value, (float(bottom), float(top)), b.size, a.size, name)
+    bottom, top = (float(end) for end in np.quantile(drawn, [0.025, 0.975]))
+    return Figure(value, (bottom, top) if bottom < top else None, b.size, a.size, name)
 
 
-def _by_logit(value: float, error: float) -> tuple[float, float]:
-    """An interval of a share that stays within 0 .. 1."""
-    if not 0.0 < value < 1.0:
-        return value, value
+def _by_logit(value: float, error: float) -> tuple[float, float] | None:
+    """An interval of a share that stays within 0 .. 1; none where the error is not known."""
+    if error == 0.0:
+        return None
     centre, width = math.log(value / (1 - value)), _NORMAL * error / (value * (1 - value))
     low, high = centre - width, centre + width
     return 0.5 + 0.5 * math.tanh(low / 2), 0.5 + 0.5 * math.tanh(high / 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 
 from genjax_models.core.types import Key
 from genjax_models.metrics.divergence import Estimate
-from genjax_models.metrics.features import Extractor
+from genjax_models.metrics.features import Extractor, Reader
 from genjax_models.metrics.figure import Figure, interval_of, interval_of_share
 from genjax_models.metrics.frechet import frechet_estimate
 from genjax_models.metrics.inception_score import inception_score
@@ -28,7 +27,7 @@ def compare_samples(
     Figures of other numbers of samples, or of another extractor, cannot be compared with these.
 
     Args:
-        extractor: What makes the features, and `logits` where it has them.
+        extractor: What makes the features, and logits where it is a `Reader`.
         samples: Examples that a model drew `[N, ...]`.
         reference: Real ones `[M, ...]`, usually of the test split.
         key: What decides the groups that are left out for the intervals; a fixed one where None.
@@ -36,7 +35,7 @@ def compare_samples(
     Returns:
         `frechet_distance`, squared (`frechet`); `kernel_distance`, KID from all pairs
         (`kernel.mmd_estimate`); `precision`, `recall`, `density` and `coverage` with 5 neighbours
-        (`manifold`), whose intervals are rather too wide; and, of an extractor with `logits`,
+        (`manifold`), whose intervals are rather too wide; and, of a `Reader`,
         `inception_score` over 10 splits (`inception_score`).
 
     Raises:
@@ -46,7 +45,13 @@ def compare_samples(
     key = jax.random.key(0) if key is None else key
     # In no order: what is sorted by class would make groups that differ too much.
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    x, y = (extractor.features(rng.permutation(np.asarray(a))) for a in (samples, reference))
+    samples, reference = (rng.permutation(np.asarray(a)) for a in (samples, reference))
+    logits = None
+    if isinstance(extractor, Reader):
+        x, logits = extractor.read(samples)
+    else:
+        x = extractor.features(samples)
+    y = extractor.features(reference)
     num, num_reference = len(x), len(y)
 
     def figure(
@@ -67,9 +72,8 @@ def compare_samples(
             shares["coverage"], interval_of_share(shares["coverage"], num_reference)
         ),
     }
-    logits: Callable[[Any], np.ndarray] | None = getattr(extractor, "logits", None)
     if logits is not None:
-        score = inception_score(logits(samples), splits=_SPLITS)
+        score = inception_score(logits, splits=_SPLITS)
         interval = interval_of(score, _SPLITS, at_least=1.0)
         figures["inception_score"] = figure(score, interval, against=0)
     return figures

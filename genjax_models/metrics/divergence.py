@@ -58,14 +58,20 @@ def kl_to_truth(
 
     Returns:
         The KL in nats, with its standard error.
+
+    Raises:
+        ValueError: Fewer than 2 draws, of which there is no error.
     """
+    if num < 2 or batch_size < 1:
+        raise ValueError(f"{num} draws, {batch_size} at a time, are asked: give at least 2, 1")
     size = min(num, batch_size)
 
     @jax.jit
-    def log_ratios(key: Key) -> Array:
+    def log_ratios(params: Params, state: State | None, key: Key) -> Array:
         x = truth.sample(key, size)
         return truth.log_prob(x) - model.log_prob(params, x, state=state)
 
     keys = jax.random.split(key, -(-num // size))
-    ratios = np.concatenate([np.asarray(log_ratios(k), np.float64) for k in keys])[:num]
+    ratios = np.concatenate([np.asarray(log_ratios(params, state, k), np.float64) for k in keys])
+    ratios = ratios[:num]
     return Estimate(float(ratios.mean()), float(ratios.std(ddof=1) / np.sqrt(len(ratios))))

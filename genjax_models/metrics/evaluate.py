@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ from genjax_models.core.protocols import (
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.data import tokenizers
 from genjax_models.metrics import text
-from genjax_models.metrics.examples import Examples, of_examples
+from genjax_models.metrics.examples import Examples, Metric, of_examples, together, whole_batches
 from genjax_models.metrics.likelihood import (
     LikelihoodStatement,
     bits_per_dim,
@@ -28,9 +29,6 @@ from genjax_models.metrics.likelihood import (
     shared_error,
 )
 from genjax_models.metrics.progress import progress
-
-Metric: TypeAlias = Callable[[Params, State, Batch, Key], Array]
-"""`(params, state, batch, key) -> [B]`: one number an example; its mean is reported."""
 
 
 def evaluate(
@@ -117,19 +115,15 @@ def _measured(
     devices: int | None,
 ) -> tuple[dict[str, np.ndarray], _Length]:
     """Each metric of every example `[N]`, and how much was measured."""
-
-    def measure(whole: tuple[tuple[Params, State], Key], batch: Batch) -> dict[str, Array]:
-        (params, state), key = whole
-        return {name: metric(params, state, batch, key) for name, metric in metrics.items()}
-
     length = _Length()
+    batch_size = whole_batches(batch_size, devices)
     with progress(_num_batches(dataset, batch_size), "evaluating") as advance:
 
         def seen(batch: Mapping[str, np.ndarray]) -> None:
             length.add(np.asarray(batch["x"]), dataset.spec)
             advance()
 
-        take = of_examples(measure, batch_size=batch_size, devices=devices, seen=seen)
+        take = of_examples(together(metrics), batch_size=batch_size, devices=devices, seen=seen)
         values = take((params, state or {}), key, dataset)
     if not length.examples:
         raise ValueError(f"{dataset.spec.name} has no example to evaluate on")
@@ -173,7 +167,15 @@ def _in_other_units(nll: float, spec: DataSpec, length: _Length) -> dict[str, fl
 
 
 def metrics_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
-    """The metrics that a model's Protocols allow, by name."""
+    """The metrics that a model's Protocols allow, by name: the same functions of the same model."""
+    try:
+        hash(model)
+    except TypeError:  # it holds arrays, say, and is compiled anew each time
+        return _made(model, num_samples)
+    return dict(_kept(model, num_samples))
+
+
+def _made(model: Model, num_samples: int) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {}
     if isinstance(model, TractableDensity):
         metrics["nll"] = lambda params, state, batch, key: (
@@ -192,6 +194,9 @@ def metrics_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
     if isinstance(model, Representation):
         metrics["reconstruction_error"] = _reconstruction_error(model)
     return metrics
+
+
+_kept = functools.lru_cache(maxsize=64)(_made)
 
 
 def conditions(model: Any, batch: Batch) -> dict[str, Array]:

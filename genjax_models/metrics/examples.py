@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import jax
 import numpy as np
 
-from genjax_models.core.types import Array, Batch, DataSpec, Key
+from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.training.devices import over_examples
 
 Measure: TypeAlias = Callable[[Any, Batch], Mapping[str, Array]]
 """`((whole, key), batch) -> name -> [B, ...]`: arrays whose first axis is the examples."""
+
+Metric: TypeAlias = Callable[[Params, State, Batch, Key], Array]
+"""`(params, state, batch, key) -> [B]`: one number an example."""
 
 
 class Examples(Protocol):
@@ -26,6 +30,29 @@ class Examples(Protocol):
     def batches(self, batch_size: int) -> Iterator[Mapping[str, np.ndarray]]:
         """All examples in order; the last batch may be short."""
         ...
+
+
+def together(metrics: Mapping[str, Metric]) -> Measure:
+    """All metrics in one pass, with `whole` the parameters and the state.
+
+    Of the same metrics it is the same function, which JAX need not compile again.
+    """
+    return _together(*metrics.items())
+
+
+@functools.lru_cache(maxsize=64)
+def _together(*metrics: tuple[str, Metric]) -> Measure:
+    def measure(whole: tuple[tuple[Params, State], Key], batch: Batch) -> dict[str, Array]:
+        (params, state), key = whole
+        return {name: metric(params, state, batch, key) for name, metric in metrics}
+
+    return measure
+
+
+def whole_batches(batch_size: int, devices: int | None) -> int:
+    """The batch size, rounded up to a multiple of the devices."""
+    size = devices or jax.device_count()
+    return -(-batch_size // size) * size
 
 
 def of_examples(
@@ -47,8 +74,7 @@ def of_examples(
     Returns:
         `(whole, key, data) -> name -> [N, ...]`, compiled at its first call and for all others.
     """
-    size = devices or jax.device_count()
-    batch_size = -(-batch_size // size) * size  # a multiple of the devices
+    batch_size = whole_batches(batch_size, devices)
     over = over_examples(measure, devices)
 
     def take(whole: Any, key: Key, data: Examples) -> dict[str, np.ndarray]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
 from genjax_models.core.types import Key
 from genjax_models.metrics.figure import Figure, interval_of
-from genjax_models.metrics.frechet import frechet_estimate, two_halves
+from genjax_models.metrics.frechet import frechet_estimate, frechet_floor
 
 
 class Extractor(Protocol):
@@ -25,22 +25,30 @@ class Extractor(Protocol):
         ...
 
 
+@runtime_checkable
+class Reader(Extractor, Protocol):
+    """An extractor that classifies too; `TrainedClassifier` and `Inception` are some."""
+
+    def read(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features `[N, D]` and logits `[N, K]` of examples `[N, ...]`, in one pass."""
+        ...
+
+
 class FrechetDistance(NamedTuple):
-    """A Fréchet distance, and what a reference of this size makes of equal laws.
+    """A Fréchet distance, and what numbers of samples alone make of it.
 
     Attributes:
         figure: The (squared) distance of the samples to the reference. Its interval is of these
             numbers of samples, whose bias it does not tell.
-        two_halves: The distance between two halves of the reference.
+        floor: What as many real examples would be expected at (`frechet_floor`).
     """
 
     figure: Figure
-    two_halves: float
+    floor: float
 
     def __str__(self) -> str:
         """All of it in a line."""
-        apart = f"two halves of the real ones are {self.two_halves:.4g} apart"
-        return f"Fréchet distance {self.figure}; {apart}"
+        return f"Fréchet distance {self.figure}; as many real ones: {self.floor:.4g}"
 
 
 def frechet_distance(
@@ -50,8 +58,8 @@ def frechet_distance(
 
     Args:
         extractor: What makes the features.
-        samples: Examples that a model drew `[N, ...]`, in no order.
-        reference: Real ones `[M, ...]`, in no order, usually of the test split.
+        samples: Examples that a model drew `[N, ...]`.
+        reference: Real ones `[M, ...]`, usually of the test split.
         key: What decides the halves of the reference; a fixed one where None.
 
     Returns:
@@ -66,4 +74,4 @@ def frechet_distance(
     estimate = frechet_estimate(x, y)
     interval = interval_of(estimate, at_least=0.0)
     figure = Figure(estimate.value, interval, len(x), len(y), extractor.name)
-    return FrechetDistance(figure, two_halves(y, key))
+    return FrechetDistance(figure, frechet_floor(y, len(x), key))

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from genjax_models.core.types import Key
-from genjax_models.metrics.checks import checked, checked_floats
+from genjax_models.metrics.checks import checked_floats
 from genjax_models.metrics.divergence import Estimate
 
 _ROWS = 1024
@@ -113,8 +113,8 @@ def frechet_estimate(x: Any, y: Any, groups: int = 20) -> Estimate:
 
     Each group is left out in turn, of both sets at once, which are independent: the error is
     sqrt((G - 1) / G sum_g (d_g - mean d)^2). It is the error of the figure at this number of
-    samples, whose bias it does not tell. The samples must be in no order, or the error is too
-    large.
+    samples, whose bias it does not tell. Groups are drawn by lot, the same each time: samples often
+    come sorted by label, and groups of one label each would differ by far too much.
 
     Args:
         x: Features `[N, D]`.
@@ -124,21 +124,47 @@ def frechet_estimate(x: Any, y: Any, groups: int = 20) -> Estimate:
     Raises:
         ValueError: As of `frechet`, the samples that are left without a group included.
     """
-    x, y = checked(x), checked(y)
-    for features in (x, y):
+    sets = checked_floats(x), checked_floats(y)
+    for features in sets:
         _check_number(len(features), features.shape[1], groups=groups)
-    whole = moments(x), moments(y)
+    whole, lots = [moments(z) for z in sets], np.random.default_rng(0)
+    orders = [lots.permutation(len(z)) for z in sets]
     left = [
-        frechet(*(_without(m, moments(z[g::groups])) for m, z in zip(whole, (x, y), strict=True)))
+        frechet(
+            *(
+                _without(m, moments(z[order[g::groups]]))
+                for m, z, order in zip(whole, sets, orders, strict=True)
+            )
+        )
         for g in range(groups)
     ]
     return Estimate(frechet(*whole), float(np.std(left) * math.sqrt(groups - 1)))
 
 
-def two_halves(features: Any, key: Key, splits: int = 5) -> float:
-    """The Fréchet distance between two halves of one set: what its size alone makes of equal laws.
+def frechet_floor(features: Any, num: int, key: Key) -> float:
+    """The Fréchet distance to a set that `num` more examples of its own law would have.
 
-    Beside a model's distance to that set, it says how much of it is the model's.
+    Beside the distance of `num` samples of a model, it says how much of that is the model's. It is
+    the distance of two halves, scaled by the numbers of samples: the bias of N against M of one law
+    is about c (1 / N + 1 / M), of halves c 4 / M.
+
+    Args:
+        features: Features of the set `[M, D]`.
+        num: Number of samples of the model, N.
+        key: What decides the halves.
+
+    Raises:
+        ValueError: As of `two_halves`.
+
+    References:
+        Chong and Forsyth 2020, arXiv:1911.07023, sec. 3.
+    """
+    size = len(features)
+    return two_halves(features, key) * (1 / num + 1 / size) * size / 4
+
+
+def two_halves(features: Any, key: Key, splits: int = 5) -> float:
+    """The Fréchet distance between two halves of one set, each of which has M / 2 examples.
 
     Args:
         features: Features `[N, D]`.
@@ -148,7 +174,7 @@ def two_halves(features: Any, key: Key, splits: int = 5) -> float:
     Raises:
         ValueError: As of `frechet`: a half must have at least D + 1 samples.
     """
-    x = checked(features)
+    x = checked_floats(features)
     half = len(x) // 2
     _check_number(len(x), x.shape[1], halves=2)
     distances = []

@@ -66,13 +66,14 @@ class Inception:
         Raises:
             ValueError: They are no images, or not in 0 .. levels - 1.
         """
-        return self._read(x)[0]
+        return self.read(x)[0]
 
     def logits(self, x: Any) -> np.ndarray:
         """Logits without their bias `[N, 1008]`; raises as `features` does."""
-        return self._read(x)[1]
+        return self.read(x)[1]
 
-    def _read(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features and logits in one pass; raises as `features` does."""
         x = np.asarray(x)
         _check(x, self.levels)
         devices = self.devices or jax.device_count()

@@ -44,8 +44,8 @@ def gaussian(bandwidth: float) -> Kernel:
         raise ValueError(f"the bandwidth is {bandwidth}: give one above 0")
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        k = np.empty((len(x), len(y)))
-        for rows, distances in square_distances(x, y):
+        k, mean = np.empty((len(x), len(y))), y.mean(axis=0)
+        for rows, distances in square_distances(x - mean, y - mean):
             k[rows] = np.exp(distances / (-2.0 * bandwidth**2))
         return k
 

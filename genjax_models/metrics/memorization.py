@@ -7,12 +7,15 @@ an extractor's features find what looks alike.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from genjax_models.metrics.auroc import auroc
 from genjax_models.metrics.checks import at_least, checked_pair, square_distances
+from genjax_models.metrics.detection import auroc_figure
+from genjax_models.metrics.divergence import Estimate
+from genjax_models.metrics.figure import Figure, interval_of_share
 
 
 class Neighbours(NamedTuple):
@@ -30,6 +33,8 @@ class Neighbours(NamedTuple):
 class Memorization(NamedTuple):
     """How near samples are to training examples, beside held-out ones.
 
+    Shares have Wilson's interval, areas DeLong's; they are of this training set and this threshold.
+
     Attributes:
         duplicates: Share of the samples that are a training example, to the last bit.
         duplicates_held_out: The same of the held-out examples.
@@ -42,12 +47,12 @@ class Memorization(NamedTuple):
         neighbours: The samples' nearest training examples, to be looked at.
     """
 
-    duplicates: float
-    duplicates_held_out: float
-    near_duplicates: float
-    near_duplicates_held_out: float
+    duplicates: Figure
+    duplicates_held_out: Figure
+    near_duplicates: Figure
+    near_duplicates_held_out: Figure
     threshold: float
-    nearer: float
+    nearer: Figure
     neighbours: Neighbours
 
 
@@ -62,7 +67,8 @@ def nearest_neighbours(samples: Any, training: Any) -> Neighbours:
         ValueError: Examples that do not fit or are NaN.
     """
     x, y = checked_pair(_flat(samples), _flat(training))
-    return _nearest(x, y)
+    mean = y.mean(axis=0)
+    return _nearest(x - mean, y - mean)
 
 
 def memorization(
@@ -72,6 +78,7 @@ def memorization(
     *,
     near: float = 0.01,
     most: int = 2000,
+    name: str = "nearest neighbours",
 ) -> Memorization:
     """Compares samples with the training examples, and held-out examples with them.
 
@@ -81,10 +88,11 @@ def memorization(
         held_out: The same of examples that were not trained on `[L, ...]`.
         near: The share of training examples that are to have another one within `threshold`.
         most: Training examples, evenly spread, of which that is measured.
+        name: What the space is, to stand beside the figures: an extractor's name, or pixels.
 
     Raises:
-        ValueError: Examples that do not fit or are NaN, or so few training examples that `near` of
-            them are none.
+        ValueError: Examples that do not fit or are NaN, fewer than 2 of them, or so few training
+            examples that `near` of them are none.
 
     References:
         Meehan et al. 2020, A Non-Parametric Test to Detect Data-Copying in Generative Models,
@@ -95,12 +103,16 @@ def memorization(
     if not 0.0 < near < 1.0:
         raise ValueError(f"near is {near}: give a share of the training examples, above 0, below 1")
     at_least(min(len(y), most), max(2, int(np.ceil(1.0 / near))), f"distance of {near:g} of them")
+    mean = y.mean(axis=0)
+    x, y, z = x - mean, y - mean, z - mean
     own = _nearest(y, y, rows=np.arange(0, len(y), -(-len(y) // most))).distance
     threshold = float(np.quantile(own, near, method="lower"))
     found, unseen = _nearest(x, y), _nearest(z, y)
 
-    def share(neighbours: Neighbours, within: float) -> float:
-        return float(np.mean(neighbours.distance <= within))
+    def share(neighbours: Neighbours, within: float) -> Figure:
+        num, p = len(neighbours.distance), float(np.mean(neighbours.distance <= within))
+        interval = interval_of_share(Estimate(p, math.sqrt(p * (1.0 - p) / num)), num)
+        return Figure(p, interval, num, len(y), name)
 
     return Memorization(
         duplicates=share(found, 0.0),
@@ -108,22 +120,22 @@ def memorization(
         near_duplicates=share(found, threshold),
         near_duplicates_held_out=share(unseen, threshold),
         threshold=threshold,
-        nearer=auroc(found.distance, unseen.distance),
+        nearer=auroc_figure(found.distance, unseen.distance, name),
         neighbours=found,
     )
 
 
 def _nearest(x: np.ndarray, y: np.ndarray, rows: np.ndarray | None = None) -> Neighbours:
     """Of `x`, or of those rows of it, which are then no neighbours of themselves."""
-    mean = y.mean(axis=0)
     chosen = x if rows is None else x[rows]
-    index = np.empty(len(chosen), np.int64)
-    for part, distances in square_distances(chosen - mean, y - mean):
+    index, distance = np.empty(len(chosen), np.int64), np.empty(len(chosen))
+    for part, squares in square_distances(chosen, y):
         if rows is not None:
-            distances[np.arange(len(distances)), rows[part]] = np.inf
-        index[part] = distances.argmin(axis=1)
-    # By a difference, so that of equal examples it is 0: by products it is only nearly that.
-    return Neighbours(np.linalg.norm(chosen - y[index], axis=1), index)
+            squares[np.arange(len(squares)), rows[part]] = np.inf
+        index[part] = squares.argmin(axis=1)
+        # By a difference, so that of equal examples it is 0: by products it is only nearly that.
+        distance[part] = np.linalg.norm(chosen[part] - y[index[part]], axis=1)
+    return Neighbours(distance, index)
 
 
 def _flat(x: Any) -> np.ndarray:

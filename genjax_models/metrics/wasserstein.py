@@ -22,6 +22,7 @@ import numpy as np
 from jax.core import Tracer
 
 from genjax_models.core.types import Array, Key
+from genjax_models.metrics.checks import checked_pair
 
 _MOST_POINTS = 20_000
 """More would take tens of gigabytes for the distances of all pairs."""
@@ -78,7 +79,10 @@ def wasserstein_1d(x: Any, y: Any, *, order: float = 2.0) -> Array:
     Raises:
         ValueError: Not points on the line, NaN, or an order below 1.
     """
-    x, y = _points(jnp.asarray(x)[:, None], jnp.asarray(y)[:, None], order)
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    if x.ndim != 1 or y.ndim != 1:
+        raise ValueError(f"points on the line have shapes {x.shape}, {y.shape}: give [N] and [M]")
+    x, y = _points(x[:, None], y[:, None], order)
     return _on_the_line(x[:, 0], y[:, 0], order) ** (1.0 / order)
 
 
@@ -118,7 +122,9 @@ def wasserstein(x: Any, y: Any, *, order: float = 2.0) -> float:
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
-    x, y = (np.asarray(a, np.float64) for a in _points(x, y, order))
+    _check_order(order)
+    x, y = (np.asarray(a) for a in (x, y))
+    x, y = checked_pair(*(a.reshape(len(a), -1) if a.ndim > 1 and a.size else a for a in (x, y)))
     if len(x) != len(y) or len(x) > _MOST_POINTS:
         raise ValueError(
             f"the sets have {len(x)} and {len(y)} points, and a matching is of equally many, at "
@@ -128,10 +134,14 @@ def wasserstein(x: Any, y: Any, *, order: float = 2.0) -> float:
     return float(cost[linear_sum_assignment(cost)].mean() ** (1.0 / order))
 
 
-def _points(x: Any, y: Any, order: float) -> tuple[Array, Array]:
-    """Both sets as float matrices `[N, D]` and `[M, D]`."""
+def _check_order(order: float) -> None:
     if not order >= 1.0:
         raise ValueError(f"order is {order}: a Wasserstein distance has an order of at least 1")
+
+
+def _points(x: Any, y: Any, order: float) -> tuple[Array, Array]:
+    """Both sets as float matrices `[N, D]` and `[M, D]`."""
+    _check_order(order)
     x, y = (jnp.asarray(a) for a in (x, y))
     for a in (x, y):
         if a.ndim < 2 or a.size == 0:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import genjax_models as gm
 from genjax_models.applications import augmentation
 from genjax_models.core.types import DIGITS
 
@@ -34,6 +35,24 @@ def test_every_label_is_drawn_as_often():
     found = augmentation.drawn(Shades(), {}, jax.random.key(0), 3)
     np.testing.assert_array_equal(np.bincount(found.arrays["label"]), [3] * 10)
     np.testing.assert_array_equal(found.arrays["x"][:, 4, 4, 0], found.arrays["label"])
+
+
+def test_many_are_drawn_in_blocks(monkeypatch):
+    monkeypatch.setattr(augmentation, "_AT_ONCE", 16)
+    found = augmentation.drawn(Shades(), {}, jax.random.key(0), 5)
+    np.testing.assert_array_equal(np.bincount(found.arrays["label"]), [5] * 10)
+    np.testing.assert_array_equal(found.arrays["x"][:, 4, 4, 0], found.arrays["label"])
+    with pytest.raises(ValueError, match="0 examples of each label"):
+        augmentation.drawn(Shades(), {}, jax.random.key(0), 0)
+
+
+def test_sets_that_do_not_go_together(digits):
+    other = gm.Dataset.from_arrays(np.zeros((3, 8, 8, 1), np.uint8), np.arange(3), levels=256)
+    with pytest.raises(ValueError, match="17 levels.*256 levels.*do not go together"):
+        augmentation.augmented(digits, other)
+    bare = gm.Dataset.from_arrays(np.zeros((3, 8, 8, 1), np.uint8), levels=17)
+    with pytest.raises(ValueError, match="with labels"):
+        augmentation.augmented(digits, bare)
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.9])

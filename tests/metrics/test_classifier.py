@@ -176,7 +176,7 @@ def test_the_frechet_distance_of_samples(small, digits, test_images):
     good = frechet_distance(small, digits.arrays["x"][:500], real)
     assert good.figure[2:] == (500, 447, small.name)
     low, high = good.figure.interval
-    assert 0 <= low < good.figure.value < high and good.two_halves > 0
+    assert 0 <= low < good.figure.value < high and 0 < good.floor < low
     assert str(good).startswith("Fréchet distance ") and small.name in str(good)
     noise = np.random.default_rng(0).integers(0, 17, (500, 8, 8, 1), np.uint8)
     assert frechet_distance(small, noise, real).figure.value > 10 * high

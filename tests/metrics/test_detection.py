@@ -46,3 +46,11 @@ def test_the_bootstrap_lies_about_the_value():
 def test_one_number_has_no_interval():
     with pytest.raises(ValueError, match="at least 2"):
         auroc_figure([0.0], [1.0, 2.0], "score")
+
+
+@pytest.mark.parametrize("figure", [auroc_figure, aupr_figure])
+@pytest.mark.parametrize("high", [[3.0, 4.0], [3.0, math.inf]])
+def test_sets_that_do_not_overlap_have_no_interval(figure, high):
+    """An infinite score, of what a model holds for impossible, is above all others."""
+    found = figure([1.0, 2.0], high, "score")
+    assert found.value == 1.0 and found.interval is None

@@ -161,8 +161,14 @@ class Plain:
 
 
 class Classified(Plain):
-    def logits(self, x):
-        return 3 * np.asarray(x)
+    passes = 0
+
+    def features(self, x):
+        return self.read(x)[0]
+
+    def read(self, x):
+        type(self).passes += 1
+        return np.asarray(x), 3 * np.asarray(x)
 
 
 def test_samples_are_compared_by_every_figure():
@@ -186,6 +192,7 @@ def test_samples_are_compared_by_every_figure():
     assert far["frechet_distance"].interval[0] > found["frechet_distance"].interval[1]
     assert far["precision"].interval[1] < found["precision"].interval[0]
     score = compare_samples(Classified(), x, y)["inception_score"]
+    assert Classified.passes == 2  # each set once
     assert score.num_reference == 0 and 1 < score.value < 4
     assert str(score).endswith("300 samples, the points themselves)")
 

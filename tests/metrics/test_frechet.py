@@ -11,6 +11,7 @@ from genjax_models.metrics.frechet import (
     Moments,
     frechet,
     frechet_estimate,
+    frechet_floor,
     merge,
     moments,
     two_halves,
@@ -107,6 +108,26 @@ def test_the_standard_error_is_the_spread_of_the_figure():
     error = np.sqrt(np.mean([e.standard_error**2 for e in estimates]))
     assert error == pytest.approx(spread, rel=0.25)
     assert estimates[0].value == frechet(*draws[0])
+
+
+def test_the_order_of_the_samples_is_of_no_account():
+    """Sorted by class, strided groups would each be of one class."""
+    rng = np.random.default_rng(0)
+    label = np.arange(600) % 20
+    x, y = (rng.normal(size=(600, 3)) + 3.0 * np.stack([label] * 3, -1) for _ in range(2))
+    in_turn = frechet_estimate(x, y)
+    shuffled = frechet_estimate(rng.permutation(x), rng.permutation(y))
+    assert in_turn.standard_error == pytest.approx(shuffled.standard_error, rel=0.7)
+    assert in_turn.value == pytest.approx(shuffled.value)
+
+
+@pytest.mark.parametrize("num", [150, 600, 5_000])
+def test_the_floor_is_the_distance_of_fresh_samples(num):
+    rng = np.random.default_rng(0)
+    draws = [(rng.normal(size=(num, 8)), rng.normal(size=(600, 8))) for _ in range(20)]
+    floors = [frechet_floor(y, num, jax.random.key(0)) for _, y in draws]
+    fresh = [frechet(x, y) for x, y in draws]
+    assert np.mean(floors) == pytest.approx(np.mean(fresh), rel=0.1)
 
 
 def test_two_halves_are_as_far_apart_as_two_fresh_sets():

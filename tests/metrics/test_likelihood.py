@@ -140,3 +140,26 @@ def test_a_terminal_shows_how_far_it_is(monkeypatch, capsys):
     assert gm.evaluate(model, {}, data, KEY, batch_size=8) == plain
     out, err = capsys.readouterr()
     assert not out and "evaluating" in err and "5/5" in err
+
+
+def test_a_second_evaluation_compiles_nothing():
+    traced = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(Coins):
+        def log_prob(self, params, x, *, key=None, state=None):
+            traced.append(x.shape)
+            return super().log_prob(params, x, key=key, state=state)
+
+    data, _ = coins(8)
+    for _ in range(3):  # each an equal model, made anew
+        gm.evaluate(Counted(data.spec), {}, data, KEY)
+    assert len(traced) == 1
+
+
+def test_a_model_that_cannot_be_hashed_is_evaluated():
+    class Loose(Coins):
+        __hash__ = None
+
+    data, _ = coins(8)
+    assert gm.evaluate(Loose(data.spec), {}, data, KEY)["nll"] > 0

@@ -25,20 +25,23 @@ def test_fresh_draws_and_copies():
     rng = np.random.default_rng(0)
     training, held_out, fresh = rng.normal(size=(3, 1000, 3)) + 5.0
     found = memorization(fresh, training, held_out)
-    assert found.duplicates == found.duplicates_held_out == 0
-    assert found.nearer == pytest.approx(0.5, abs=0.05)
+    assert found.duplicates.value == found.duplicates_held_out.value == 0
+    assert found.nearer.value == pytest.approx(0.5, abs=0.05)
     for share in (found.near_duplicates, found.near_duplicates_held_out):
-        assert share == pytest.approx(0.01, abs=0.01)
+        assert share.value == pytest.approx(0.01, abs=0.01)
+        assert share.interval[0] <= share.value < share.interval[1] < 0.04
+        assert share[2:] == (1000, 1000, "nearest neighbours")
     copied = np.where(np.arange(1000)[:, None] < 200, training, fresh)
     beside = np.where(np.arange(1000)[:, None] < 300, copied + 1e-3, copied)
     found = memorization(beside, training, held_out)
-    assert found.duplicates == 0 and found.near_duplicates > 0.2 > 0.02
-    assert found.nearer == pytest.approx(0.2 + 0.8 / 2, abs=0.05)
+    assert found.duplicates.value == 0 and found.near_duplicates.value >= 0.2
+    assert found.near_duplicates_held_out.value < 0.02
+    assert found.nearer.value == pytest.approx(0.2 + 0.8 / 2, abs=0.05)
     copies = memorization(copied, training, held_out)
-    assert copies.duplicates == 0.2 and copies.near_duplicates_held_out < 0.02
+    assert copies.duplicates.value == 0.2 and copies.near_duplicates_held_out.value < 0.02
     assert np.array_equal(copies.neighbours.which[:200], np.arange(200))
     few = memorization(copied, training, held_out, most=500)
-    assert few.duplicates == 0.2 and few.threshold == pytest.approx(copies.threshold, rel=0.5)
+    assert few.duplicates.value == 0.2 and few.threshold == pytest.approx(copies.threshold, rel=0.5)
 
 
 def test_bad_input():

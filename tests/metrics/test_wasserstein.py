@@ -88,3 +88,10 @@ def test_bad_input():
         wasserstein(x, x[:9])
     with pytest.raises(ValueError, match=r"shape \(0, 2\)"):
         wasserstein(x[:0], x)
+    with pytest.raises(ValueError, match=r"shapes \(10, 2\), \(10, 2\): give \[N\]"):
+        wasserstein_1d(x, x)
+
+
+def test_a_small_shift_far_from_the_origin_is_seen():
+    x = 1e6 + points(20, 2).astype(np.float64)
+    assert wasserstein(x, x + np.array([1e-3, 0.0])) == pytest.approx(1e-3, rel=1e-4)
