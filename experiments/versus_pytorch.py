@@ -176,6 +176,26 @@ def run_side(model: str, side: str) -> float:
     return MODELS[model][side]()
 
 
+def check_torch(python: str) -> None:
+    """Asks an interpreter whether it has PyTorch, before anything is measured.
+
+    Args:
+        python: The interpreter's path, or its name.
+
+    Raises:
+        SystemExit: It has none, or there is no such interpreter.
+    """
+    try:
+        found = subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
+    except OSError:
+        found = False
+    if not found:
+        raise SystemExit(
+            f"{python} cannot import torch, which the other side needs: name an interpreter that "
+            "can by --torch-python PATH"
+        )
+
+
 def measure(python: str, model: str, side: str, cores: str) -> float:
     """Steps a second of one side, in a process of its own that is held to these cores."""
     command = ["taskset", "-c", cores, python, "-m", "experiments.versus_pytorch"]
@@ -205,6 +225,7 @@ def main() -> None:
     if arguments.side:
         print(run_side(arguments.model, arguments.side))
         return
+    check_torch(arguments.torch_python)
     rows = []
     for _ in range(arguments.rounds):
         ours = measure(sys.executable, arguments.model, "jax", arguments.cores)

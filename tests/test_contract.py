@@ -71,6 +71,15 @@ MODELS = {
     "masked_diffusion": gm.MaskedDiffusion(
         gm.networks.Transformer(18, 16, 2, 1, 64, causal=False, outputs=17)
     ),
+    "consistency": gm.diffusion.Consistency(
+        gm.Diffusion(gm.networks.DiT(4, 8, 1, 2), num_classes=10, drop_label=0.1), intervals=8
+    ),
+    "latent_diffusion": gm.diffusion.LatentDiffusion(
+        gm.Diffusion(
+            gm.networks.DenoisingMLP(8, 16, 1), spec=gm.DataSpec((8,), levels=None, name="codes")
+        ),
+        gm.Autoencoder(mlp((32, 8)), mlp((32, 64)), latent_dim=8),
+    ),
     "gan_conditional": gm.GAN(
         mlp((32, 64)),
         mlp((32, 1)),

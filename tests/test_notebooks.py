@@ -25,6 +25,17 @@ def test_there_are_notebooks():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_kept_as_one_that_was_not_run(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            assert not cell.outputs, f"cell {number} has outputs: strip them"
+            assert cell.execution_count is None, f"cell {number} has a count: strip it"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")  # one device and quick programs, as a user has them
     for name in CACHED:  # but what one notebook has compiled, the others need not

@@ -19,12 +19,27 @@ D = TypeVar("D", bound=Distribution)
 
 
 def with_temperature(logits: Array, temperature: float) -> Array:
-    """p^(1 / temperature), normalised: below 1 likely values gain, above 1 they lose."""
+    """p^(1 / temperature), normalised: below 1 likely values gain, above 1 they lose.
+
+    Args:
+        logits: Logits `[..., V]` of the V values.
+        temperature: Above 0.
+
+    Returns:
+        Logits `[..., V]`.
+    """
     return logits / temperature
 
 
 def top_k(logits: Array, k: int) -> Array:
     """The k likeliest values; those as likely as the k-th stay with it.
+
+    Args:
+        logits: Logits `[..., V]` of the V values.
+        k: At least 1; all values stay where it is V or more.
+
+    Returns:
+        Logits `[..., V]`, minus infinity for what is taken away.
 
     References:
         Fan et al. 2018, Hierarchical Neural Story Generation, arXiv:1805.04833, sec. 5.4.
@@ -35,6 +50,13 @@ def top_k(logits: Array, k: int) -> Array:
 
 def top_p(logits: Array, p: float) -> Array:
     """The nucleus: the fewest likeliest values whose probabilities sum to p at least.
+
+    Args:
+        logits: Logits `[..., V]` of the V values.
+        p: In (0, 1]; 1 takes nothing away.
+
+    Returns:
+        Logits `[..., V]`, minus infinity for what is taken away.
 
     References:
         Holtzman et al. 2020, The Curious Case of Neural Text Degeneration, arXiv:1904.09751, eq. 2.
@@ -50,6 +72,13 @@ def top_p(logits: Array, p: float) -> Array:
 
 def min_p(logits: Array, p: float) -> Array:
     """The values at least p times as likely as the likeliest.
+
+    Args:
+        logits: Logits `[..., V]` of the V values.
+        p: In [0, 1]; 0 takes nothing away.
+
+    Returns:
+        Logits `[..., V]`, minus infinity for what is taken away.
 
     References:
         Nguyen et al. 2024, Turning Up the Heat, arXiv:2407.01082, sec. 3.

@@ -87,13 +87,9 @@ class Loss:
         """The same loss with more terms, each of weight 1 (`weigh` sets another).
 
         Raises:
-            ValueError: A name is taken by a term already.
+            ValueError: A name is taken: by a term, by what is watched, or by the loss itself.
         """
-        for name in terms:
-            if name in self.terms:
-                raise ValueError(
-                    f"the loss has a term {name!r} already: drop it first, or choose another name"
-                )
+        self._check_free(terms)
         return dataclasses.replace(self, terms={**self.terms, **terms})
 
     def drop(self, *names: str) -> Loss:
@@ -110,12 +106,27 @@ class Loss:
         )
 
     def watch(self, **watched: Watched) -> Loss:
-        """The same loss that also reports these scalars of the outputs."""
+        """The same loss that also reports these scalars of the outputs.
+
+        Raises:
+            ValueError: A name is taken: by a term, by what is watched, or by the loss itself.
+        """
+        self._check_free(watched)
         return dataclasses.replace(self, watched={**self.watched, **watched})
 
     def _weight(self, name: str, step: Array | int) -> Array | float:
         weight = self.weights.get(name, 1.0)
         return weight(jnp.asarray(step)) if callable(weight) else weight
+
+    def _check_free(self, names: Mapping[str, Any]) -> None:
+        for name in names:
+            if name in self.terms:
+                raise ValueError(
+                    f"the loss has a term {name!r} already: drop it first, or choose another name"
+                )
+            if name == "loss" or name in self.watched:
+                what = "the total" if name == "loss" else "a scalar that is watched"
+                raise ValueError(f"{name!r} is the name of {what} already: choose another name")
 
     def _check(self, names: Mapping[str, Any] | tuple[str, ...]) -> None:
         for name in names:

@@ -189,21 +189,46 @@ def _twist(x: Array, rate: float) -> Array:
 
 
 def ring(num: int = 8, radius: float = 2.0, scale: float = 0.1) -> Mixture:
-    """Gaussians on a circle; papers on mode collapse take scale 0.02."""
+    """Gaussians on a circle; papers on mode collapse take scale 0.02.
+
+    Args:
+        num: How many Gaussians.
+        radius: Of the circle, around the origin.
+        scale: Standard deviation of each.
+
+    Returns:
+        Their mixture.
+    """
     angles = [2 * math.pi * k / num for k in range(num)]
     return Mixture(tuple((radius * math.cos(a), radius * math.sin(a)) for a in angles), scale)
 
 
 def grid(side: int = 5, spacing: float = 2.0, scale: float = 0.1) -> Mixture:
-    """Gaussians on a square lattice around the origin; papers on mode collapse take scale 0.05."""
+    """Gaussians on a square lattice around the origin; papers on mode collapse take scale 0.05.
+
+    Args:
+        side: Gaussians a side: there are side^2.
+        spacing: Distance of neighbours.
+        scale: Standard deviation of each.
+
+    Returns:
+        Their mixture.
+    """
     line = [spacing * (k - (side - 1) / 2) for k in range(side)]
     return Mixture(tuple((x, y) for x in line for y in line), scale)
 
 
 def two_moons(scale: float = 0.1, num: int = 64) -> Mixture:
-    """Two interleaved half circles: `num` Gaussians evenly along each.
+    """Two interleaved half circles of radius 1: Gaussians evenly along each.
 
     Neighbours are pi / (num - 1) apart, half a standard deviation, so the arcs are smooth.
+
+    Args:
+        scale: Standard deviation of each Gaussian.
+        num: Gaussians an arc, 2 at least.
+
+    Returns:
+        Their mixture, of 2 num.
     """
     arc = [math.pi * k / (num - 1) for k in range(num)]
     upper = tuple((math.cos(a) - 0.5, math.sin(a) - 0.25) for a in arc)

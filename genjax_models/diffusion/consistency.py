@@ -84,7 +84,12 @@ def multistep_consistency(
 ) -> Array:
     """The sampler of consistency models: to the data, back to the next time with new noise, ...
 
-    Song et al. 2023, arXiv:2303.01469, algorithm 1.
+    Takes and returns what `samplers.heun` does, but no churn. Here `denoise(x_t, t)` is f(x_t, t),
+    the path's end; it is asked once a step, and of one time, t = 1, there is one step. The key
+    decides the new noise.
+
+    References:
+        Song et al. 2023, arXiv:2303.01469, algorithm 1.
     """
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:

@@ -143,10 +143,14 @@ def ddim(
     """DDIM: along the ODE at eta = 0, the ancestral sampler of DDPM (small variance) at eta = 1.
 
     `x_s = alpha_s x_0 + sqrt(sigma_s^2 - v) eps + sqrt(v) noise`, where
-    `v = eta^2 sigma_s^2 (1 - r_s^2 / r_t^2)`.
+    `v = eta^2 sigma_s^2 (1 - r_s^2 / r_t^2)`. At eta = 0 it is Euler's method in r, and at eta = 1
+    Euler's ancestral one.
 
-    Song et al. 2021, Denoising diffusion implicit models, arXiv:2010.02502, eq. 12 and 16. At
-    eta = 0 it is Euler's method in r, and at eta = 1 Euler's ancestral one.
+    Takes and returns what `heun` does, but no churn, and asks the denoiser once a step. `eta`,
+    0 .. 1, says how much of the noise is new; where it is 0 the key is of no consequence.
+
+    References:
+        Song et al. 2021, Denoising diffusion implicit models, arXiv:2010.02502, eq. 12 and 16.
     """
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
@@ -184,8 +188,12 @@ def ancestral(
 
     `mean = (alpha_{t|s} sigma_s^2 x_t + alpha_s sigma_{t|s}^2 x_0) / sigma_t^2`.
 
-    Ho et al. 2020, arXiv:2006.11239, eq. 7 and algorithm 2; the fixed variances are those of
-    sec. 3.2, and `Diffusion.variance` gives a learned one.
+    Takes and returns what `heun` does, but no churn, and asks the denoiser once a step.
+    `variance` says that of a step: `fixed_small`, `fixed_large`, or a learned one, which
+    `Diffusion.variance` gives.
+
+    References:
+        Ho et al. 2020, arXiv:2006.11239, eq. 7 and algorithm 2; sec. 3.2 for the fixed variances.
     """
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
@@ -212,6 +220,9 @@ def euler(
 
     What flow matching is sampled by, on whose straight lines it is DDIM. The last step, to no
     noise, ends at x_0.
+
+    Takes and returns what `heun` does, but no churn, and asks the denoiser once a step. The key is
+    of no consequence.
     """
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
@@ -238,15 +249,22 @@ def heun(
     """Heun's method in r, of second order; with churn, noise is added and taken away again.
 
     Args:
-        denoise: The denoiser; it is asked twice a step, once in the last.
-        schedule: The schedule.
+        denoise: `(x_t [B, ...], t []) -> E[x_0 | x_t] [B, ...]`; it is asked twice a step, once in
+            the last.
+        schedule: Says alpha and sigma of a time, and the time of a log-SNR.
         x: Noise at the first time `[B, ...]`.
-        times: The grid `[n]`, falling.
+        times: The grid `[n]`, falling, in [0, 1].
         key: What the churn is a function of.
         churn: S_churn: r rises by the factor 1 + min(S_churn / n, sqrt(2) - 1) before a step.
         churn_range: S_tmin and S_tmax: the r between which it does.
         churn_noise: S_noise: the standard deviation of the noise added.
         trajectory: Whether to return every state.
+
+    Returns:
+        x_0 `[B, ...]`; with `trajectory`, all states `[n + 1, B, ...]`, the noise first.
+
+    Raises:
+        ValueError: The times do not fall.
 
     References:
         Karras et al. 2022, arXiv:2206.00364, algorithm 2.

@@ -39,7 +39,13 @@ def dpm_solver_2m(
 ) -> Array:
     """DPM-Solver++(2M): second order, by one look a step and the memory of the one before.
 
-    `D = x_0 + (h / 2 h_before) (x_0 - x_0 before)`. Lu et al. 2022, arXiv:2211.01095, algorithm 2.
+    `D = x_0 + (h / 2 h_before) (x_0 - x_0 before)`.
+
+    Takes and returns what `samplers.heun` does, but no churn, and asks the denoiser once a step.
+    The key is of no consequence.
+
+    References:
+        Lu et al. 2022, arXiv:2211.01095, algorithm 2.
     """
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
@@ -65,7 +71,11 @@ def dpm_solver_2s(
 ) -> Array:
     """DPM-Solver++(2S): second order, by two looks a step, the second halfway in lambda.
 
-    Lu et al. 2022, arXiv:2211.01095, algorithm 1, with its r_i = 1/2.
+    Takes and returns what `samplers.heun` does, but no churn, and asks the denoiser twice a step,
+    once in the last. The key is of no consequence.
+
+    References:
+        Lu et al. 2022, arXiv:2211.01095, algorithm 1, with its r_i = 1/2.
     """
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:

@@ -112,7 +112,17 @@ def fully_sharded(size: int) -> Partition:
 
 
 def over_mesh(devices: Sequence[Device], partition: Partition = replicated) -> Mapped:
-    """`jit` over a mesh of devices: the batch split, parameters as `partition` says."""
+    """`jit` over a mesh of devices: the batch split, parameters as `partition` says.
+
+    Args:
+        devices: The devices, of all processes; the batch is a multiple of them.
+        partition: How each array of the training state lies on the mesh: `replicated`,
+            `fully_sharded`, or any function of its shape. Keys are whole on every device, and
+            buffers are split as the batch is.
+
+    Returns:
+        The way of running steps.
+    """
     mesh = Mesh(np.asarray(devices), (DATA_AXIS,))
     whole, split = NamedSharding(mesh, P()), NamedSharding(mesh, P(DATA_AXIS))
 
@@ -298,9 +308,15 @@ def over_examples(
 def sampler(
     sample: Callable[[Any, Array], Any], devices: Sequence[Device] | int | None = None
 ) -> Callable[[Any, Array], Any]:
-    """`(params, key) -> [num, ...]`, compiled, each device drawing its share of the examples.
+    """A pure sampler, compiled, each device drawing its share of the examples.
 
-    Their number is a multiple of the devices.
+    Args:
+        sample: `(params, key) -> [num, ...]`, whose num is a multiple of the devices.
+        devices: Devices, or how many; all where None.
+
+    Returns:
+        The function, to be called on host or device arrays; its result is split over the devices
+        along its first axis.
     """
     whole, split = _placements(devices)
     compiled = jax.jit(sample, out_shardings=split)

@@ -119,7 +119,9 @@ def test_a_walk_keeps_to_the_sphere_and_to_its_ends():
     np.testing.assert_allclose(interpolate(z, 2 * z, 3)[1], 1.5 * z, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["brightness", "saturation", "contrast", "translation", "cutout"])
+@pytest.mark.parametrize(
+    "name", ["brightness", "saturation", "contrast", "translation", "cutout", "diff_augment"]
+)
 def test_augmentations_change_images_and_let_gradients_through(name):
     augment = getattr(augmentation, name)
     x = jax.random.uniform(jax.random.key(1), (16, 8, 8, 3), minval=-1.0)

@@ -64,6 +64,16 @@ def test_an_unknown_term_is_an_error_that_lists_the_terms(change):
         change()
 
 
-def test_a_term_is_not_added_twice():
-    with pytest.raises(ValueError, match="has a term 'linear' already"):
-        LOSS.add(linear=lambda x: x)
+@pytest.mark.parametrize("change", ["add", "watch"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("linear", "has a term 'linear' already: drop it first"),
+        ("biggest", "'biggest' is the name of a scalar that is watched already"),
+        ("loss", "'loss' is the name of the total already"),
+    ],
+)
+def test_no_figure_takes_the_name_of_another(change, name, said):
+    loss = LOSS.watch(biggest=jnp.max)
+    with pytest.raises(ValueError, match=said):
+        getattr(loss, change)(**{name: jnp.max})

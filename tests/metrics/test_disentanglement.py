@@ -125,6 +125,32 @@ def test_a_switched_off_code_predicts_nothing_in_sap(factors):
     assert sap(codes * [1, 1e4], factors[:, 1:2]) == pytest.approx(0.0)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 300.0])
+def test_where_no_code_is_switched_off_scales_do_not_count(factors, mixed, scale):
+    off, by = np.zeros(3, bool), np.array([scale, 1.0, 1.0])
+
+    def figures(codes, **kwargs):
+        vote = factor_vae_score(grouped(codes, factors), 3, codes.std(0), votes=100, **kwargs)
+        return sap(codes, factors, categorical=CATEGORICAL, **kwargs), vote
+
+    assert figures(mixed * by, switched_off=off) == pytest.approx(figures(mixed), rel=1e-6)
+    if scale != 1.0:  # by the rule one of them, or all the others, would be off
+        assert figures(mixed * by) != pytest.approx(figures(mixed), rel=1e-6)
+        by_hand = np.array([0, 1, 1]) if scale > 1 else np.array([1, 0, 0])
+        assert figures(mixed * by) == figures(mixed * by, switched_off=by_hand)
+
+
+@pytest.mark.parametrize("marks", [[0, 1], [[0, 1, 0]], [0, 1, 2], ["a", "b", "c"]])
+def test_marks_are_one_a_code(factors, mixed, marks):
+    with pytest.raises(ValueError, match="give 3 marks, one a code"):
+        sap(mixed, factors, switched_off=marks)
+    with pytest.raises(ValueError, match="give 3 marks, one a code"):
+        factor_vae_score(grouped(mixed, factors), 3, mixed.std(0), switched_off=marks)
+    with pytest.raises(ValueError, match=r"codes \[0\] never vary: mark them"):
+        draw = grouped(mixed, factors)
+        factor_vae_score(draw, 3, mixed.std(0) * [0, 1, 1], switched_off=[0, 0, 0])
+
+
 @pytest.mark.parametrize(
     ("codes", "wrong", "said"),
     [

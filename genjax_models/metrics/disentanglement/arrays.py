@@ -60,9 +60,25 @@ def standardized(codes: Array) -> Array:
     return (codes - codes.mean(0)) / np.where(spread > 0, spread, 1.0)
 
 
-def active(scale: Array) -> Array:
-    """Whether each code of these standard deviations `[d]` is one that is not switched off."""
-    return scale > INACTIVE * scale.max()
+def active(scale: Array, switched_off: Any = None) -> Array:
+    """Whether each code of these standard deviations `[d]` is one that is not switched off.
+
+    Args:
+        scale: Standard deviations `[d]`.
+        switched_off: Which codes are `[d]`, true or 1 for those; by `INACTIVE` where None.
+
+    Raises:
+        ValueError: There is not one mark a code, or one is neither true nor false.
+    """
+    if switched_off is None:
+        return scale > INACTIVE * scale.max()
+    marks = np.asarray(switched_off)
+    if marks.shape != scale.shape or not np.isin(marks, (0, 1)).all():
+        raise ValueError(
+            f"switched_off has shape {marks.shape}: give {len(scale)} marks, one a code, true (or "
+            "1) for those to leave out and false (or 0) for the others"
+        )
+    return ~marks.astype(bool)
 
 
 def parted(num: int, seed: int, held_back: float = 0.2) -> tuple[Array, Array]:

@@ -22,13 +22,17 @@ def factor_vae_score(
     votes: int = 800,
     batch_size: int = 64,
     seed: int = 0,
+    switched_off: Any = None,
 ) -> float:
     """How surely the code that varies least tells which factor was held fixed.
 
     A vote is a factor k drawn at random, a batch of codes with that factor fixed, and the code d*
     of the smallest variance, each code in units of its own standard deviation over all data. The
     classifier d* -> k is the majority of half of the votes; the score is how many of the others it
-    tells right. Codes that are switched off take no part.
+    tells right. Codes that are switched off take no part: by default those whose standard deviation
+    is at most 1 % of the widest code's. That is right for the means of a VAE, which hardly move
+    where the posterior has collapsed, but so the score depends on the codes' scales. For codes
+    whose scales say nothing, give `switched_off`.
 
     Args:
         draw: See `Draw`; `grouped` makes one of arrays.
@@ -37,21 +41,26 @@ def factor_vae_score(
         votes: Votes to learn from, and as many again to count.
         batch_size: Codes of a vote.
         seed: Decides all draws.
+        switched_off: Which codes are switched off `[d]`, true or 1 for those; by the rule above
+            where None. With zeros alone, the score does not depend on the codes' scales.
 
     Returns:
         0 .. 1; 1 / K is what codes that know nothing have.
 
     Raises:
-        ValueError: No code varies.
+        ValueError: No code varies, one that is kept does not, or marks that are not one a code.
 
     References:
         Kim and Mnih 2018, Disentangling by Factorising, arXiv:1802.05983, sec. 4 and app. B (they
         count on the votes that were learned from).
     """
     scale = np.asarray(scale, np.float64)
-    kept = np.flatnonzero(active(scale))
+    kept = np.flatnonzero(active(scale, switched_off))
     if len(kept) == 0:
         raise ValueError("no code varies: there is nothing to tell factors by")
+    still = kept[~(scale[kept] > 0)].tolist()
+    if still:
+        raise ValueError(f"codes {still} never vary: mark them in switched_off")
     random = np.random.default_rng(seed)
     ballots = np.zeros((2, len(kept), num_factors), int)
     for half, _ in np.ndindex(2, votes):
