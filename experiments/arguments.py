@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import re
+import textwrap
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +17,9 @@ import tyro
 from experiments.config import (
     Allowed,
     Config,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Seed,
     check,
     fields,
     flag,
@@ -53,7 +54,7 @@ class EvaluateArguments:
     """The split to evaluate on; None is test, or the best that there is where there is none."""
     num_samples: PositiveInt | None = None
     """Samples an example of a bound; None takes the run's own number."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the noise of the evaluation."""
 
 
@@ -68,7 +69,7 @@ class SampleArguments:
     out: Path | None = None
     """A picture (.png, .svg, .pdf), .txt for texts, what the experiment itself writes (.mid, .gif,
     .wav), or .npz for the arrays; samples.png, or samples.txt of a text, by default."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the samples."""
 
 
@@ -97,7 +98,7 @@ class GenerateArguments:
     --prompt "To be ____ to be" --mask-character _; nothing is drawn behind the prompt then."""
     steps: PositiveInt | None = None
     """Of masked diffusion: passes of the network a window; None is one for each token."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Decides the draws."""
 
 
@@ -175,12 +176,14 @@ def _nearest(option: str, arguments: Any) -> str:
 
 def _refusal(box: str, command: str, argv: Sequence[str], default: Any) -> str:
     """The framed refusal of tyro as one line, in our own words where a value is refused."""
-    _title, *lines = [line.strip(" │") for line in box.splitlines()]
-    lines = ["" if not line.strip("─-╰╯") else line for line in lines]  # the frame's own lines
-    paragraphs = "\n".join(lines).strip().split("\n\n")
-    text = paragraphs[0].replace("\n", " ")
+    _title, *lines = [line.replace("│", " ").rstrip() for line in box.splitlines()]
+    lines = ["" if not line.strip(" ─-╰╯") else line for line in lines]  # the frame's own lines
+    first = textwrap.dedent("\n".join(lines).strip("\n").split("\n\n")[0])
+    text = " ".join(line.strip() for line in first.splitlines())
     if text.startswith("Missing from"):
-        return f"{command} needs {text.split(': ', 1)[-1].removesuffix(' (required)')}"
+        # Names are set in by four, what they mean by more.
+        *others, last = re.findall(r"^ {4}(\S.*)$", first, re.MULTILINE)
+        return f"{command} needs {', '.join(others)}{' and ' if others else ''}{last}"
     option = re.search(r"--[\w.-]+", text)
     hints = {flag(name): hint for name, hint, _ in fields(default)} if default else {}
     if option is None or option[0] not in hints:

@@ -23,10 +23,11 @@ from experiments.config import (
     Allowed,
     Config,
     NonNegativeFloat,
-    NonNegativeInt,
     Optimizer,
     PositiveInt,
+    Seed,
 )
+from experiments.files import PICTURES, check_output
 from experiments.optimizers import make_optimizer
 from genjax_models import plots
 from genjax_models.applications import augmentation
@@ -34,6 +35,7 @@ from genjax_models.data import Dataset
 from genjax_models.metrics.classifier import Classifier, read
 
 BATCH = 50
+"""Images a step, where there are as many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +64,7 @@ class AugmentArguments:
     """Whether the classifiers' images are also moved and turned a little."""
     split: str = "test"
     """Where the accuracies are measured; settings are chosen on validation."""
-    seeds: tuple[NonNegativeInt, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[Seed, ...] = (0, 1, 2, 3, 4)
     """Pairs of classifiers; at least two."""
     out: Path | None = None
     """A picture of the last VAE's images."""
@@ -80,6 +82,10 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(AugmentArguments, "augment", argv)
     if len(arguments.seeds) < 2:
         raise ValueError("--seeds holds fewer than two: an interval needs pairs")
+    if not arguments.few:
+        raise ValueError("--few is empty: give at least one number of images")
+    if arguments.out is not None:
+        check_output(arguments.out, PICTURES)
     from experiments.compilation import keep_compiled_programs
 
     keep_compiled_programs()
@@ -97,7 +103,8 @@ def compare(arguments: AugmentArguments, few: int) -> augmentation.Gain:
         real = augmentation.few_of_each(train, few, seed)
         more = _drawn(arguments, real, seed)
         both = augmentation.augmented(real, more, arguments.share)
-        pairs.append([_accuracy(arguments, data, test, seed) for data in (real, both)])
+        size = min(BATCH, len(real))  # of both, so that they see as many images
+        pairs.append([_accuracy(arguments, data, test, size, seed) for data in (real, both)])
         print(f"  seed {seed}: {pairs[-1][0]:.2f} % alone, {pairs[-1][1]:.2f} % with", flush=True)
         if arguments.out is not None:
             rows = more.rows(np.arange(min(100, len(more))))["x"]
@@ -118,19 +125,22 @@ def _drawn(arguments: AugmentArguments, real: Dataset, seed: int) -> Dataset:
     decay = Optimizer(learning_rate=1e-3, schedule="cosine", weight_decay=arguments.weight_decay)
     config = Config(settings, steps=arguments.model_steps, optimizer=decay)
     optimizer = make_optimizer(config.optimizer, config.steps)
-    options = {"steps": arguments.model_steps, "batch_size": BATCH, "seed": seed, "ema": 0.99}
+    size = min(BATCH, len(real))
+    options = {"steps": arguments.model_steps, "batch_size": size, "seed": seed, "ema": 0.99}
     state = gm.fit(model, real, optimizer, **options)
     key = jax.random.key(seed)
     return augmentation.drawn(model, state.ema, key, arguments.drawn, state=state.state)
 
 
-def _accuracy(arguments: AugmentArguments, data: Dataset, test: Dataset, seed: int) -> float:
+def _accuracy(
+    arguments: AugmentArguments, data: Dataset, test: Dataset, batch_size: int, seed: int
+) -> float:
     """Per cent of the labels that a classifier reads right, which has learned from `data`."""
     model = Classifier(data.spec, channels=(32,))
     if not arguments.distorted:
         model = dataclasses.replace(model, shift=0.0, distortion=0.0)
     schedule = optax.cosine_decay_schedule(3e-3, arguments.steps)
-    options = {"steps": arguments.steps, "batch_size": BATCH, "seed": seed, "ema": 0.99}
+    options = {"steps": arguments.steps, "batch_size": batch_size, "seed": seed, "ema": 0.99}
     # A classifier has no `sample`, which training does not ask for.
     state = gm.fit(cast(Any, model), data, optax.adamw(schedule, weight_decay=1e-2), **options)
     rows = test.rows(np.arange(len(test)))

@@ -22,6 +22,7 @@ from experiments.arguments import (
     TrainArguments,
     parse,
 )
+from experiments.files import let_go
 from experiments.registry import Experiment
 from experiments.tables import in_columns
 
@@ -63,7 +64,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return _run(argv)
+            code = _run(argv)
+            sys.stdout.flush()  # while what goes wrong is still told here
+            return code
     except SystemExit as stop:  # help was asked for
         return int(stop.code or 0)
     except KeyboardInterrupt as error:
@@ -71,6 +74,11 @@ def main(argv: Sequence[str]) -> int:
             raise
         print(f"\nstopped: {error}" if str(error) else "\nstopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader went away
+        if debug:
+            raise
+        let_go(sys.stdout)
+        return 0
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         if debug:
             raise

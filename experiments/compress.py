@@ -16,7 +16,8 @@ import numpy as np
 import tyro
 
 from experiments.arguments import parse
-from experiments.config import NonNegativeInt, PositiveInt
+from experiments.config import PositiveInt, Seed
+from experiments.files import check_output
 from genjax_models.metrics.progress import progress
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class CompressArguments:
     """The split; None takes test, and of an input all that there is, or what is its train."""
     num: PositiveInt | None = None
     """How many examples to compress, the first; None takes all."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Decides the draw of black and white pixels that is kept, where the model binarises."""
     block: PositiveInt | None = None
     """Examples that one pass of the networks sees, written in the file; None takes the usual."""
@@ -67,7 +68,7 @@ def compress(argv: Sequence[str]) -> int:
     from experiments.compilation import keep_compiled_programs
     from genjax_models.applications import compression
 
-    _check_name(arguments.out, compression.SUFFIX)
+    check_output(arguments.out, (compression.SUFFIX,), "OUT.gjx")
     keep_compiled_programs()
     run = runs.load_run(arguments.run)
     model: Any = run.setup.model
@@ -103,7 +104,7 @@ def decompress(argv: Sequence[str]) -> int:
     from experiments.compilation import keep_compiled_programs
     from genjax_models.applications import compression
 
-    _check_name(arguments.out, OUTPUT)
+    check_output(arguments.out, (OUTPUT,), "OUT.npz")
     keep_compiled_programs()
     file = arguments.file.read_bytes()
     header, *_ = compression.read(file)  # before the run is loaded
@@ -168,10 +169,3 @@ def write(path: Path, save: Callable[[Path], Any]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _check_name(path: Path, suffix: str) -> None:
-    if path.suffix != suffix:
-        raise ValueError(f"the file to write is {path}: give a name that ends in {suffix}")
-    if not path.parent.is_dir():
-        raise ValueError(f"there is no folder {path.parent} to write {path.name} in: make it first")

@@ -37,7 +37,7 @@ class Allowed:
         if self.high < math.inf:
             return (
                 f"{'above' if self.above else 'at least'} {self.low:g} and"
-                f" {'below' if self.below else 'at most'} {self.high:g}"
+                f" {'below' if self.below else 'at most'} {self.high:.10g}"
             )
         if self.low == 0 or (self.low == 1 and not self.above):
             return "positive" if self.above or self.low == 1 else "zero or positive"
@@ -50,6 +50,8 @@ PositiveFloat = Annotated[float, Allowed(0, above=True)]
 NonNegativeFloat = Annotated[float, Allowed(0)]
 Fraction = Annotated[float, Allowed(0, 1, below=True)]
 """0 <= value < 1."""
+Seed = Annotated[int, Allowed(0, 2**32 - 1)]
+"""What JAX's and NumPy's generators both tell apart."""
 
 ScheduleName = Literal["constant", "linear", "cosine", "exponential"]
 TokenizerName = Literal["characters", "bytes", "bpe"]
@@ -122,7 +124,7 @@ class Config(Generic[M]):
     """Examples an update, over all devices."""
     accumulate: PositiveInt = 1
     """Parts in which a batch's gradient is computed, to save memory."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Decides the parameters' start, the order of the data and all noise."""
     initial: str | None = None
     """A run directory, whose averaged parameters this run starts from; None starts afresh."""
@@ -160,6 +162,12 @@ def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
 def flag(name: str) -> str:
     """How a field is spelt on the command line, where a configuration's own stand by themselves."""
     return "--" + name.removeprefix("config.").replace("_", "-")
+
+
+def switch(name: str, value: bool) -> str:
+    """How a field that is true or false is set on the command line: `--model.no-conditional`."""
+    *where, last = name.split(".")
+    return flag(".".join([*where, last if value else f"no_{last}"]))
 
 
 def check(config: Any) -> None:

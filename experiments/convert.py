@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import runs, voice_measures
+from experiments.files import check_output
 from experiments.voice_data import VoiceSettings
 from genjax_models.data.audio import check_wav_name, read_wav, write_wav
 
@@ -21,10 +22,12 @@ def convert(run: runs.Run, path: Path, out: Path, *, back: bool = False) -> None
         back: Whether to convert the target's voice into the source's.
 
     Raises:
-        ValueError: The run converts no voices, or a file is no sound.
+        ValueError: The run converts no voices, a file is no sound, or the other one cannot be
+            written.
         FileNotFoundError: There is no such recording.
     """
     check_wav_name(out)  # before the work
+    check_output(out, name="OUT.wav")
     rate = _settings(run).spectrogram.sample_rate
     write_wav(out, converted(run, read_wav(path, rate), back=back), rate)
 

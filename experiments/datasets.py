@@ -16,6 +16,9 @@ from genjax_models.data.selection import without_labels
 
 M = TypeVar("M")
 
+MAY_LACK = ("validation", "test")
+"""Splits that experiments watch by default: of a data set without it, nothing is watched."""
+
 
 @runtime_checkable
 class Loads(Protocol):
@@ -58,7 +61,8 @@ def load_splits(config: Config[Any]) -> Splits:
     train = load_without(config.split or gm.data.training_split(config.dataset))
     known = gm.data.split_names(config.dataset)
     watched = config.evaluation.split
-    validation = load_without(watched) if watched.split("[")[0] in known else None
+    is_lacking = watched in MAY_LACK and watched not in known
+    validation = None if is_lacking else load_without(watched)
     test = load("test") if "test" in known else validation or train
     return Splits(train, validation, test)
 

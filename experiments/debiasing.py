@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -20,7 +20,8 @@ import optax
 import genjax_models as gm
 from experiments.arguments import parse
 from experiments.classifying_vae import ClassifyingVAE
-from experiments.config import Allowed, NonNegativeInt, PositiveFloat, PositiveInt
+from experiments.config import Allowed, PositiveFloat, PositiveInt, Seed
+from experiments.files import PICTURES, check_output
 from genjax_models import plots
 from genjax_models.applications import bias
 from genjax_models.core import likelihoods
@@ -39,6 +40,7 @@ def turned(x: np.ndarray, levels: int) -> np.ndarray:
     return np.rot90(x, axes=(1, 2))
 
 
+BATCH = 128
 ChangeName = Literal["negative", "turned"]
 CHANGES: Mapping[ChangeName, Callable[[np.ndarray, int], np.ndarray]] = {
     "negative": negative,
@@ -94,7 +96,7 @@ class DebiasArguments:
     """Of Adam at the start; it falls to 0 along a cosine."""
     split: str = "test"
     """Where the accuracies are measured; settings are chosen on validation."""
-    seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
+    seeds: tuple[Seed, ...] = (0, 1, 2)
     """A run with and one without resampling for each."""
     out: Path | None = None
     """A picture of the images that the last run finds the rarest."""
@@ -124,6 +126,15 @@ def main(argv: Sequence[str]) -> int:
         ValueError: Arguments or data that cannot be.
     """
     arguments = parse(DebiasArguments, "debias", argv)
+    if not arguments.seeds:
+        raise ValueError("--seeds is empty: give at least one")
+    if arguments.every >= arguments.steps:
+        raise ValueError(
+            f"--every is {arguments.every} and --steps {arguments.steps}, so that nothing would be"
+            " resampled: give fewer steps to --every than to --steps"
+        )
+    if arguments.out is not None:
+        check_output(arguments.out, PICTURES)
     from experiments.compilation import keep_compiled_programs
 
     keep_compiled_programs()
@@ -189,11 +200,10 @@ def _trained(
 ) -> TrainState:
     steps = arguments.steps
     optimizer = optax.adam(optax.cosine_decay_schedule(arguments.learning_rate, steps))
+    options: dict[str, Any] = {"steps": steps, "batch_size": min(BATCH, len(data)), "seed": seed}
     if weights_of is None:
-        return gm.fit(model, data, optimizer, steps=steps, seed=seed)
-    return bias.fit_resampled(
-        model, data, optimizer, weights_of, steps=steps, every=arguments.every, seed=seed
-    )
+        return gm.fit(model, data, optimizer, **options)
+    return bias.fit_resampled(model, data, optimizer, weights_of, every=arguments.every, **options)
 
 
 def _accuracies(arguments: DebiasArguments, model: ClassifyingVAE, state: TrainState) -> Accuracies:

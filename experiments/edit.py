@@ -14,7 +14,8 @@ import tyro
 
 from experiments import runs
 from experiments.arguments import parse
-from experiments.config import NonNegativeInt, PositiveInt
+from experiments.config import NonNegativeInt, PositiveInt, Seed
+from experiments.files import PICTURES, check_output
 from genjax_models import diffusion, plots
 from genjax_models.applications import editing, restoring
 from genjax_models.data import Dataset
@@ -25,6 +26,12 @@ WhatName = Literal[
 ]
 SHOWN = 8
 """Images in a picture."""
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+"""Of attribute: how far codes are moved, 1 from the mean code of one label to that of the other."""
+VALUES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+"""Of traverse: what an entry of a code is set to."""
+POINTS = 10
+"""Of interpolate: images of a line, its ends included."""
 NOISE, SPREAD, GRID = 0.05, 0.7, 50
 """Of a diffusion, its data in -1 .. 1: what noise a measurement is said to have, how far the data
 spread, and steps."""
@@ -47,7 +54,7 @@ class EditArguments:
     """Of attribute: the label that is given instead."""
     out: Path = Path("edit.png")
     """The picture."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Decides what is drawn."""
 
 
@@ -55,7 +62,7 @@ class Edited(NamedTuple):
     """What an edit made.
 
     Attributes:
-        rows: Pictures side by side, an edited image a row `[rows, columns, *shape]`.
+        rows: Pictures side by side, as `LAYOUTS` says `[rows, columns, *shape]`.
         x: What was edited into a whole image `[N, *shape]`; None for walks.
         original: What it ought to be `[N, *shape]`; None where there is no right answer.
         unknown: Which entries were not given, bool `[*shape]`.
@@ -79,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
         ValueError: Arguments that cannot be, or a run that cannot do it.
     """
     arguments = parse(EditArguments, "edit", argv)
-    from experiments import samples
+    check_output(arguments.out, PICTURES)
     from experiments.compilation import keep_compiled_programs
     from experiments.datasets import load_splits
 
@@ -88,11 +95,11 @@ def main(argv: Sequence[str]) -> int:
     spec = run.record.spec
     if len(spec.shape) != 3 or spec.levels is None:
         raise ValueError(f"{arguments.run} is a run on {spec.name}, which holds no images")
-    samples.check_file(arguments.out, spec)
     splits = load_splits(run.record.config)
     edited = EDITS[arguments.what](run, splits.train, splits.test, arguments)
     plots.save(plots.traversal(edited.rows, spec.levels), arguments.out)
     print(f"{arguments.what} by {run.record.experiment.name}: {arguments.out}")
+    print(LAYOUTS[arguments.what])
     for line in figures(run, edited):
         print(line)
     return 0
@@ -176,7 +183,7 @@ def _super_resolved(
 def _restored(
     rows: Mapping[str, np.ndarray], shown: np.ndarray, x: np.ndarray, unknown: np.ndarray
 ) -> Edited:
-    """A row each: what was given, what was made of it, what it was."""
+    """Three rows: what was given, what was made of it, what it was; a column an image."""
     triples = np.stack([shown[:SHOWN], x[:SHOWN], rows["x"][:SHOWN]], axis=0)
     return Edited(triples.astype(np.float32), x, rows["x"], unknown, rows.get("label"))
 
@@ -185,12 +192,12 @@ def _interpolated(run: runs.Run, train: Dataset, test: Dataset, arguments: EditA
     rows = _rows(test, 2 * SHOWN)
     first = {name: a[:SHOWN] for name, a in rows.items()}
     x, to = rows["x"][:SHOWN], rows["x"][SHOWN:]
-    return Edited(_call(run, editing.interpolate, x, arguments.seed, first, to=to, num=10))
+    return Edited(_call(run, editing.interpolate, x, arguments.seed, first, to=to, num=POINTS))
 
 
 def _traversed(run: runs.Run, train: Dataset, test: Dataset, arguments: EditArguments) -> Edited:
     rows = _rows(test, 1)
-    return Edited(_call(run, editing.traverse, rows["x"], arguments.seed, rows)[0])
+    return Edited(_call(run, editing.traverse, rows["x"], arguments.seed, rows, values=VALUES)[0])
 
 
 def _given_label(run: runs.Run, train: Dataset, test: Dataset, arguments: EditArguments) -> Edited:
@@ -206,11 +213,11 @@ def _given_label(run: runs.Run, train: Dataset, test: Dataset, arguments: EditAr
     rows = _rows(only_labels(test, [arguments.source]), arguments.num)
     moved = [
         _call(run, editing.shift, rows["x"], 0, rows, direction=direction, strength=strength)
-        for strength in (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+        for strength in STRENGTHS
     ]
     label = np.full(len(rows["x"]), arguments.target)
     steps = np.stack([rows["x"][:SHOWN], *(x[:SHOWN] for x in moved)], axis=1)
-    return Edited(steps, moved[4], label=label)
+    return Edited(steps, moved[STRENGTHS.index(1.0)], label=label)
 
 
 def _call(
@@ -223,7 +230,8 @@ def _call(
 ) -> np.ndarray:
     """`edit(model, params, x, key, ...)`, compiled, with what the run's model is conditioned on."""
     model = run.setup.model
-    fixed = {name: options.pop(name) for name in ("factor", "num", "strength") if name in options}
+    known = {"factor", "num", "strength", "values"} & set(options)
+    fixed = {name: options.pop(name) for name in known}
     restore = RESTORES.get(type(model))
     if restore is not None and edit in (restoring.complete, restoring.super_resolve):
         fixed["restore"] = restore
@@ -242,6 +250,10 @@ def _condition(run: runs.Run, rows: Mapping[str, np.ndarray]) -> dict[str, np.nd
 
 def _rows(data: Dataset, num: int) -> dict[str, np.ndarray]:
     return data.rows(np.arange(min(num, len(data))))
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
 
 
 def upper_half(shape: tuple[int, ...]) -> np.ndarray:
@@ -265,3 +277,14 @@ EDITS: Mapping[WhatName, Callable[[runs.Run, Dataset, Dataset, EditArguments], E
     "traverse": _traversed,
     "attribute": _given_label,
 }
+
+_TRIPLES = "rows: what was given, what was made of it, the original; columns: images"
+LAYOUTS: Mapping[WhatName, str] = {
+    "complete": _TRIPLES,
+    "inpaint": _TRIPLES,
+    "super_resolution": _TRIPLES,
+    "interpolate": f"rows: pairs of images; columns: {POINTS} points between their codes",
+    "traverse": f"rows: entries of one image's code; columns: their values, {_listed(VALUES)}",
+    "attribute": f"rows: images; columns: the original, then strengths {_listed(STRENGTHS)}",
+}
+"""What the rows and columns of a picture are."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ import numpy as np
 from experiments import runs
 from experiments.arguments import GenerateArguments
 from experiments.config import flag
+from experiments.files import let_go
 from genjax_models.autoregressive.generation import generate
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.data import tokenizers
@@ -72,13 +72,18 @@ OF_MASKED = ("mask_character", "steps")
 
 
 def _refuse(arguments: GenerateArguments, names: tuple[str, ...], experiment: str) -> None:
-    """Refuses options that the run's kind of model has no use for."""
+    """Refuses options that the run's kind of model, or another option, has no use for."""
     for name in names:
         if getattr(arguments, name) is not None:
             raise ValueError(
                 f"{flag(name)} is given, but {arguments.run} is a run of {experiment}: it is for"
                 f" {'masked diffusion' if name in OF_MASKED else 'autoregressive models'} alone"
             )
+    if arguments.mask_character is not None and arguments.stop is not None:
+        raise ValueError(
+            "--stop is given with --mask-character, where nothing is drawn behind the prompt: leave"
+            " one of them out"
+        )
 
 
 def _encode(tokenizer: tokenizers.Tokenizer, prompt: str) -> np.ndarray:
@@ -189,5 +194,5 @@ def write(pieces: Iterable[str], out: TextIO) -> None:
             out.write("\n")
             out.flush()
     except BrokenPipeError:
-        if out is sys.stdout:  # or Python itself would complain when it flushes at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        if out is sys.stdout:
+            let_go(out)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments import registry
-from experiments.config import Config, differences, fields, flag, from_json, to_json
+from experiments.config import Config, differences, fields, flag, from_json, switch, to_json
 from experiments.registry import Experiment, Setup
 
 if TYPE_CHECKING:
@@ -96,7 +96,11 @@ def command_line(name: str, config: Config[Any], directory: Path) -> str:
     standard = {key: value for key, _, value in fields(default)}
     words = ["python", "-m", "experiments", "train", name]
     for key, value in sorted(values.items(), key=lambda item: "." in item[0]):
-        if value != standard[key]:
+        if value == standard[key]:
+            continue
+        if isinstance(value, bool):
+            words.append(switch(key, value))
+        else:
             several = value if isinstance(value, tuple) else (value,)
             words += [flag(key), *map(str, several)]
     if directory != default_directory(name, config):

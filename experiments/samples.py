@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import runs
+from experiments.files import PICTURES, check_output
 from genjax_models import plots
 from genjax_models.autoregressive.generation import generate
 from genjax_models.autoregressive.model import Autoregressive
@@ -30,7 +31,6 @@ ENTRIES = 2**21
 NUM_POINTS = 2_000
 NUM_TEXTS, TEXT_TOKENS = 4, 500
 NUM_WRITTEN = 16
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def draw_samples(run: runs.Run, num: int, seed: int) -> np.ndarray:
@@ -170,13 +170,9 @@ def check_file(path: Path, spec: DataSpec, writers: Collection[str] = ()) -> Non
         writers: Suffixes that the experiment itself can write.
 
     Raises:
-        ValueError: The suffix says no format that can be written.
+        ValueError: The suffix says no format that can be written, or no file can lie there.
     """
-    known = (*PICTURES, *writers, *((".txt",) if spec.vocabulary else ()), ".npz")
-    if path.suffix not in known:
-        raise ValueError(
-            f"--out is {path}: give a name that ends in {', '.join(known[:-1])} or {known[-1]}"
-        )
+    check_output(path, (*PICTURES, *writers, *((".txt",) if spec.vocabulary else ()), ".npz"))
 
 
 def save_samples(samples: np.ndarray, run: runs.Run, path: Path) -> None:

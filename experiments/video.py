@@ -51,7 +51,7 @@ _LOOSE = 1.5  # pixels by which a digit's centre of brightness may lie off its i
     Config(
         FILMS,
         dataset="moving_digits",
-        steps=14_000,
+        steps=26_000,
         batch_size=16,
         ema=0.995,
         optimizer=dataclasses.replace(UNET_OPTIMIZER, learning_rate=2e-3),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.arguments import PROGRAM, parse
-from experiments.config import NonNegativeInt, PositiveFloat, PositiveInt
+from experiments.config import PositiveFloat, PositiveInt, Seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class CompareArguments:
     """Images with labels: digits, mnist, a folder of images in a folder a class, or an .npz."""
     minutes: PositiveFloat = 2.0
     """Training time of each model; compiling and measuring come on top."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Decides everything but the speed of the machine."""
     out: Path | None = None
     """The folder of the comparison, compare/DATASET by default; goes on where one stopped."""

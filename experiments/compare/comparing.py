@@ -24,7 +24,7 @@ from experiments.compare.clock import (
     Enough,
     Speedometer,
 )
-from experiments.compare.contenders import Contender
+from experiments.compare.contenders import Contender, choose
 from experiments.compare.settings import STATE, Settings, take_up
 from experiments.config import Config
 from experiments.datasets import Splits, load_splits
@@ -87,7 +87,11 @@ def compare(
         settings: What is compared, and for how long.
         out: The folder, new or of that very comparison.
         contenders: The models.
-        tell: Called after each that is new, and at the end, with what there is so far.
+        tell: Called after each that is new, and at the end, with what there is so far: also of
+            those that are not asked for now, in the order of the data set's table.
+
+    Returns:
+        What was told last.
 
     Raises:
         ValueError: The folder holds something else; or as of `load_images`.
@@ -98,24 +102,37 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     runs.write_json(out / STATE, known)
     extractor = classifier_of(settings.dataset)
+    table = choose(settings.dataset)
+    rows = {c.experiment: row for c in table if (row := _measured(out, c)) is not None}
     results: list[Result] = []
     for i, contender in enumerate(contenders):
         print(f"{i + 1} of {len(contenders)}: {contender.title}", file=sys.stderr, flush=True)
-        directory = out / "runs" / contender.experiment
-        new = not (directory / MEASURED).exists()
+        new = contender.experiment not in rows
         if new:
             plan = known["plans"].get(contender.experiment)
             if plan is None:
                 plan = _plan(contender, settings, splits)
                 known["plans"][contender.experiment] = plan
                 runs.write_json(out / STATE, known)
-            row = _train_and_measure(contender, directory, settings, plan, splits, extractor)
-        else:
-            row = json.loads((directory / MEASURED).read_text("utf-8"))
-        results.append(Result(contender, directory, row))
+            rows[contender.experiment] = _train_and_measure(
+                contender, _directory(out, contender), settings, plan, splits, extractor
+            )
+        results = [
+            Result(c, _directory(out, c), rows[c.experiment]) for c in table if c.experiment in rows
+        ]
         if new or contender is contenders[-1]:
             tell(results, splits, extractor)
     return results
+
+
+def _directory(out: Path, contender: Contender) -> Path:
+    return out / "runs" / contender.experiment
+
+
+def _measured(out: Path, contender: Contender) -> dict[str, Any] | None:
+    """The row of a contender that has been measured in that folder."""
+    path = _directory(out, contender) / MEASURED
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
 def _plan(contender: Contender, settings: Settings, splits: Splits) -> dict[str, Any]:

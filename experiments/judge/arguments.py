@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.config import Allowed, NonNegativeInt, PositiveInt
+from experiments.config import Allowed, PositiveInt, Seed
 from experiments.judge.modes import ModeName
 
 
@@ -25,7 +25,7 @@ class JudgeArguments:
     num: PositiveInt = 50
     """Samples drawn of each run. Each is shown once beside as many real examples, or once in each
     pair of runs."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Decides the samples, the real examples and the order."""
     out: Path = Path("judgements.sqlite")
     """Where examples and answers are kept; a session that was stopped goes on."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments.arguments import parse
+from experiments.files import check_output
 from experiments.judge.arguments import JudgeArguments
 
 
@@ -19,6 +20,8 @@ def judge(argv: Sequence[str]) -> int:
         The exit code.
     """
     arguments = parse(JudgeArguments, "judge", argv)
+    if arguments.csv is not None:
+        check_output(arguments.csv, name="--csv")
     if arguments.results or arguments.csv is not None:
         return _tell(arguments)
     from experiments.judge import server, store

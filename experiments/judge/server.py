@@ -180,13 +180,22 @@ def _guard(names: tuple[str, ...]) -> Callable[..., Awaitable[Response]]:
         reached = (request.scope.get("server") or ("",))[0]  # the address that was connected to
         if _hostname(host) not in (*names, reached):
             return PlainTextResponse("this page has another host", 421)
-        if request.method == "POST" and urlsplit(origin).netloc.lower() != host.lower():
+        if request.method == "POST" and not _is_own(origin, host):
             return PlainTextResponse("answers are taken from this server's own page", 403)
         response = await call_next(request)
         response.headers.update(HEADERS)
         return response
 
     return guard
+
+
+def _is_own(origin: str, host: str) -> bool:
+    """Whether an Origin header names the server that a Host header names."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
 def _hostname(host: str) -> str:

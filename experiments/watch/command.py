@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.arguments import PROGRAM, parse
-from experiments.config import NonNegativeInt, PositiveInt
+from experiments.config import PositiveInt, Seed
 from experiments.registry import suggest
 
 GIF, PAGE = "watch.gif", "watch.html"
@@ -24,7 +24,7 @@ class WatchArguments:
     """ring, grid, two_moons, checkerboard, pinwheel or spiral."""
     steps: PositiveInt = 4096
     """Updates of each model."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Decides the parameters' start, the order of the data and all noise."""
     out: Path | None = None
     """Where the animation and the report are written, watch/DENSITY by default."""
@@ -84,11 +84,12 @@ def check_folder(out: Path) -> None:
     Raises:
         ValueError: It is a file, cannot be written, or holds other files than `watch` writes.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: --out must be a folder")
+    there = next(place for place in (out, *out.parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file: --out must be a folder")
     others = sorted({p.name for p in out.iterdir()} - {GIF, PAGE}) if out.is_dir() else []
     if others:
         raise ValueError(f"{out} holds other files ({others[0]}): give another --out")
-    if out.is_dir() and not os.access(out, os.W_OK):
-        raise ValueError(f"{out} cannot be written: give another --out")
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"{there} cannot be written: give another --out")
     print(f"watching into {out}", file=sys.stderr, flush=True)

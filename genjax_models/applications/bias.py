@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from genjax_models.core.types import Array, Batch, Params, State
 from genjax_models.data.dataset import Dataset
 from genjax_models.metrics.evaluate import conditions
 from genjax_models.metrics.examples import Examples, Measure, of_examples
+from genjax_models.training.errors import Interrupted
 from genjax_models.training.fit import fit
 from genjax_models.training.state import Optimizers, TrainState
 
@@ -77,6 +79,7 @@ def codes_of(
     return take((params, state or {}), jax.random.key(0), data)["z"]
 
 
+@functools.lru_cache(maxsize=16)
 def _encoding(model: Representation) -> Measure:
     def measure(whole: Any, batch: Batch) -> dict[str, Array]:
         (params, state), _ = whole
@@ -233,6 +236,7 @@ def fit_resampled(
 
     Raises:
         ValueError: What `fit` or `resampled` refuses, or a stretch of no steps.
+        KeyboardInterrupt: Ctrl-C; nothing is kept.
     """
     if every < 1:
         raise ValueError(f"every is {every}: a stretch has at least 1 step")
@@ -240,7 +244,11 @@ def fit_resampled(
         kept = {"checkpoint_dir": folder, "checkpoint_every": steps, "max_to_keep": 1}
 
         def go_on(seen: Dataset, end: int) -> TrainState:
-            return fit(model, seen, optimizer, steps=end, seed=seed, **kept, **options)
+            try:
+                return fit(model, seen, optimizer, steps=end, seed=seed, **kept, **options)
+            except Interrupted as stop:  # its folder goes with this function
+                said = f"interrupted at step {stop.step} of {steps}: nothing of the run is kept"
+                raise KeyboardInterrupt(said) from None
 
         state = go_on(data, min(every, steps))
         for end in range(2 * every, steps + every, every):

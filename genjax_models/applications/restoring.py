@@ -107,8 +107,8 @@ def super_resolve(
         TypeError: The model has no way to do it.
         ValueError: The model's images are not `factor` times as large.
     """
-    large = (factor * x.shape[1], factor * x.shape[2], *x.shape[3:])
-    if large != model.spec.shape:
+    large = tuple(factor * side for side in x.shape[1:3]) + x.shape[3:]
+    if x.ndim != 4 or large != model.spec.shape:
         raise ValueError(
             f"images {x.shape[1:]} enlarged by {factor} are {large}, and the model is of "
             f"{model.spec.shape}: give images, or a factor, that fit"

@@ -195,7 +195,7 @@ def load_npz(path: Path, name: str) -> Dataset:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no readable .npz file ({error}); write it anew") from error
+        raise ValueError(f"{path} is no readable .npz file; write it anew") from error
     images = next((arrays[key] for key in ("x", "images") if key in arrays), None)
     labels = next((arrays[key] for key in ("y", "labels") if key in arrays), None)
     if images is None:

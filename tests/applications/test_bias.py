@@ -1,5 +1,7 @@
 """Rarity against counts by hand, resampling against its weights, and a run in stretches."""
 
+import signal
+
 import jax
 import numpy as np
 import optax
@@ -57,6 +59,21 @@ def test_codes_are_those_of_the_model():
     data = Dataset(Linear().spec, "train", {"x": x})
     found = bias.codes_of(Linear(), {"basis": BASIS}["basis"], data, batch_size=8)
     np.testing.assert_allclose(found, Linear().encode(BASIS, x), rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_stopped_is_not_said_to_be_kept(digits):
+    model = gm.VAE(gm.networks.MLP((4,)), gm.networks.MLP((64,)), 2)
+    data = digits.take(32)
+
+    def stop(state, metrics):
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="at step 1 of 4: nothing of the run is kept") as e:
+        bias.fit_resampled(
+            model, data, optax.adam(1e-2), lambda state: np.ones(32), steps=4, every=2,
+            batch_size=8, devices=1, hooks=[gm.training.hooks.Every(1, stop)],
+        )  # fmt: skip
+    assert not isinstance(e.value, gm.training.Interrupted)
 
 
 def test_stretches_with_equal_weights_are_one_run(digits):

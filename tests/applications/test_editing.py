@@ -81,6 +81,8 @@ def test_super_resolution_is_the_posteriors_mode():
     np.testing.assert_allclose(restored, mean, atol=5e-3)
     with pytest.raises(ValueError, match="enlarged by 3"):
         restoring.super_resolve(MODEL, BASIS, small, KEY, factor=3)
+    with pytest.raises(ValueError, match=r"images \(4,\) enlarged by 2"):
+        restoring.super_resolve(MODEL, BASIS, small.reshape(-1, 4), KEY)
 
 
 def test_a_model_that_completes_is_asked_itself():

@@ -54,10 +54,11 @@ def test_a_run_without_anything_to_compare_with_is_refused(finished):
 
 
 @pytest.mark.parametrize("what", ["attribute"])
-def test_edits_leave_a_picture(finished, tmp_path, what, monkeypatch):
+def test_edits_leave_a_picture(finished, tmp_path, what, monkeypatch, capsys):
     monkeypatch.setattr(edit, "figures", lambda run, edited: [])  # which train a classifier
     assert edit.main([str(finished), "--what", what, "--out", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").stat().st_size > 1000
+    assert edit.LAYOUTS[what] in capsys.readouterr().out
 
 
 def test_masks_hide_what_they_say():
@@ -78,12 +79,34 @@ def test_a_rare_kind_is_what_was_changed():
 
 def test_debias_compares_pairs(capsys):
     arguments = debiasing.DebiasArguments(
-        "digits", share=0.03, steps=2, every=2, seeds=(0,), hidden=(8,), latent_dim=2
+        "digits", share=0.03, steps=2, every=1, seeds=(0,), hidden=(8,), latent_dim=2
     )
     table = debiasing.compare(arguments)
     assert table.shape == (1, 2, 3) and ((table >= 0) & (table <= 100)).all()
     np.testing.assert_allclose(table[..., 2], 0.97 * table[..., 0] + 0.03 * table[..., 1])
     assert "the rare kind, 3.0 % of the images" in capsys.readouterr().out
+
+
+def test_few_images_make_small_batches(monkeypatch):
+    seen = []
+
+    def fit(model, data, optimizer, *, batch_size, **options):
+        seen.append((len(data), batch_size))
+        raise InterruptedError
+
+    monkeypatch.setattr("genjax_models.fit", fit)
+    with pytest.raises(InterruptedError):
+        augmentation.compare(augmentation.AugmentArguments(), 2)
+    with pytest.raises(InterruptedError):
+        debiasing.compare(debiasing.DebiasArguments("digits", num=100))
+    with pytest.raises(InterruptedError):
+        augmentation.compare(augmentation.AugmentArguments(), 10)
+    assert seen == [(20, 20), (100, 100), (100, 50)]
+
+
+def test_every_edit_says_what_its_rows_and_columns_are():
+    assert edit.LAYOUTS.keys() == edit.EDITS.keys()
+    assert "original, then strengths 0, 0.25, 0.5, 0.75, 1, 1.25" in edit.LAYOUTS["attribute"]
 
 
 def test_an_interval_needs_two_seeds():

@@ -5,10 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments import files, samples
+from experiments.config import Config
+from experiments.datasets import load_splits
+from genjax_models.core import DIGITS
 from tests.experiments.conftest import TINY
 
 
@@ -33,7 +38,9 @@ from tests.experiments.conftest import TINY
         (["train", "vae", "--model.hidden", "8", "x"], ["--model.hidden", "'8 x'"]),
         (["train", "vae", "--steps", "0"], ["--steps", "positive", "0"]),
         (["train", "vae", "--batch-size", "-1"], ["--batch-size", "positive", "-1"]),
-        (["train", "vae", "--seed", "-1"], ["--seed", "zero or positive", "-1"]),
+        (["train", "vae", "--seed", "-1"], ["--seed", "at least 0 and at most 4294967295", "-1"]),
+        (["train", "vae", "--seed", str(2**32)], ["--seed", "at most 4294967295", str(2**32)]),
+        (["evaluate", "nowhere", "--seed", str(2**63)], ["--seed", "at most 4294967295"]),
         (["train", "vae", "--ema", "1"], ["--ema", "below 1", "1"]),
         (["train", "vae", "--model.hidden", "8", "0"], ["--model.hidden", "positive", "0"]),
         (["train", "vae", "--optimizer.learning-rate", "nan"], ["positive", "nan"]),
@@ -49,13 +56,16 @@ from tests.experiments.conftest import TINY
         (["train", "vae", "--tokenizer", "words"], ["characters, bytes, bpe", "'words'"]),
         (["train", "vae", "--bpe-size", "256"], ["--bpe-size", "at least 257"]),
         (["train", "vae", "--devices", "4096"], ["4096 devices"]),
-        (["evaluate"], ["evaluate needs RUN"]),
+        (["evaluate"], ["evaluate needs RUN ("]),
+        (["compress"], ["compress needs RUN and OUT.gjx ("]),
+        (["compress", "nowhere"], ["compress needs OUT.gjx ("]),
+        (["convert"], ["convert needs RUN, IN.wav and OUT.wav ("]),
         (["evaluate", "nowhere"], ["nowhere", "no such folder"]),
         (["evaluate", "nowhere", "--num-samples", "0"], ["--num-samples", "positive"]),
         (["sample", "nowhere"], ["nowhere"]),
         (["sample", "nowhere", "--num", "none"], ["--num", "'none'"]),
         (["sample", "nowhere", "--out", "x.png", "--num", "0"], ["--num", "positive"]),
-        (["generate"], ["generate needs RUN"]),
+        (["generate"], ["generate needs RUN ("]),
         (["generate", "nowhere", "--prompt", "x"], ["nowhere", "no such folder"]),
         (["generate", "nowhere", "--temperature", "0"], ["--temperature", "positive", "0"]),
         (["generate", "nowhere", "--top-p", "0"], ["--top-p", "above 0 and at most 1", "0"]),
@@ -65,6 +75,18 @@ from tests.experiments.conftest import TINY
         (["generate", "nowhere", "--tokens", "0"], ["--tokens", "positive", "0"]),
         (["generate", "nowhere", "--stop", ""], ["--stop is empty"]),
         (["generate", "nowhere", "--toks", "5"], ["--toks", "--tokens"]),
+        (["edit", "nowhere", "--out", "e.npz"], ["--out is e.npz", ".png, .svg or .pdf"]),
+        (["edit", "nowhere", "--out", "nodir/e.png"], ["--out", "no folder nodir"]),
+        (["debias", "--out", "nodir/e.png"], ["--out", "no folder nodir"]),
+        (["debias", "--out", "e.npz"], ["--out is e.npz", ".png"]),
+        (["debias", "--seeds"], ["--seeds is empty"]),
+        (["debias", "--steps", "250"], ["--every is 250", "--steps 250"]),
+        (["augment", "--out", "nodir/e.png"], ["--out", "no folder nodir"]),
+        (["augment", "--out", "e.foo"], ["--out is e.foo", ".png"]),
+        (["augment", "--few"], ["--few is empty"]),
+        (["augment", "--seeds", "0", str(2**32)], ["--seeds must be", "at most 4294967295"]),
+        (["judge", "--csv", "nodir/x.csv"], ["--csv", "no folder nodir"]),
+        (["judge", "--csv", "."], ["--csv", "is a folder"]),
         (["bench", "vae", "--repeats", "0"], ["--repeats", "positive"]),
         (["bench", "vae", "--steps", "0"], [" --steps must be positive, got 0"]),
         (["evaluate", "nowhere", "--run", "x"], ["no option --run", "--split"]),
@@ -85,11 +107,42 @@ def test_data_that_cannot_be_learned_from(run, tmp_path):
     x = np.zeros((20, 2), np.float32)
     x[3] = np.nan
     np.savez(tmp_path / "nan.npz", x=x)
-    for path in ("empty", "nan.npz", "missing.npz"):
+    (tmp_path / "text.npz").write_text("I am a text.")
+    for path in ("empty", "nan.npz", "missing.npz", "text.npz"):
         answer = run("train", "vae", "--dataset", path, *TINY)
         assert answer.code == 2
         assert path.split(".")[0] in answer.line
+        assert "pickle" not in answer.line
         assert not (tmp_path / "runs").exists()
+
+
+def test_a_split_to_watch_that_is_not_there(run, tmp_path):
+    np.savez(tmp_path / "mine.npz", x=np.zeros((40, 6, 6, 1), np.uint8))
+    for name, known in (("digits", "validation"), ("mine.npz", "train")):
+        answer = run("train", "vae", *TINY, "--dataset", name, "--evaluation.split", "valdation")
+        assert answer.code == 2
+        assert "has no split 'valdation'" in answer.line and known in answer.line
+    assert load_splits(Config(None, dataset="mine.npz")).validation is None
+    assert len(load_splits(Config(None)).validation) > 0
+
+
+def test_files_that_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "note.md").write_text("mine")
+    (tmp_path / "folder.png").mkdir()
+    for path, words in (
+        ("nodir/x.png", "no folder nodir"),
+        ("note.md/x.png", "no folder note.md"),
+        ("folder.png", "which is a folder"),
+        ("x.npz", r"ends in \.png, \.svg or \.pdf"),
+        ("x", r"ends in \.png"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            files.check_output(Path(path), files.PICTURES)
+    with pytest.raises(ValueError, match="no folder nodir"):
+        samples.check_file(Path("nodir/x.png"), DIGITS)
+    files.check_output(Path("new.png"), files.PICTURES)
+    files.check_output(Path("note.md"))
 
 
 def test_patience_needs_something_to_watch(run, tmp_path):

@@ -7,8 +7,11 @@ import functools
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -16,7 +19,16 @@ import pytest
 from PIL import Image
 
 import genjax_models as gm
-from experiments import datasets, evaluation, registry, runs, translation_settings, voice_data
+from experiments import (
+    arguments,
+    config,
+    datasets,
+    evaluation,
+    registry,
+    runs,
+    translation_settings,
+    voice_data,
+)
 from genjax_models.core import DIGITS, DataSpec
 from genjax_models.data import Dataset, densities
 from genjax_models.training import hooks
@@ -43,6 +55,27 @@ def test_help(run):
     assert "vae" in run("train", "--help").out
     assert "--optimizer.learning-rate" in run("train", "vae", "--help").out
     assert run().code == 2
+
+
+def test_a_reader_of_a_command_may_go_away(tmp_path):
+    """Whether the command has written more than it could, or has yet to be flushed."""
+    for num in (3, 100_000):
+        said = tmp_path / f"{num}.txt"
+        code = (
+            "import sys; from experiments import cli;"
+            f"cli.COMMANDS = {{'say': lambda argv: print('line\\n' * {num}) or 0}};"
+            "sys.stdin.read(); sys.exit(cli.main(['say']))"
+        )
+        end = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said.open("w"),
+        )
+        end.stdout.close()
+        end.stdin.close()  # it writes from now on, and nobody reads
+        assert end.wait(120) == 0
+        assert said.read_text() == ""
 
 
 def test_files_of_a_run(finished):
@@ -306,6 +339,34 @@ def test_a_run_starts_from_another_ones_parameters(run, finished):
     assert other.code == 2
     assert "of another model" in other.err.splitlines()[-1]
     assert run("train", "vae", *TINY, "--initial", "nowhere", "--run-dir", "third").code == 2
+
+
+def flipped(settings):
+    """Settings with all that is true or false the other way round."""
+    values = {name: getattr(settings, name) for name in vars(settings)}
+    changes = {name: not value for name, value in values.items() if isinstance(value, bool)}
+    inner = {name: flipped(v) for name, v in values.items() if dataclasses.is_dataclass(v)}
+    return dataclasses.replace(settings, **changes, **inner)
+
+
+def test_a_command_line_says_the_configuration_again():
+    num_flipped = 0
+    for name, found in registry.experiments().items():
+        changed = dataclasses.replace(flipped(found.config), steps=12_345, without_labels=(1, 2))
+        line = runs.command_line(name, changed, runs.default_directory(name, changed))
+        kind = arguments.TrainArguments[type(found.config.model)]
+        words = shlex.split(line)
+        assert words[:5] == ["python", "-m", "experiments", "train", name]
+        default = arguments.TrainArguments(found.config)
+        assert arguments.parse(kind, "train", words[5:], default).config == changed
+        num_flipped += line.count("--model.no-")
+    assert num_flipped > 0
+
+
+def test_a_switch_without_a_dot():
+    assert config.switch("fast_start", False) == "--no-fast-start"
+    assert config.switch("model.fast_start", False) == "--model.no-fast-start"
+    assert config.switch("model.fast_start", True) == "--model.fast-start"
 
 
 SPECS = {

@@ -252,6 +252,16 @@ def test_what_is_finished_is_not_done_again(done, monkeypatch):
     (done.out / outputs.PAGE).write_text(kept, "utf-8")
 
 
+def test_one_model_alone_leaves_the_others_on_the_page(done, monkeypatch):
+    monkeypatch.setattr(page, "render", lambda results, about: "")
+    monkeypatch.setattr(pictures, "overview", lambda *arguments: None)
+    kept = (done.out / outputs.PAGE).read_text("utf-8")
+    before = (done.out / outputs.CSV).read_text()
+    assert command.main([*done.argv, "--models", "autoencoder"]) == 0
+    assert (done.out / outputs.CSV).read_text() == before
+    (done.out / outputs.PAGE).write_text(kept, "utf-8")
+
+
 def test_a_changed_setting_is_refused(done):
     with pytest.raises(ValueError, match="--samples 100 -> 200.*give another --out"):
         command.main([*done.argv, "--samples", "200"])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from experiments import generate
+from experiments.arguments import GenerateArguments
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,12 @@ def test_nothing_is_kept_back_that_cannot_be_the_stop():
     shown = [(piece, drawn[-1]) for piece in generate.until("END", pieces())]
     assert shown == [("ab", "ab"), ("Ec", "c")]
     assert drawn[-1] == "END"
+
+
+def test_gaps_are_not_filled_up_to_a_stop():
+    given = GenerateArguments(Path("run"), prompt="a_", mask_character="_", stop="b")
+    with pytest.raises(ValueError, match="--stop is given with --mask-character"):
+        generate._refuse(given, generate.OF_AUTOREGRESSIVE, "masked")
 
 
 class Terminal(io.StringIO):

@@ -71,7 +71,9 @@ def test_what_the_server_refuses(path):
             assert served.request("GET", "/state", Host=host)[0] in (400, 421), host
         assert served.request("GET", "/state", Host="localhost:9")[0] == 200  # a forwarded port
         assert served.request("POST", "/answers", answer)[0] == 403
-        for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
+        own = f"127.0.0.1:{served.port}"
+        for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "http://[",
+                       f"ftp://{own}", f"//{own}"):  # fmt: skip
             assert served.request("POST", "/answers", answer, Origin=origin)[0] == 403
         for body in (
             b"",

@@ -90,6 +90,7 @@ def test_a_histogram_is_a_density_and_what_it_measures_is_small_for_the_truth():
         (["--steps", "0"], "--steps must be positive, got 0"),
         (["--out", "here"], "holds other files"),
         (["--out", "here/note"], "is a file"),
+        (["--out", "here/note/below/it"], "here/note is a file"),
     ],
 )
 def test_bad_input_is_one_clear_line(argv, words, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ def level_weights(distribution: Distribution, shape: tuple[int, ...], levels: in
         float32 `[B * D, L]`, where an example has D entries.
 
     Raises:
-        TypeError: The entries depend on each other.
+        TypeError: The entries have no parameters of their own, each as many.
     """
     axes = 1 + len(shape)
     leaves = [leaf.shape for leaf in jax.tree.leaves(distribution)]
@@ -36,8 +36,8 @@ def level_weights(distribution: Distribution, shape: tuple[int, ...], levels: in
     if num > leaves[0][0]:  # each entry becomes an example of its own
         if any(leaf[1:axes] != shape for leaf in leaves):
             raise TypeError(
-                f"a {type(distribution).__name__} has entries that depend on each other: lossless"
-                " compression takes a likelihood of independent ones, as likelihoods.categorical"
+                f"a {type(distribution).__name__} has no law of each entry by itself: lossless"
+                " compression takes a likelihood of such, as likelihoods.categorical"
             )
         distribution = jax.tree.map(lambda a: a.reshape(num, *a.shape[axes:]), distribution)
         shape = ()
