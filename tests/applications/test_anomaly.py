@@ -66,6 +66,10 @@ def test_distance_to_samples_is_of_directions():
     np.testing.assert_allclose(anomaly.sample_distance(x, samples, 3), third, atol=1e-6)
     with pytest.raises(ValueError, match="3 samples"):
         anomaly.sample_distance(x, samples, 4)
+    with pytest.raises(ValueError, match="hold NaN"):
+        anomaly.sample_distance(np.full_like(x, np.nan), samples)
+    with pytest.raises(ValueError, match="0 examples"):
+        anomaly.sample_distance(x[:0], samples)
 
 
 def test_refuses_what_cannot_be_scored(digits):

@@ -89,6 +89,14 @@ def test_samples_follow_the_probabilities(levels):
         assert many.sample(KEY).dtype == jnp.uint8
 
 
+@pytest.mark.parametrize("name", ["binomial", "beta-binomial"])
+def test_sampling_takes_the_memory_of_the_draws(name):
+    """A float for each level of each of them would be four times the bound."""
+    wide = discrete(256, num=10_000)[name]
+    compiled = jax.jit(lambda d: d.sample(KEY)).lower(wide).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 256 * 10_000
+
+
 @pytest.mark.parametrize("levels", [2, 17])
 def test_mean_and_mode_are_those_of_the_levels(levels):
     for name, distribution in discrete(levels).items():

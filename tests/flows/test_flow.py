@@ -209,6 +209,8 @@ def test_the_kl_to_a_known_truth():
     params = {"bijector": {"log_scale": jnp.log(jnp.array([2.0, 1.0])), "shift": jnp.ones(2)}}
     # z = s x + t: KL = sum_i (s_i^2 + t_i^2 - 1) / 2 - log s_i.
     exact = (4 + 1 - 1) / 2 - np.log(2) + 1 / 2
+    with pytest.raises(ValueError, match="1 draws"):
+        kl_to_truth(model, params, Normal(), jax.random.key(0), 1)
     kl = kl_to_truth(model, params, Normal(), jax.random.key(0), 40_000)
     assert abs(kl.value - exact) < 4 * kl.standard_error
     assert 0 < kl.standard_error < 0.03

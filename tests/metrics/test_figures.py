@@ -62,6 +62,12 @@ def by_loops(x, y):
     return sum(within) - 2 * mean(itertools.product(x, y))
 
 
+def test_a_gaussian_kernel_does_not_know_where_the_origin_is():
+    assert mmd(X[:50] + 1e8, Y + 1e8, gaussian(2.0)) == pytest.approx(
+        mmd(X[:50], Y, gaussian(2.0)), rel=1e-4
+    )
+
+
 def test_the_error_of_mmd_is_its_spread_and_it_has_no_bias():
     rng = np.random.default_rng(0)
     draws = [(rng.normal(size=(60, 3)), 0.5 + 1.4 * rng.normal(size=(50, 3))) for _ in range(400)]
