@@ -41,6 +41,7 @@ def turned(x: np.ndarray, levels: int) -> np.ndarray:
 
 
 BATCH = 128
+"""Images a step, where there are as many."""
 ChangeName = Literal["negative", "turned"]
 CHANGES: Mapping[ChangeName, Callable[[np.ndarray, int], np.ndarray]] = {
     "negative": negative,
@@ -131,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.every >= arguments.steps:
         raise ValueError(
             f"--every is {arguments.every} and --steps {arguments.steps}, so that nothing would be"
-            " resampled: give fewer steps to --every than to --steps"
+            " resampled: give --every less than --steps"
         )
     if arguments.out is not None:
         check_output(arguments.out, PICTURES)

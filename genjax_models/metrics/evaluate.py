@@ -171,11 +171,11 @@ def metrics_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
     try:
         hash(model)
     except TypeError:  # it holds arrays, say, and is compiled anew each time
-        return _made(model, num_samples)
-    return dict(_kept(model, num_samples))
+        return _allowed_by(model, num_samples)
+    return dict(_allowed_by_known(model, num_samples))
 
 
-def _made(model: Model, num_samples: int) -> dict[str, Metric]:
+def _allowed_by(model: Model, num_samples: int) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {}
     if isinstance(model, TractableDensity):
         metrics["nll"] = lambda params, state, batch, key: (
@@ -196,7 +196,7 @@ def _made(model: Model, num_samples: int) -> dict[str, Metric]:
     return metrics
 
 
-_kept = functools.lru_cache(maxsize=64)(_made)
+_allowed_by_known = functools.lru_cache(maxsize=64)(_allowed_by)
 
 
 def conditions(model: Any, batch: Batch) -> dict[str, Array]:

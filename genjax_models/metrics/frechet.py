@@ -127,18 +127,15 @@ def frechet_estimate(x: Any, y: Any, groups: int = 20) -> Estimate:
     sets = checked_floats(x), checked_floats(y)
     for features in sets:
         _check_number(len(features), features.shape[1], groups=groups)
-    whole, lots = [moments(z) for z in sets], np.random.default_rng(0)
+    lots, whole = np.random.default_rng(0), [moments(z) for z in sets]
     orders = [lots.permutation(len(z)) for z in sets]
-    left = [
-        frechet(
-            *(
-                _without(m, moments(z[order[g::groups]]))
-                for m, z, order in zip(whole, sets, orders, strict=True)
-            )
-        )
-        for g in range(groups)
-    ]
-    return Estimate(frechet(*whole), float(np.std(left) * math.sqrt(groups - 1)))
+
+    def without(g: int) -> float:
+        both = zip(whole, sets, orders, strict=True)
+        return frechet(*(_without(m, moments(z[order[g::groups]])) for m, z, order in both))
+
+    spread = np.std([without(g) for g in range(groups)])
+    return Estimate(frechet(*whole), float(spread * math.sqrt(groups - 1)))
 
 
 def frechet_floor(features: Any, num: int, key: Key) -> float:
