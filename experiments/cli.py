@@ -47,6 +47,8 @@ USAGE = f"""usage: {PROGRAM} COMMAND ...
   debias [options]         a rare group is seen more often: what it gains and the others lose
   augment [options]        what samples of a model add to a small set of labelled examples
 
+  results [add RUN ...]    writes experiments/RESULTS.md from the records, with those of more runs
+
 {PROGRAM} COMMAND --help says more; GENJAX_DEBUG=1 shows where an error came from.
 """
 
@@ -271,4 +273,5 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "edit": _in("edit"),
     "debias": _in("debiasing"),
     "augment": _in("augmentation"),
+    "results": _in("commands.results"),
 }

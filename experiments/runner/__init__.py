@@ -1,0 +1,1 @@
+"""What runs an experiment and keeps what came of it."""
