@@ -75,6 +75,68 @@ def vae_mnist_levels(config: Config[VAESettings], spec: DataSpec) -> Setup:
 
 
 @dataclasses.dataclass(frozen=True)
+class HierarchicalSettings:
+    """Layers of codes, the lowest first, and the networks around them."""
+
+    latent_dims: tuple[PositiveInt, ...] = (64, 32, 16)
+    """Entries of each layer's code."""
+    hidden: tuple[PositiveInt, ...] = (512, 256, 128)
+    """Width of each layer's networks, which have one hidden layer."""
+    warmup: NonNegativeInt = 30_000
+    """Steps over which the weight of the KL rises from 0 to 1."""
+
+
+@experiment(
+    dataclasses.replace(
+        BINARISED,
+        model=HierarchicalSettings(),
+        steps=300_000,
+    ),
+    Goal("nll", at_most=82.5, unit="nats an image"),
+)
+def hvae_mnist(config: Config[HierarchicalSettings], spec: DataSpec) -> Setup:
+    """A VAE of three layers of codes on dynamically binarised MNIST (Sønderby et al. 2016)."""
+    settings, likelihood = config.model, likelihoods.bernoulli
+    if len(settings.latent_dims) != len(settings.hidden):
+        raise ValueError(
+            f"--model.latent-dims names {len(settings.latent_dims)} layers and --model.hidden"
+            f" {len(settings.hidden)}: give as many of both"
+        )
+
+    def mlp(*widths: int) -> gm.networks.MLP:
+        return gm.networks.MLP(widths, jax.nn.leaky_relu)
+
+    highest = len(settings.hidden) - 1
+    layers = tuple(
+        gm.autoencoders.LatentLayer(
+            latent_dim,
+            encoder=mlp(width, width),
+            posterior=mlp(width, 2 * latent_dim),
+            decoder=mlp(width, width),
+            prior=mlp(width, 2 * latent_dim) if i < highest else None,
+        )
+        for i, (latent_dim, width) in enumerate(
+            zip(settings.latent_dims, settings.hidden, strict=True)
+        )
+    )
+    model = gm.HierarchicalVAE(
+        layers,
+        decoder=mlp(settings.hidden[0], likelihood.num_outputs(spec)),
+        spec=spec,
+        likelihood=likelihood,
+        preprocess=preprocess.dynamic_binarization,
+    )
+    if not settings.warmup:
+        return Setup(model)
+
+    # A layer that costs much before the decoder uses it is not used afterwards either.
+    def rising(step: jax.Array) -> jax.Array:
+        return jnp.minimum(1.0, step / settings.warmup)
+
+    return Setup(model, {"vae": model.loss.weigh(kl=rising)})
+
+
+@dataclasses.dataclass(frozen=True)
 class VAEFlowSettings:
     """Networks and flow of a VAE whose posterior is bent by planar flows."""
 

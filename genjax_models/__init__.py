@@ -16,7 +16,7 @@ from genjax_models import (
     training,
 )
 from genjax_models.adversarial import GAN, CycleGAN, Pix2Pix
-from genjax_models.autoencoders import VAE, VQVAE, Autoencoder
+from genjax_models.autoencoders import VAE, VQVAE, Autoencoder, HierarchicalVAE
 from genjax_models.autoregressive import Autoregressive
 from genjax_models.core import DataSpec, Loss, Player, likelihoods, preprocess
 from genjax_models.data import Dataset, load
@@ -40,6 +40,7 @@ __all__ = [
     "Diffusion",
     "Flow",
     "FlowMatching",
+    "HierarchicalVAE",
     "JointEnergyModel",
     "Loss",
     "MaskedDiffusion",

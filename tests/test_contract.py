@@ -41,6 +41,14 @@ MODELS = {
         latent_dim=4,
         posterior=gm.flows.FlowPosterior(gm.flows.Repeat(gm.flows.Planar(), 2), amortized=True),
     ),
+    "hierarchical_vae_conditional": gm.HierarchicalVAE(
+        (
+            gm.autoencoders.LatentLayer(6, mlp((32,)), mlp((32, 12)), mlp((32,)), mlp((32, 12))),
+            gm.autoencoders.LatentLayer(4, mlp((16,)), mlp((16, 8)), mlp((32,))),
+        ),
+        mlp((32, 64)),
+        num_classes=10,
+    ),
     "vqvae": gm.VQVAE(conv_encoder(4, vector=False), conv_decoder((8, 8, 1)), num_codes=16),
     "glow_conditional": gm.flows.glow(levels=2, steps=1, network=residual, num_classes=10),
     "maf": gm.flows.maf(steps=2, hidden=(32,)),

@@ -4,6 +4,11 @@ from genjax_models.autoencoders import losses
 from genjax_models.autoencoders.autoencoder import Autoencoder, AutoencoderOutputs
 from genjax_models.autoencoders.editing import traverse
 from genjax_models.autoencoders.embedded import EmbeddedCodes
+from genjax_models.autoencoders.hierarchical import (
+    HierarchicalVAE,
+    HierarchicalVAEOutputs,
+    LatentLayer,
+)
 from genjax_models.autoencoders.latents import (
     DiagonalNormal,
     Posterior,
@@ -21,6 +26,9 @@ __all__ = [
     "AutoencoderOutputs",
     "DiagonalNormal",
     "EmbeddedCodes",
+    "HierarchicalVAE",
+    "HierarchicalVAEOutputs",
+    "LatentLayer",
     "Posterior",
     "Prior",
     "StandardNormal",
