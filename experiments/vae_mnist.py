@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,37 +14,45 @@ from experiments.config import Config, Evaluation, NonNegativeInt, Optimizer, Po
 from experiments.registry import Goal, Setup, experiment
 from genjax_models.core import DataSpec, likelihoods, preprocess
 
-BINARISED = Config(
-    VAESettings(
-        hidden=(200, 200),
-        latent_dim=50,
-        likelihood="bernoulli",
-        binarize="dynamic",
-        activation="tanh",
-    ),
-    dataset="mnist",
-    split="train",
-    steps=600_000,
-    batch_size=100,
-    log_every=2000,
-    checkpoint_every=20_000,
-    optimizer=Optimizer(learning_rate=1e-3, schedule="cosine"),
-    evaluation=Evaluation(
-        every=10_000, split="test", num_samples=5000, batch_size=500, examples=2000
-    ),
+M = TypeVar("M")
+
+
+def _binarised(model: M, **changes: Any) -> Config[M]:
+    """The configuration of Burda et al.'s binarised MNIST, for a model of it."""
+    config = Config(
+        model,
+        dataset="mnist",
+        split="train",
+        steps=600_000,
+        batch_size=100,
+        log_every=2000,
+        checkpoint_every=20_000,
+        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine"),
+        evaluation=Evaluation(
+            every=10_000, split="test", num_samples=5000, batch_size=500, examples=2000
+        ),
+    )
+    return dataclasses.replace(config, **changes)
+
+
+VAE_200 = VAESettings(
+    hidden=(200, 200),
+    latent_dim=50,
+    likelihood="bernoulli",
+    binarize="dynamic",
+    activation="tanh",
 )
 
 
-@experiment(BINARISED, Goal("nll", at_most=87.0, unit="nats an image"))
+@experiment(_binarised(VAE_200), Goal("nll", at_most=87.0, unit="nats an image"))
 def vae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """784-200-200-50 on dynamically binarised MNIST (Burda et al. 2015, k = 1)."""
     return vae_setup(config.model, spec)
 
 
 @experiment(
-    dataclasses.replace(
-        BINARISED,
-        model=dataclasses.replace(BINARISED.model, importance_samples=50),
+    _binarised(
+        dataclasses.replace(VAE_200, importance_samples=50),
         steps=30_000,
         batch_size=64,
         log_every=500,
@@ -87,11 +96,7 @@ class HierarchicalSettings:
 
 
 @experiment(
-    dataclasses.replace(
-        BINARISED,
-        model=HierarchicalSettings(),
-        steps=300_000,
-    ),
+    _binarised(HierarchicalSettings(), steps=300_000),
     Goal("nll", at_most=82.5, unit="nats an image"),
 )
 def hvae_mnist(config: Config[HierarchicalSettings], spec: DataSpec) -> Setup:
