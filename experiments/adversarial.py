@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -125,7 +124,7 @@ def gan_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
         networks.MLP((*hidden, spec.num_dims), nn.leaky_relu),
         networks.MLP((*hidden, 1), nn.leaky_relu),
         spec=spec,
-        noise=functools.partial(adversarial.noise.gaussian, scale=settings.noise_scale),
+        noise=adversarial.noise.Gaussian(settings.noise_scale),
         **game_of(settings),
     )
     setup = gan_setup(model, settings, measures.modes_of_points, measures.distance_of_points)

@@ -21,8 +21,7 @@ from experiments.config import (
 from experiments.registry import Goal, Setup, experiment
 from genjax_models import adversarial, networks
 from genjax_models.adversarial import losses
-from genjax_models.adversarial.growth import Growth
-from genjax_models.adversarial.progressive import ProgressiveGAN
+from genjax_models.adversarial.progressive import Growth, ProgressiveGAN
 from genjax_models.core import DataSpec
 from genjax_models.data import stacked_mnist
 from genjax_models.metrics import classifier_of

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import genjax_models as gm
 from experiments.config import Config, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from genjax_models.adversarial import jitter
-from genjax_models.adversarial.augmentation import Augment, each_of, nothing
+from genjax_models.adversarial import augmentation
+from genjax_models.adversarial.augmentation import Augment, nothing
 from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.core import DataSpec
@@ -26,8 +26,8 @@ WayName = Literal["to_photo", "to_map"]
 AugmentName = Literal["nothing", "mirror", "jitter"]
 AUGMENTS: Mapping[AugmentName, Augment] = {
     "nothing": nothing,
-    "mirror": jitter.mirrored,
-    "jitter": each_of(jitter.mirrored, jitter.moved(8)),
+    "mirror": augmentation.random_flip,
+    "jitter": augmentation.Chain((augmentation.random_flip, augmentation.RandomShift(8))),
 }
 
 

@@ -69,13 +69,13 @@ class VAEGAN:
     @property
     def loss(self) -> Loss:
         """The discriminator's loss."""
-        return Loss(self.forward, {"adversarial": of_gan(self.gan.game.discriminator)})
+        return Loss(self.forward, {"adversarial": of_gan(self.gan.game.discriminator_term)})
 
     @property
     def vae_loss(self) -> Loss:
         """-ELBO, and the generator's term of what the decoder makes of the prior's codes."""
         terms = {name: of_vae(term) for name, term in self.vae.loss.terms.items()}
-        return Loss(self.forward, terms).add(adversarial=of_gan(self.gan.game.generator))
+        return Loss(self.forward, terms).add(adversarial=of_gan(self.gan.game.generator_term))
 
     @property
     def players(self) -> Mapping[str, Player]:

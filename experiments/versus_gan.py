@@ -25,7 +25,7 @@ def dcgan_jax() -> float:
     import numpy as np
     import optax
 
-    from genjax_models.adversarial.model import GAN
+    from genjax_models.adversarial.gan import GAN
     from genjax_models.data import Dataset
     from genjax_models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 

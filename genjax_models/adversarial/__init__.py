@@ -1,31 +1,32 @@
 """Adversarial models: implicit densities, learned as a game between players."""
 
-from genjax_models.adversarial import augmentation, jitter, losses, noise, translation_losses
+from genjax_models.adversarial import augmentation, losses, noise
 from genjax_models.adversarial.cyclegan import CycleGAN
-from genjax_models.adversarial.growth import Growth
-from genjax_models.adversarial.losses import Game, Judgement
-from genjax_models.adversarial.model import GAN
-from genjax_models.adversarial.noise import interpolate
-from genjax_models.adversarial.outputs import GANOutputs
+from genjax_models.adversarial.gan import GAN
+from genjax_models.adversarial.losses import (
+    CycleGANOutputs,
+    Game,
+    GANLoss,
+    GANOutputs,
+    Pix2PixOutputs,
+)
+from genjax_models.adversarial.noise import slerp
 from genjax_models.adversarial.pix2pix import Pix2Pix
-from genjax_models.adversarial.progressive import ProgressiveGAN
-from genjax_models.adversarial.translation_outputs import CycleGANOutputs, Pix2PixOutputs
+from genjax_models.adversarial.progressive import Growth, ProgressiveGAN
 
 __all__ = [
     "GAN",
     "CycleGAN",
     "CycleGANOutputs",
+    "GANLoss",
     "GANOutputs",
     "Game",
     "Growth",
-    "Judgement",
     "Pix2Pix",
     "Pix2PixOutputs",
     "ProgressiveGAN",
     "augmentation",
-    "interpolate",
-    "jitter",
     "losses",
     "noise",
-    "translation_losses",
+    "slerp",
 ]

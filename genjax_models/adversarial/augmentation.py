@@ -1,8 +1,9 @@
-"""Differentiable augmentation: the discriminator sees data and samples through the same changes.
+"""Augmentations of images: of all that a discriminator sees, and of the data alone.
 
 Each is `(key, x [B, H, W, C]) -> [B, H, W, C]` with images in [-1, 1], a function of the key and of
-an example's position, and differentiable, so that the generator's gradient passes through. Shown to
-the discriminator alone they would be learned by the generator; shown on both sides they are not.
+an example's position, and differentiable, so that the generator's gradient passes through. Those of
+`diff_augment` are applied to data and samples alike, else the generator would learn them;
+`random_flip` and `RandomShift` leave an image a likely one, and are for small sets of data.
 
 References:
     Zhao et al. 2020, Differentiable Augmentation for Data-Efficient GAN Training, arXiv:2006.10738.
@@ -10,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -79,19 +81,55 @@ def cutout(key: Key, x: Array, ratio: float = 0.5) -> Array:
     return jnp.where(hole[..., None], 0.0, x)
 
 
-def each_of(*augments: Augment) -> Augment:
-    """All of them, one after the other, each with noise of its own."""
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """Augmentations one after the other, each with noise of its own.
 
-    def augment(key: Key, x: Array) -> Array:
-        for one, k in zip(augments, jax.random.split(key, len(augments)), strict=True):
-            x = one(k, x)
+    Attributes:
+        parts: The augmentations, the first first.
+    """
+
+    parts: tuple[Augment, ...]
+
+    def __call__(self, key: Key, x: Array) -> Array:
+        """Images `[B, H, W, C]`."""
+        for part, k in zip(self.parts, jax.random.split(key, len(self.parts)), strict=True):
+            x = part(k, x)
         return x
 
-    return augment
 
-
-diff_augment = each_of(brightness, saturation, contrast, translation, cutout)
+diff_augment = Chain((brightness, saturation, contrast, translation, cutout))
 """The policy of the paper: colour, translation and cutout."""
+
+
+def random_flip(key: Key, x: Array) -> Array:
+    """Each image mirrored, left for right, with probability 1/2."""
+    flip = random.uniform(key, (x.shape[0],)) < 0.5
+    return jnp.where(flip[:, None, None, None], x[:, :, ::-1], x)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomShift:
+    """Each image shifted by up to `most` pixels either way, its edges reflected.
+
+    Attributes:
+        most: Largest shift, in pixels.
+    """
+
+    most: int
+
+    def __call__(self, key: Key, x: Array) -> Array:
+        """Images `[B, H, W, C]`."""
+        height, width = x.shape[1:3]
+        most = self.most
+        corner = jnp.floor(random.uniform(key, (x.shape[0], 2)) * (2 * most + 1)).astype(jnp.int32)
+        x = jnp.pad(x, ((0, 0), (most, most), (most, most), (0, 0)), mode="reflect")
+
+        def cut(image: Array, corner: Array) -> Array:
+            size = (height, width, image.shape[-1])
+            return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), size)
+
+        return jax.vmap(cut)(x, corner)
 
 
 def _one_each(key: Key, x: Array) -> Array:

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 import jax
 from flax import linen as nn
 
-from genjax_models.adversarial import generated, image_pool
-from genjax_models.adversarial import translation_losses as losses
+from genjax_models.adversarial import image_pool, losses
 from genjax_models.adversarial.augmentation import Augment, nothing
-from genjax_models.adversarial.losses import Judgement
-from genjax_models.adversarial.translation import check_source, spread
-from genjax_models.adversarial.translation_outputs import CycleGANOutputs, Judged, JudgedPair
+from genjax_models.adversarial.gan import to_examples
+from genjax_models.adversarial.losses import CycleGANLogits, CycleGANOutputs, GANLoss, Logits
+from genjax_models.adversarial.translation import broadcast_source, check_source
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
@@ -45,10 +44,10 @@ class CycleGAN:
         discriminator_x: D_X, where it is not of D_Y's kind.
         cycle: Weight of the cycle's term, lambda in the paper.
         identity: Weight of |G(y) - y| and |F(x) - x|; 0 leaves the term out.
-        judgement: The game between generators and discriminators.
+        game: The loss of each player at the discriminators' logits.
         pool_size: Images in each pool: a multiple of the batch, of whose examples each owns as
             many.
-        augment: What is done to every example first, such as `jitter.mirrored`.
+        augment: What is done to every example first, such as `augmentation.random_flip`.
 
     References:
         Zhu et al. 2017, Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
@@ -63,7 +62,7 @@ class CycleGAN:
     discriminator_x: nn.Module | None = None
     cycle: float = 10.0
     identity: float = 5.0
-    judgement: Judgement = losses.half_least_squares
+    game: GANLoss = losses.half_least_squares
     pool_size: int = 50
     augment: Augment = nothing
 
@@ -98,8 +97,8 @@ class CycleGAN:
     def discriminators_loss(self) -> Loss:
         """Terms `x` and `y`: what D_X and D_Y pay."""
         terms = {
-            "x": lambda o: losses.told_apart(self.judgement, o.x),
-            "y": lambda o: losses.told_apart(self.judgement, o.y),
+            "x": lambda o: self.game.discriminator(o.x.real_logits, o.x.fake_logits),
+            "y": lambda o: self.game.discriminator(o.y.real_logits, o.y.fake_logits),
         }
         return Loss(self.judge, terms)
 
@@ -107,8 +106,8 @@ class CycleGAN:
     def generators_loss(self) -> Loss:
         """Terms `adversarial_x` (of F), `adversarial_y` (of G), `cycle` and `identity`."""
         terms = {
-            "adversarial_x": lambda o: self.judgement.fooled(o.x_logits),
-            "adversarial_y": lambda o: self.judgement.fooled(o.y_logits),
+            "adversarial_x": lambda o: self.game.generator(o.x_logits),
+            "adversarial_y": lambda o: self.game.generator(o.y_logits),
             "cycle": losses.cycle,
         }
         loss = Loss(self.forward, terms, {"cycle": self.cycle})
@@ -166,7 +165,7 @@ class CycleGAN:
 
     def judge(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
-    ) -> tuple[JudgedPair, State]:
+    ) -> tuple[CycleGANLogits, State]:
         """The discriminators' pass; in training they are shown what the pools give."""
         key_data, key_y, key_x, key_pool_x, key_pool_y, *keys = jax.random.split(key, 9)
         x, y = self._prepared(batch, key_data)
@@ -181,7 +180,7 @@ class CycleGAN:
         x_logits, state = apply("discriminator_x", fake_x, state, keys[1])
         real_y, state = apply("discriminator_y", y, state, keys[2])
         y_logits, state = apply("discriminator_y", fake_y, state, keys[3])
-        return JudgedPair(Judged(real_x, x_logits), Judged(real_y, y_logits)), state
+        return CycleGANLogits(Logits(real_x, x_logits), Logits(real_y, y_logits)), state
 
     def x_to_y(self, params: Params, x: Array, *, state: State | None = None) -> Array:
         """G(x): examples of X `[B, *spec.shape]` as examples of Y, both in their data's units."""
@@ -220,7 +219,7 @@ class CycleGAN:
             ValueError: No examples of X are given, or not so many.
         """
         del key
-        return self.x_to_y(params, spread(x, num, self.spec, "x"), state=state)
+        return self.x_to_y(params, broadcast_source(x, num, self.spec, "x"), state=state)
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
@@ -252,5 +251,5 @@ class CycleGAN:
         module = self._modules[name]
         out, state = apply_module(name, module, params, state, inputs, key=key, train=train)
         if name in GENERATORS:
-            out = generated.examples(out, self.target if name == "x_to_y" else self.spec, name)
+            out = to_examples(out, self.target if name == "x_to_y" else self.spec, name)
         return out, state

@@ -1,9 +1,9 @@
-"""Terms of adversarial losses: games between two players, penalties, and what else is matched.
+"""Outputs of adversarial models, and the terms that read them.
 
 With s the discriminator's logit, D = sigmoid(s). Logits that are maps of patches are averaged over
-all but the examples. A `Game` is what the discriminator wants small and what the generator does.
+all but the examples.
 
-| game             | discriminator                               | generator        |
+| loss             | discriminator                               | generator        |
 |------------------|---------------------------------------------|------------------|
 | `minimax`        | -log D(x) - log(1 - D(G(z)))                | log(1 - D(G(z))) |
 | `non_saturating` | the same                                    | -log D(G(z))     |
@@ -19,65 +19,203 @@ References:
     Arjovsky et al. 2017, Wasserstein GAN, arXiv:1701.07875, eq. 2.
     Jolicoeur-Martineau 2019, The Relativistic Discriminator, arXiv:1807.00734; Huang et al. 2024,
         The GAN is Dead; Long Live the GAN!, arXiv:2501.05441: with `r1` and `r2` it converges.
+    Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks,
+        arXiv:1611.07004, eqs. 1, 3 and sec. 3.3 (`half_cross_entropy`, `l1`).
+    Zhu et al. 2017, Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
+        Networks, arXiv:1703.10593, eqs. 2, 3, sec. 4 and 5.2 (`half_least_squares`, `cycle`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
-from genjax_models.adversarial.outputs import GANOutputs
-from genjax_models.core.loss import Term
 from genjax_models.core.types import Array
+
+
+@struct.dataclass
+class GANOutputs:
+    """Real and generated examples, and what the discriminator says of both.
+
+    Every array's first axis is the examples. What no term looks at is not computed: compiled, a
+    pass costs what its loss needs.
+
+    Attributes:
+        real: Data in the networks' range `[B, ...]`.
+        fake: G(z) `[B, ...]`.
+        z: The noise `[B, latent_dim]`.
+        real_logits: The discriminator's logits of the data `[B, ...]`: one, or a map of them.
+        fake_logits: Its logits of what was generated.
+        real_features: Outputs of the discriminator's layers for the data: name -> `[B, ...]`.
+        fake_features: The same for what was generated.
+        context: One-hot labels `[B, K]`; None in an unconditional model.
+        epsilon: A uniform number an example `[B]`, for terms that need one.
+        discriminator: `(x [B, ...], context) -> logits`: the same discriminator at any point, for
+            terms of its gradient.
+    """
+
+    real: Array
+    fake: Array
+    z: Array
+    real_logits: Array
+    fake_logits: Array
+    real_features: Mapping[str, Array]
+    fake_features: Mapping[str, Array]
+    context: Array | None
+    epsilon: Array
+    discriminator: Callable[[Array, Array | None], Array] = struct.field(pytree_node=False)
+
+
+@struct.dataclass
+class Pix2PixOutputs:
+    """What one pass of a Pix2Pix gives; every array's first axis is the examples.
+
+    Attributes:
+        source: What is translated, in the networks' range `[B, H, W, C]`.
+        target: What it should become `[B, H, W, D]`, y in the paper.
+        fake: What the generator makes of it `[B, H, W, D]`.
+        real_logits: The discriminator's logits of source and target `[B, ...]`.
+        fake_logits: Its logits of source and `fake`.
+    """
+
+    source: Array
+    target: Array
+    fake: Array
+    real_logits: Array
+    fake_logits: Array
+
+
+@struct.dataclass
+class Logits:
+    """Logits of one discriminator.
+
+    Attributes:
+        real_logits: Of data `[B, ...]`: one logit, or a map of them.
+        fake_logits: Of what was translated.
+    """
+
+    real_logits: Array
+    fake_logits: Array
+
+
+@struct.dataclass
+class CycleGANLogits:
+    """Logits of both discriminators; every array's first axis is the examples.
+
+    Attributes:
+        x: D_X of x and of what the pool gives for F(y).
+        y: D_Y of y and of what the pool gives for G(x).
+    """
+
+    x: Logits
+    y: Logits
+
+
+@struct.dataclass
+class CycleGANOutputs:
+    """What the generators' pass gives; examples are in the networks' range, `[B, ...]`.
+
+    Attributes:
+        x: Examples of one set.
+        y: Examples of the other, no partners of those.
+        fake_x: F(y).
+        fake_y: G(x).
+        cycle_x: F(G(x)).
+        cycle_y: G(F(y)).
+        same_x: F(x); None where the identity does not matter.
+        same_y: G(y); None likewise.
+        x_logits: D_X's logits of F(y) `[B, ...]`.
+        y_logits: D_Y's logits of G(x) `[B, ...]`.
+    """
+
+    x: Array
+    y: Array
+    fake_x: Array
+    fake_y: Array
+    cycle_x: Array
+    cycle_y: Array
+    same_x: Array | None
+    same_y: Array | None
+    x_logits: Array
+    y_logits: Array
+
 
 OfLogits: TypeAlias = Callable[[Array], Array]
 """Logits `[B, ...]` to one number an example `[B]`."""
 
 
-class Judgement(NamedTuple):
-    """A game by what it makes of logits; translation models play it on several pairs.
+class Game(Protocol):
+    """The terms of the two players of a GAN."""
+
+    def discriminator_term(self, outputs: GANOutputs) -> Array:
+        """What the discriminator minimises `[B]`."""
+        ...
+
+    def generator_term(self, outputs: GANOutputs) -> Array:
+        """What the generator minimises `[B]`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class GANLoss:
+    """A `Game` whose players look at the logits of data and of generated examples apart.
 
     Attributes:
-        real: What the discriminator pays for its logits of data.
-        fake: What it pays for its logits of what was generated.
-        fooled: What the generator pays for the latter.
+        real: Loss of the discriminator at its logits of data.
+        fake: Loss of the discriminator at its logits of generated examples.
+        generator: Loss of the generator at the discriminator's logits of generated examples.
     """
 
     real: OfLogits
     fake: OfLogits
-    fooled: OfLogits
+    generator: OfLogits
+
+    def discriminator(self, real_logits: Array, fake_logits: Array) -> Array:
+        """Loss of the discriminator `[B]`."""
+        return self.real(real_logits) + self.fake(fake_logits)
+
+    def discriminator_term(self, outputs: GANOutputs) -> Array:
+        """Loss of the discriminator `[B]`."""
+        return self.discriminator(outputs.real_logits, outputs.fake_logits)
+
+    def generator_term(self, outputs: GANOutputs) -> Array:
+        """Loss of the generator `[B]`."""
+        return self.generator(outputs.fake_logits)
 
 
-class Game(NamedTuple):
-    """What two players want to be small, each a term of `GANOutputs`.
+@dataclasses.dataclass(frozen=True)
+class RelativisticLoss:
+    """The `Game` of which of two examples, one of data and one generated, is more real."""
 
-    Attributes:
-        discriminator: The discriminator's term.
-        generator: The generator's term.
-    """
+    def discriminator_term(self, outputs: GANOutputs) -> Array:
+        """-log sigmoid(s(x) - s(G(z))) `[B]`."""
+        return _cross_entropy_real(outputs.real_logits - outputs.fake_logits)
 
-    discriminator: Term
-    generator: Term
+    def generator_term(self, outputs: GANOutputs) -> Array:
+        """-log sigmoid(s(G(z)) - s(x)) `[B]`."""
+        return _cross_entropy_real(outputs.fake_logits - outputs.real_logits)
+
+
+@dataclasses.dataclass(frozen=True)
+class SquaredError:
+    """weight (s - target)^2, its mean over a map of logits `[B]`."""
+
+    target: float
+    weight: float = 0.5
+
+    def __call__(self, s: Array) -> Array:
+        """One number an example `[B]`."""
+        return per_example(self.weight * (s - self.target) ** 2)
 
 
 def per_example(values: Array) -> Array:
     """The mean over all axes but the first: `[B, ...] -> [B]`."""
     return jnp.mean(values.reshape(values.shape[0], -1), axis=-1)
-
-
-def game(judgement: Judgement) -> Game:
-    """The game of a generator and a discriminator that is judged so."""
-
-    def discriminator(o: GANOutputs) -> Array:
-        return judgement.real(o.real_logits) + judgement.fake(o.fake_logits)
-
-    def generator(o: GANOutputs) -> Array:
-        return judgement.fooled(o.fake_logits)
-
-    return Game(discriminator, generator)
 
 
 def _cross_entropy_real(s: Array) -> Array:
@@ -88,33 +226,44 @@ def _cross_entropy_fake(s: Array) -> Array:
     return per_example(jax.nn.softplus(s))  # -log(1 - sigmoid(s))
 
 
-def _squared_to(target: float) -> OfLogits:
-    return lambda s: per_example(0.5 * (s - target) ** 2)
+def _half_cross_entropy_real(s: Array) -> Array:
+    return 0.5 * _cross_entropy_real(s)
+
+
+def _half_cross_entropy_fake(s: Array) -> Array:
+    return 0.5 * _cross_entropy_fake(s)
+
+
+def _minus_cross_entropy_fake(s: Array) -> Array:
+    return -_cross_entropy_fake(s)
+
+
+def _hinge_real(s: Array) -> Array:
+    return per_example(jax.nn.relu(1.0 - s))
+
+
+def _hinge_fake(s: Array) -> Array:
+    return per_example(jax.nn.relu(1.0 + s))
 
 
 def _minus(s: Array) -> Array:
     return -per_example(s)
 
 
-judged_minimax = Judgement(
-    _cross_entropy_real, _cross_entropy_fake, lambda s: -_cross_entropy_fake(s)
-)
-judged_non_saturating = Judgement(_cross_entropy_real, _cross_entropy_fake, _cross_entropy_real)
-judged_least_squares = Judgement(_squared_to(1.0), _squared_to(0.0), _squared_to(1.0))
-judged_hinge = Judgement(
-    lambda s: per_example(jax.nn.relu(1.0 - s)), lambda s: per_example(jax.nn.relu(1.0 + s)), _minus
-)
-judged_wasserstein = Judgement(_minus, per_example, _minus)
+minimax = GANLoss(_cross_entropy_real, _cross_entropy_fake, _minus_cross_entropy_fake)
+non_saturating = GANLoss(_cross_entropy_real, _cross_entropy_fake, _cross_entropy_real)
+least_squares = GANLoss(SquaredError(1.0), SquaredError(0.0), SquaredError(1.0))
+hinge = GANLoss(_hinge_real, _hinge_fake, _minus)
+wasserstein = GANLoss(_minus, per_example, _minus)
+relativistic = RelativisticLoss()
 
-minimax = game(judged_minimax)
-non_saturating = game(judged_non_saturating)
-least_squares = game(judged_least_squares)
-hinge = game(judged_hinge)
-wasserstein = game(judged_wasserstein)
-relativistic = Game(
-    lambda o: _cross_entropy_real(o.real_logits - o.fake_logits),
-    lambda o: _cross_entropy_real(o.fake_logits - o.real_logits),
+half_cross_entropy = GANLoss(
+    _half_cross_entropy_real, _half_cross_entropy_fake, _cross_entropy_real
 )
+"""The non-saturating loss, the discriminator's halved to slow it down (Pix2Pix)."""
+
+half_least_squares = GANLoss(SquaredError(1.0), SquaredError(0.0), SquaredError(1.0, weight=1.0))
+"""The generator's least squares are not halved, (s - 1)^2; the discriminator's are (CycleGAN)."""
 
 
 def gradient_penalty(o: GANOutputs) -> Array:
@@ -180,6 +329,27 @@ def real_accuracy(o: GANOutputs) -> Array:
 def fake_accuracy(o: GANOutputs) -> Array:
     """The share of what was generated that it takes for generated, s(G(z)) < 0 `[]`."""
     return jnp.mean(o.fake_logits < 0)
+
+
+def absolute_error(a: Array, b: Array) -> Array:
+    """The mean of |a - b| over an example's entries: `[B, ...]` twice to `[B]`."""
+    return per_example(jnp.abs(a - b))
+
+
+def l1(o: Pix2PixOutputs) -> Array:
+    """The mean of |y - G(x)| over the entries `[B]`, in the networks' range."""
+    return absolute_error(o.target, o.fake)
+
+
+def cycle(o: CycleGANOutputs) -> Array:
+    """Mean |F(G(x)) - x| and mean |G(F(y)) - y| over the entries, their sum `[B]`."""
+    return absolute_error(o.cycle_x, o.x) + absolute_error(o.cycle_y, o.y)
+
+
+def identity(o: CycleGANOutputs) -> Array:
+    """Mean |F(x) - x| and mean |G(y) - y| over the entries, their sum `[B]`."""
+    assert o.same_x is not None and o.same_y is not None  # the model adds the term where they are
+    return absolute_error(o.same_x, o.x) + absolute_error(o.same_y, o.y)
 
 
 def _squared_slope(o: GANOutputs, x: Array) -> Array:

@@ -1,6 +1,8 @@
-"""What generators start from, and walks between two starts."""
+"""Noise that generators start from, and the spherical path between two draws."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import jax.numpy as jnp
 from jax.scipy.special import ndtr, ndtri
@@ -9,30 +11,38 @@ from genjax_models.core import random
 from genjax_models.core.types import Array, Key
 
 TAIL = 2.0
-"""Where a truncation of just under 1 cuts the normal law, in standard deviations."""
+"""Where a truncation of just under 1 cuts the normal distribution, in standard deviations."""
 
 
-def gaussian(
-    key: Key, shape: tuple[int, int], truncation: float = 1.0, *, scale: float = 1.0
-) -> Array:
+@dataclasses.dataclass(frozen=True)
+class Gaussian:
     """Normal noise; truncated, that of entries within `TAIL * truncation` deviations alone.
 
-    Args:
-        key: What it is drawn from.
-        shape: Number of examples, and entries of each.
-        truncation: In (0, 1]; 1 is the whole law.
+    Attributes:
         scale: Standard deviation. A larger one makes a fresh generator steeper, which one whose
-            modes lie far apart has to become: `GAN(..., noise=partial(gaussian, scale=6.0))`.
+            modes lie far apart has to become.
 
     References:
         Brock et al. 2019, Large Scale GAN Training, arXiv:1809.11096, sec. 3.1 (the truncation
         trick: entries beyond a threshold are drawn anew).
     """
-    if truncation == 1.0:
-        return scale * random.normal(key, shape)
-    # The inverse of the distribution function, between those of the ends: no draw is thrown away.
-    low = ndtr(-TAIL * truncation)
-    return scale * ndtri(low + (1.0 - 2.0 * low) * random.uniform(key, shape))
+
+    scale: float = 1.0
+
+    def __call__(self, key: Key, shape: tuple[int, int], truncation: float = 1.0) -> Array:
+        """Noise `[num, latent_dim]`.
+
+        Args:
+            key: PRNG key.
+            shape: Number of examples, and entries of each.
+            truncation: In (0, 1]; 1 is the whole distribution.
+        """
+        if truncation == 1.0:
+            return self.scale * random.normal(key, shape)
+        # The inverse of the distribution function, between those of the ends: no draw is wasted.
+        low = ndtr(-TAIL * truncation)
+        quantile = low + (1.0 - 2.0 * low) * random.uniform(key, shape)
+        return self.scale * ndtri(quantile)
 
 
 def uniform(key: Key, shape: tuple[int, int], truncation: float = 1.0) -> Array:
@@ -40,8 +50,8 @@ def uniform(key: Key, shape: tuple[int, int], truncation: float = 1.0) -> Array:
     return truncation * (2.0 * random.uniform(key, shape) - 1.0)
 
 
-def interpolate(z: Array, w: Array, num: int) -> Array:
-    """`num` points on the way from one noise vector to another, along the sphere.
+def slerp(z: Array, w: Array, num: int) -> Array:
+    """Spherical linear interpolation: `num` points from one noise vector to another.
 
     slerp(z, w; t) = sin((1 - t) theta) / sin(theta) z + sin(t theta) / sin(theta) w, with theta the
     angle between them. High-dimensional normal noise lies near a sphere, and so does this way; a
@@ -50,7 +60,7 @@ def interpolate(z: Array, w: Array, num: int) -> Array:
     Args:
         z: Where it starts `[D]`.
         w: Where it ends `[D]`.
-        num: How many points, the ends among them; at least 2.
+        num: Number of points, the ends among them; at least 2.
 
     Returns:
         Noise `[num, D]`.
@@ -59,7 +69,7 @@ def interpolate(z: Array, w: Array, num: int) -> Array:
         White 2016, Sampling Generative Networks, arXiv:1609.04468, sec. 2.1.
     """
     if num < 2:
-        raise ValueError(f"num is {num}: a walk has at least its 2 ends")
+        raise ValueError(f"num is {num}: a path has at least its 2 ends")
     t = jnp.linspace(0.0, 1.0, num)[:, None]
     cosine = jnp.vdot(z, w) / (jnp.linalg.norm(z) * jnp.linalg.norm(w))
     theta = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))

@@ -10,12 +10,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from genjax_models.adversarial import generated
-from genjax_models.adversarial import translation_losses as losses
+from genjax_models.adversarial import losses
 from genjax_models.adversarial.augmentation import Augment, nothing
-from genjax_models.adversarial.losses import Judgement
-from genjax_models.adversarial.translation import check_source, spread
-from genjax_models.adversarial.translation_outputs import Pix2PixOutputs
+from genjax_models.adversarial.gan import to_examples
+from genjax_models.adversarial.losses import GANLoss, Pix2PixOutputs
+from genjax_models.adversarial.translation import broadcast_source, check_source
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
@@ -45,8 +44,9 @@ class Pix2Pix:
         source: The name of the batch's entry that is translated.
         source_spec: What one source is; None where it is as a target.
         l1: Weight of the mean absolute error, lambda in the paper.
-        judgement: The game between generator and discriminator.
-        augment: What is done to source and target first, to both the same, as `jitter.mirrored`.
+        game: The loss of each player at the discriminator's logits.
+        augment: What is done to source and target first, to both the same
+            (`augmentation.random_flip`).
 
     References:
         Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks,
@@ -59,7 +59,7 @@ class Pix2Pix:
     source: str = "condition"
     source_spec: DataSpec | None = None
     l1: float = 100.0
-    judgement: Judgement = losses.half_cross_entropy
+    game: GANLoss = losses.half_cross_entropy
     augment: Augment = nothing
 
     def __post_init__(self) -> None:
@@ -83,17 +83,13 @@ class Pix2Pix:
     @property
     def discriminator_loss(self) -> Loss:
         """`adversarial`: what the discriminator pays, halved so that it learns more slowly."""
-        terms = {
-            "adversarial": lambda o: (
-                self.judgement.real(o.real_logits) + self.judgement.fake(o.fake_logits)
-            )
-        }
+        terms = {"adversarial": lambda o: self.game.discriminator(o.real_logits, o.fake_logits)}
         return Loss(self.forward, terms)
 
     @property
     def generator_loss(self) -> Loss:
         """`adversarial`, and `l1` of weight `self.l1`."""
-        terms = {"adversarial": lambda o: self.judgement.fooled(o.fake_logits), "l1": losses.l1}
+        terms = {"adversarial": lambda o: self.game.generator(o.fake_logits), "l1": losses.l1}
         return Loss(self.forward, terms, {"l1": self.l1})
 
     @property
@@ -115,7 +111,7 @@ class Pix2Pix:
         source, target = self._prepared(batch, key_forward)
         modules = {
             "generator": (self.generator, (source,)),
-            "discriminator": (self.discriminator, (_joined(source, target),)),
+            "discriminator": (self.discriminator, (_concatenate(source, target),)),
         }
         params, state = init_modules(key_modules, modules)
         forward = functools.partial(self.forward, train=False)
@@ -132,8 +128,8 @@ class Pix2Pix:
         judge = functools.partial(
             apply_module, "discriminator", self.discriminator, params, train=train
         )
-        real_logits, state = judge(state, _joined(source, target), key=key_real)
-        fake_logits, state = judge(state, _joined(source, fake), key=key_fake)
+        real_logits, state = judge(state, _concatenate(source, target), key=key_real)
+        fake_logits, state = judge(state, _concatenate(source, fake), key=key_fake)
         return Pix2PixOutputs(source, target, fake, real_logits, fake_logits), state
 
     def translate(
@@ -177,7 +173,9 @@ class Pix2Pix:
             ValueError: No images are given, or not so many.
             TypeError: Something else is given.
         """
-        source = spread(condition.pop(self.source, None), num, self._source_spec, self.source)
+        source = broadcast_source(
+            condition.pop(self.source, None), num, self._source_spec, self.source
+        )
         if condition:
             raise TypeError(f"the model takes {self.source}, not {', '.join(condition)}")
         return self.translate(params, source, key, state=state)
@@ -191,7 +189,7 @@ class Pix2Pix:
         check_examples(batch["x"], self.spec)
         source = to_unit_range(batch[self.source], self._source_spec)
         target = to_unit_range(batch["x"], self.spec)
-        both = self.augment(key, _joined(source, target))
+        both = self.augment(key, _concatenate(source, target))
         return both[..., : source.shape[-1]], both[..., source.shape[-1] :]
 
     def _generate(
@@ -200,8 +198,8 @@ class Pix2Pix:
         raw, state = apply_module(
             "generator", self.generator, params, state, source, key=key, train=train
         )
-        return generated.examples(raw, self.spec), state
+        return to_examples(raw, self.spec), state
 
 
-def _joined(source: Array, target: Array) -> Array:
+def _concatenate(source: Array, target: Array) -> Array:
     return jnp.concatenate([source, target], axis=-1)

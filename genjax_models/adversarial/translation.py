@@ -1,4 +1,4 @@
-"""What models of image translation have in common: checks of what they are given."""
+"""Checks of what models of image translation are given."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def check_source(batch: Batch, name: str, spec: DataSpec, model: str, mend: str)
         )
 
 
-def spread(source: Any, num: int, spec: DataSpec, name: str) -> Array:
-    """What is to be translated, `[num, *spec.shape]`.
+def broadcast_source(source: Any, num: int, spec: DataSpec, name: str) -> Array:
+    """The examples to translate, `[num, *spec.shape]`.
 
     Args:
         source: As many examples as are asked for, or one for all.
-        num: How many.
-        spec: What one of them is.
+        num: Number of samples.
+        spec: Spec of one of them.
         name: The keyword under which they are given.
 
     Raises:

@@ -11,9 +11,9 @@ import pytest
 from flax import linen as nn
 
 import genjax_models as gm
-from genjax_models.adversarial import translation_losses as losses
+from genjax_models.adversarial import losses
 from genjax_models.adversarial.cyclegan import CycleGAN
-from genjax_models.adversarial.translation_outputs import CycleGANOutputs, Judged
+from genjax_models.adversarial.losses import CycleGANOutputs
 from genjax_models.core.types import DataSpec
 from genjax_models.data import Dataset
 from genjax_models.networks.convolution import Conv
@@ -76,8 +76,8 @@ def test_terms_by_hand():
     np.testing.assert_allclose(terms["adversarial_x"](o), [4.0, 0.0])
     np.testing.assert_allclose(terms["adversarial_y"](o), [0.0, 0.0])
     assert model.generators_loss.weights == {"cycle": 10.0, "identity": 5.0}
-    judged = Judged(real_logits=np.array([[[3.0], [1.0]]]), fake_logits=np.array([[[1.0], [3.0]]]))
-    np.testing.assert_allclose(losses.told_apart(losses.half_least_squares, judged), [1.0 + 2.5])
+    real, fake = np.array([[[3.0], [1.0]]]), np.array([[[1.0], [3.0]]])
+    np.testing.assert_allclose(losses.half_least_squares.discriminator(real, fake), [1.0 + 2.5])
 
 
 def test_the_identity_is_a_term_only_where_it_weighs():

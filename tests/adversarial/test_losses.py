@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.adversarial import losses
-from genjax_models.adversarial.outputs import GANOutputs
+from genjax_models.adversarial import augmentation, losses
+from genjax_models.adversarial.losses import GANOutputs
 
 REAL, FAKE = np.array([2.0, -0.5, 0.0]), np.array([-1.0, 3.0, 0.25])
 D_REAL, D_FAKE = 1 / (1 + np.exp(-REAL)), 1 / (1 + np.exp(-FAKE))
@@ -43,13 +43,13 @@ def outputs(discriminator=None, **changes):
     ],
 )
 def test_games_are_what_their_papers_say(game, discriminator, generator):
-    np.testing.assert_allclose(game.discriminator(outputs()), discriminator, rtol=1e-6)
-    np.testing.assert_allclose(game.generator(outputs()), generator, rtol=1e-6)
+    np.testing.assert_allclose(game.discriminator_term(outputs()), discriminator, rtol=1e-6)
+    np.testing.assert_allclose(game.generator_term(outputs()), generator, rtol=1e-6)
 
 
 def test_a_map_of_logits_counts_by_its_mean():
     patches = jnp.stack([jnp.asarray(REAL), jnp.asarray(FAKE)], axis=-1).reshape(3, 2, 1, 1)
-    term = losses.least_squares.generator(outputs(fake_logits=patches))
+    term = losses.least_squares.generator_term(outputs(fake_logits=patches))
     np.testing.assert_allclose(term, ((REAL - 1) ** 2 + (FAKE - 1) ** 2) / 4, rtol=1e-6)
 
 
@@ -92,3 +92,13 @@ def test_the_critic_that_is_reported_to_be_right_is():
     assert losses.real_accuracy(outputs()) == pytest.approx(1 / 3)
     assert losses.fake_accuracy(outputs()) == pytest.approx(1 / 3)
     assert losses.drift(outputs()) == pytest.approx(REAL**2)
+
+
+def test_losses_and_augmentations_built_alike_are_equal():
+    square = losses.GANLoss(losses.SquaredError(1.0), losses.SquaredError(0.0), losses.per_example)
+    again = losses.GANLoss(losses.SquaredError(1.0), losses.SquaredError(0.0), losses.per_example)
+    assert square == again and hash(square) == hash(again)
+    assert losses.RelativisticLoss() == losses.relativistic
+    parts = (augmentation.random_flip, augmentation.RandomShift(2))
+    assert augmentation.Chain(parts) == augmentation.Chain(parts)
+    assert hash(augmentation.Chain(parts)) == hash(augmentation.Chain(parts))

@@ -10,9 +10,9 @@ import pytest
 from flax import linen as nn
 
 import genjax_models as gm
-from genjax_models.adversarial import jitter
+from genjax_models.adversarial import augmentation
+from genjax_models.adversarial.losses import Pix2PixOutputs
 from genjax_models.adversarial.pix2pix import Pix2Pix
-from genjax_models.adversarial.translation_outputs import Pix2PixOutputs
 from genjax_models.core.types import DataSpec
 from genjax_models.data import Dataset
 from genjax_models.data.unpaired import swapped, unpaired
@@ -128,7 +128,7 @@ def test_what_is_done_to_pairs_is_done_to_both():
     """Pairs of the same image stay the same; some are mirrored, and some moved."""
     x = np.random.default_rng(1).integers(0, 256, (32, 4, 4, 1)).astype(np.uint8)
     batch = {"x": x, "condition": x}
-    for augment in (jitter.mirrored, jitter.moved(1)):
+    for augment in (augmentation.random_flip, augmentation.RandomShift(1)):
         model = Pix2Pix(Sure(), Difference(), SPEC, augment=augment)
         forward = jax.jit(functools.partial(one_pass, model))
         o = forward(batch, jax.random.key(2))
@@ -136,7 +136,7 @@ def test_what_is_done_to_pairs_is_done_to_both():
         plain = x / 127.5 - 1.0
         same = np.isclose(o.source, plain, atol=1e-5).all(axis=(1, 2, 3))
         assert 0 < same.sum() < 32
-        if augment is jitter.mirrored:
+        if augment is augmentation.random_flip:
             np.testing.assert_allclose(o.source[~same], plain[~same][:, :, ::-1], atol=1e-5)
 
 
@@ -144,7 +144,9 @@ def test_moved_images_are_parts_of_the_reflected_one():
     image = np.arange(16.0, dtype=np.float32).reshape(1, 4, 4, 1)
     around = np.pad(image[0, ..., 0], 1, mode="reflect")
     parts = {around[i : i + 4, j : j + 4].tobytes() for i in range(3) for j in range(3)}
-    out = np.asarray(jax.jit(jitter.moved(1))(jax.random.key(0), image.repeat(200, axis=0)))
+    out = np.asarray(
+        jax.jit(augmentation.RandomShift(1))(jax.random.key(0), image.repeat(200, axis=0))
+    )
     assert {a[..., 0].tobytes() for a in out} == parts
 
 

@@ -14,9 +14,8 @@ from jax.extend.core import jaxprs_in_params
 
 import genjax_models as gm
 from genjax_models.adversarial import losses
-from genjax_models.adversarial.growth import Growth
-from genjax_models.adversarial.model import GAN
-from genjax_models.adversarial.progressive import ProgressiveGAN, at_stage
+from genjax_models.adversarial.gan import GAN
+from genjax_models.adversarial.progressive import Growth, ProgressiveGAN, at_stage
 from genjax_models.core.types import DIGITS
 from genjax_models.networks.progressive import (
     ProgressiveDiscriminator,

@@ -11,16 +11,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from genjax_models.adversarial import generated, losses
+from genjax_models.adversarial import losses
 from genjax_models.adversarial.augmentation import Augment, nothing
-from genjax_models.adversarial.losses import Game
-from genjax_models.adversarial.noise import gaussian
-from genjax_models.adversarial.outputs import GANOutputs
+from genjax_models.adversarial.losses import Game, GANOutputs
+from genjax_models.adversarial.noise import Gaussian
 from genjax_models.core import random
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
 from genjax_models.core.loss import Loss, Player, Term
 from genjax_models.core.modules import apply_module, apply_with_features, init_modules
-from genjax_models.core.preprocess import from_unit_range, to_unit_range
+from genjax_models.core.preprocess import bounded, from_unit_range, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 
 Noise: TypeAlias = Callable[[Key, tuple[int, int], float], Array]
@@ -44,9 +43,9 @@ class GAN:
         latent_dim: Size of the noise.
         spec: What one example is.
         num_classes: Number of labels that both are conditioned on; None for none.
-        game: What each player wants to be small.
+        game: The loss of each player: a `losses.GANLoss`, or another `losses.Game`.
         turns: Updates of the discriminator a step.
-        noise: The noise's law; standard normal.
+        noise: The distribution of the noise; standard normal (`noise`).
         augment: What is done to all that the discriminator sees (`augmentation`).
 
     References:
@@ -60,7 +59,7 @@ class GAN:
     num_classes: int | None = None
     game: Game = losses.non_saturating
     turns: int = 1
-    noise: Noise = gaussian
+    noise: Noise = Gaussian()
     augment: Augment = nothing
 
     def __post_init__(self) -> None:
@@ -76,14 +75,14 @@ class GAN:
     @property
     def discriminator_loss(self) -> Loss:
         """The game's term for the discriminator; reports how often it is right."""
-        return self._loss(self.game.discriminator).watch(
+        return self._loss(self.game.discriminator_term).watch(
             real_accuracy=losses.real_accuracy, fake_accuracy=losses.fake_accuracy
         )
 
     @property
     def generator_loss(self) -> Loss:
         """The game's term for the generator."""
-        return self._loss(self.game.generator)
+        return self._loss(self.game.generator_term)
 
     def _loss(self, term: Term) -> Loss:
         return Loss(self.forward, {"adversarial": term})
@@ -229,4 +228,23 @@ class GAN:
         raw, state = apply_module(
             "generator", self.generator, params, state, z, context, key=key, train=train
         )
-        return generated.examples(raw, self.spec), state
+        return to_examples(raw, self.spec), state
+
+
+def to_examples(raw: Array, spec: DataSpec, name: str = "the generator") -> Array:
+    """Outputs of a generator as examples `[B, *spec.shape]`, in the range of networks' inputs.
+
+    Args:
+        raw: Outputs `[B, ...]`, as many numbers as examples have.
+        spec: What one example is.
+        name: Whose outputs, for messages.
+
+    Raises:
+        ValueError: The outputs are not as many.
+    """
+    if raw.size != raw.shape[0] * spec.num_dims:
+        raise ValueError(
+            f"{spec.name} has examples of shape {spec.shape}, but {name} returned "
+            f"{raw.shape[1:]}: give it {spec.num_dims} outputs"
+        )
+    return bounded(raw.reshape(raw.shape[0], *spec.shape), spec)
