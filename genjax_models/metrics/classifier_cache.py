@@ -30,7 +30,7 @@ from genjax_models.data.dataset import Dataset
 from genjax_models.data.load import load, split_names, training_split
 from genjax_models.metrics.classifier import Classifier, TrainedClassifier, read
 from genjax_models.training import checkpoint
-from genjax_models.training.errors import CheckpointError
+from genjax_models.training.errors import CheckpointDamaged, CheckpointError
 from genjax_models.training.fit import fit
 from genjax_models.training.progress import progress_bar
 from genjax_models.training.state import TrainState, init_state
@@ -213,7 +213,7 @@ def _load(folder: Path, template: TrainState) -> tuple[TrainState, float] | None
             warnings.simplefilter("ignore")  # it speaks of checkpoints, which users know nothing of
             state, extra = checkpoint.load(folder, template)
         return state, float(extra["accuracy"])
-    except (CheckpointError, ValueError, KeyError):
+    except (CheckpointDamaged, ValueError, KeyError):
         warnings.warn(f"the classifier in {folder} is damaged: it is trained again", stacklevel=5)
         shutil.rmtree(folder, ignore_errors=True)
         return None

@@ -1,20 +1,22 @@
-"""Checkpoints by Orbax: atomic, bounded in number, verified when read.
+"""Checkpoints by Orbax: atomic, bounded in number, read back when written, verified when read.
 
 A checkpoint is the training state, and a page of JSON beside it: shape, type and checksum of every
 array, the run's configuration, and whatever else the caller wants back. Orbax writes to a temporary
 folder and renames it, so a run that is killed in the middle of a save leaves the last one whole.
+Checksums of the files lie beside them: a checkpoint is damaged if its content is not what was
+written, and not because it could not be read for once.
 """
 
 from __future__ import annotations
 
 import json
-import logging
+import os
+import re
 import shutil
 import tempfile
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,17 @@ import jax
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from genjax_models.training.errors import CheckpointError
+from genjax_models.training import integrity
+from genjax_models.training.errors import CheckpointDamaged, CheckpointError
 from genjax_models.training.hosts import all_true
+from genjax_models.training.integrity import Damaged, checksum_of_json
 from genjax_models.training.keys import data_to_keys, keys_to_data
+from genjax_models.training.orbax import composite
 from genjax_models.training.state import TrainState
+
+_DAMAGED = re.compile(r"\d+\.damaged\d*")
+_LEFT = ".orbax-checkpoint-tmp"
+"""In the name of what is not a checkpoint yet, or no more."""
 
 
 def prepare(directory: str | Path) -> None:
@@ -53,7 +62,7 @@ def save(
 ) -> None:
     """Saves the state as the checkpoint of its step, and deletes the oldest beyond `max_to_keep`.
 
-    What a save that was killed left behind is deleted too.
+    It is read back before any is deleted. What a save that was killed left behind is deleted too.
 
     Args:
         directory: Where the run's checkpoints are.
@@ -63,40 +72,64 @@ def save(
 
     Raises:
         FileExistsError: There is a checkpoint of that step.
-        CheckpointError: The checkpoint could not be written (a full disk, say); those before it
-            are as they were.
+        CheckpointError: The checkpoint could not be written (a full disk, say), or is not what was
+            written when it is read back; those before it are as they were.
     """
-    step = int(train_state.step)
+    directory, step = Path(directory).absolute(), int(train_state.step)
     if step in all_steps(directory):
         raise FileExistsError(f"{directory} has a checkpoint of step {step}: give another folder")
     arrays = jax.tree.map(_on_host, keys_to_data(train_state))
     page = _page(arrays, extra or {})
     _clear_away(directory)
+    problem, trouble = None, None
     try:
-        with _orbax() as ocp, _manager(ocp, directory, max_to_keep) as manager:
+        directory.mkdir(parents=True, exist_ok=True)
+        with composite(directory) as (orbax, args, where):
             # Each leaf is handled on its own by Orbax; host arrays take half the time.
-            items = {"state": ocp.args.StandardSave(arrays), "page": ocp.args.JsonSave(page)}
-            manager.save(step, args=ocp.args.Composite(**items), force=True)
+            items = {"state": args.StandardSave(arrays), "page": args.JsonSave(page)}
+            orbax.save(where / str(step), args=args.Composite(**items))
     except Exception as error:  # Orbax and TensorStore raise whatever their driver does
         _clear_away(directory)
+        problem, trouble = "could not be written to", error
+    else:
+        try:
+            _read_back(directory, step, arrays)
+        except Damaged as error:
+            _delete(directory, step)
+            problem, trouble = "was not what had been written when it was read back from", error
+        except Exception as error:
+            problem, trouble = "could not be read back from", error
+    if not all_true(problem is None):
         raise CheckpointError(
-            f"the checkpoint of step {step} could not be written to {directory} "
-            f"({_one_line(error)}): see that there is space and permission; the checkpoints before "
-            "it are as they were"
-        ) from error
+            f"the checkpoint of step {step} {problem or 'failed on another process, in'} "
+            f"{directory} ({_one_line(trouble)}): see that there is space and permission; the "
+            "checkpoints before it are as they were"
+        ) from trouble
+    for old in all_steps(directory)[:-max_to_keep]:
+        try:
+            _delete(directory, old)
+        except OSError as error:  # no reason to end a run: the next save tries again
+            warnings.warn(
+                f"the old checkpoint {directory / str(old)} cannot be deleted ({error.strerror})",
+                stacklevel=2,
+            )
 
 
-def load(directory: str | Path, template: TrainState) -> tuple[TrainState, dict[str, Any]]:
+def load(
+    directory: str | Path, template: TrainState, *, move_damaged: bool = True
+) -> tuple[TrainState, dict[str, Any]]:
     """The newest whole checkpoint.
 
-    One that is damaged is moved aside (`STEP.damaged`) with a warning, and the one before it is
-    read instead.
+    Of one that is damaged it is warned, and the one before it is read instead. Damaged is what was
+    read and is not what was written; where reading itself fails, that is told and nothing is moved.
 
     Args:
         directory: Where the run's checkpoints are.
         template: A state of the same structure, or its description (`jax.eval_shape`). Its arrays'
             shardings are those that the result has, so a run can go on on another number of
             devices; what says none is put on the first device.
+        move_damaged: Whether a damaged one is moved aside (`STEP.damaged`), so that its step can be
+            saved again; what only reads lets it be.
 
     Returns:
         The state, and the `extra` that was saved with it.
@@ -104,7 +137,8 @@ def load(directory: str | Path, template: TrainState) -> tuple[TrainState, dict[
     Raises:
         FileNotFoundError: There is no checkpoint.
         ValueError: The checkpoint is of a state of another structure.
-        CheckpointError: There is none that is whole, or none may be read.
+        CheckpointDamaged: There is none that is whole.
+        CheckpointError: None may be read, or it cannot be read now.
     """
     directory = Path(directory).absolute()
     steps = all_steps(directory)
@@ -118,28 +152,30 @@ def load(directory: str | Path, template: TrainState) -> tuple[TrainState, dict[
             arrays, extra = _load_step(directory, step, abstract)
         except _OtherStructure as error:
             raise ValueError(f"the checkpoint {directory / str(step)} {error}") from None
-        except Exception as error:  # whatever a damaged file makes Orbax raise
+        except Damaged as error:
             reason = _one_line(error)
-            if _says_nothing_of_the_file(error):
-                raise CheckpointError(
-                    f"the checkpoint {directory / str(step)} cannot be read now ({reason})"
-                ) from error
+        except Exception as error:
+            raise CheckpointError(
+                f"the checkpoint {directory / str(step)} cannot be read now ({_one_line(error)}): "
+                "it may be whole, and stays as it is; try again"
+            ) from error
         if all_true(reason is None):
             return data_to_keys(arrays, template), extra
         reasons.append(f"step {step}: {reason or 'damaged for another process'}")
-        _move_aside(directory, step, reasons[-1])
-    raise CheckpointError(
+        _warn(directory, step, reasons[-1], move_damaged)
+    raise CheckpointDamaged(
         f"{directory} holds no whole checkpoint ({'; '.join(reasons)}): train the run again from "
         "the start in another folder, or put a whole copy there"
     )
 
 
 def all_steps(directory: str | Path) -> list[int]:
-    """The steps of the checkpoints in a folder, in order; none where there is no folder."""
-    directory = Path(directory)
-    if not directory.is_dir():
-        return []
-    return sorted(int(p.name) for p in directory.iterdir() if p.name.isdigit() and p.is_dir())
+    """The steps of the checkpoints in a folder, in order; none where there is no folder.
+
+    Raises:
+        OSError: The folder cannot be read now.
+    """
+    return sorted(int(name) for name in _folders(directory) if name.isdigit())
 
 
 def latest_step(directory: str | Path) -> int | None:
@@ -147,24 +183,91 @@ def latest_step(directory: str | Path) -> int | None:
     return max(all_steps(directory), default=None)
 
 
+def all_damaged(directory: str | Path) -> list[str]:
+    """The names of the damaged checkpoints that were moved aside in a folder."""
+    return sorted(name for name in _folders(directory) if _DAMAGED.fullmatch(name))
+
+
+def read_extra(directory: str | Path, step: int) -> dict[str, Any]:
+    """The `extra` that was saved with the checkpoint of a step.
+
+    Raises:
+        CheckpointDamaged: It is not what was written.
+        OSError: It cannot be read now.
+    """
+    try:
+        return _read_page(Path(directory) / str(step))["extra"]
+    except Damaged as error:
+        raise CheckpointDamaged(f"the checkpoint {Path(directory) / str(step)}: {error}") from None
+
+
+def _folders(directory: str | Path) -> list[str]:
+    try:  # not `is_dir`, which takes whatever goes wrong for a folder that is not there
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 class _OtherStructure(Exception):
     """The checkpoint is not of such a state as the template."""
 
 
 def _load_step(directory: Path, step: int, abstract: Any) -> tuple[Any, dict[str, Any]]:
-    with _orbax() as ocp, _manager(ocp, directory) as manager:
-        items = {"page": ocp.args.JsonRestore()}
-        page = manager.restore(step, args=ocp.args.Composite(**items))["page"]
-        if page.pop("checksum") != _checksum_of_json(page):
-            raise ValueError("its page does not have the checksum that was saved with it")
-        _check_structure(page["arrays"], abstract)
-        items = {"state": ocp.args.StandardRestore(abstract)}
-        arrays = manager.restore(step, args=ocp.args.Composite(**items))["state"]
+    """The arrays of a checkpoint and its `extra`; Damaged if it is not what was written."""
+    folder = directory / str(step)
+    is_whole = integrity.check(folder, jax.process_index(), jax.process_count())
+    page = _read_page(folder)
+    _check_structure(page["arrays"], abstract)
+    try:
+        arrays = _restore(directory, step, abstract)
+    except Exception as error:  # whatever a damaged file, or a passing trouble, makes Orbax raise
+        if is_whole or integrity.is_passing(error):
+            raise
+        raise Damaged(_one_line(error)) from error  # saved by a release that wrote no checksums
+    _check_arrays(page, arrays)
+    return arrays, page["extra"]
+
+
+def _read_back(directory: Path, step: int, arrays: Any) -> None:
+    """Compares what was stored with what was to be, and writes its files' checksums."""
+    folder = directory / str(step)
+    page = _read_page(folder)
+    if not any(isinstance(a, jax.Array) for a in jax.tree.leaves(arrays)):  # else: no room for two
+        try:
+            stored = _restore(directory, step, arrays)
+        except Exception as error:
+            if integrity.is_passing(error):
+                raise
+            raise Damaged(_one_line(error)) from error
+        _check_arrays(page, stored)
+    if jax.process_index() == 0:
+        integrity.write_checksums(folder)
+
+
+def _restore(directory: Path, step: int, abstract: Any) -> Any:
+    with composite(directory) as (orbax, args, where):
+        items = {"state": args.StandardRestore(abstract)}
+        return orbax.restore(where / str(step), args=args.Composite(**items))["state"]
+
+
+def _read_page(folder: Path) -> dict[str, Any]:
+    try:
+        page = json.loads((folder / "page" / "metadata").read_bytes())
+        if page.pop("checksum") != checksum_of_json(page):
+            raise Damaged("its page does not have the checksum that was saved with it")
+        return page
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Damaged("its page is missing") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise Damaged(f"its page cannot be understood, {_one_line(error)}") from error
+
+
+def _check_arrays(page: Mapping[str, Any], arrays: Any) -> None:
     for name, array in _by_path(arrays).items():
         wanted, found = page["arrays"][name]["checksum"], _checksum(array)
         if None not in (wanted, found) and wanted != found:
-            raise ValueError(f"{name} does not have the checksum that was saved with it")
-    return arrays, page["extra"]
+            raise Damaged(f"{name} does not have the checksum that was saved with it")
 
 
 def _check_structure(saved: Mapping[str, Any], abstract: Any) -> None:
@@ -189,11 +292,7 @@ def _page(arrays: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
         for name, a in _by_path(arrays).items()
     }
     page = json.loads(json.dumps({"arrays": described, "extra": extra}))  # as it will be read
-    return {**page, "checksum": _checksum_of_json(page)}
-
-
-def _checksum_of_json(values: Any) -> int:
-    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
+    return {**page, "checksum": checksum_of_json(page)}
 
 
 def _checksum(array: Any) -> int | None:
@@ -222,62 +321,47 @@ def _by_path(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(p): a for p, a in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def _says_nothing_of_the_file(error: Exception) -> bool:
-    """Whether the trouble is one of memory or permission, which leaves the checkpoint whole."""
-    words = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED")
-    return isinstance(error, (MemoryError, PermissionError)) or any(w in str(error) for w in words)
-
-
-def _move_aside(directory: Path, step: int, reason: str) -> None:
-    where = directory / str(step)
-    target, number = directory / f"{step}.damaged", 1
-    while target.exists():
-        number += 1
-        target = directory / f"{step}.damaged{number}"
-    done = f"it is moved aside to {target.name}"
-    if jax.process_index() == 0:
-        try:
-            where.rename(target)
-        except OSError as error:
-            done = f"it cannot be moved aside ({error.strerror})"
+def _warn(directory: Path, step: int, reason: str, move: bool) -> None:
+    where, done = directory / str(step), "it stays where it is"
+    if move:
+        done = _move_aside(where)
     warnings.warn(
         f"the checkpoint {where} is damaged ({reason}): {done}, and the one before it is used",
         stacklevel=3,
     )
 
 
-def _clear_away(directory: str | Path) -> None:
+def _move_aside(where: Path) -> str:
+    """Renames a damaged checkpoint; what came of it, in words."""
+    taken, number = all_damaged(where.parent), 1
+    while (name := f"{where.name}.damaged{number if number > 1 else ''}") in taken:
+        number += 1
+    if jax.process_index() == 0:
+        try:
+            where.rename(where.with_name(name))
+        except OSError as error:
+            return f"it cannot be moved aside ({error.strerror})"
+    return f"it is moved aside to {name}"
+
+
+def _delete(directory: Path, step: int) -> None:
+    """Deletes a checkpoint; one that is half deleted has the name of none."""
+    if jax.process_index() == 0:
+        left = directory / f"{step}{_LEFT}-deleted"
+        shutil.rmtree(left, ignore_errors=True)
+        (directory / str(step)).rename(left)
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _clear_away(directory: Path) -> None:
     """Deletes what saves that did not come to their end have left."""
     if jax.process_index() == 0:
-        for path in Path(directory).glob("*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(path, ignore_errors=True)
+        for name in _folders(directory):
+            if _LEFT in name:
+                shutil.rmtree(directory / name, ignore_errors=True)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException | None) -> str:
+    if error is None or isinstance(error, Damaged):
+        return str(error or "see its output")
     return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-@contextmanager
-def _orbax() -> Iterator[Any]:
-    """Orbax, a second of importing for those who save, and silent about its every step."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        import orbax.checkpoint as ocp
-
-        yield ocp
-    finally:
-        logger.setLevel(level)
-
-
-def _manager(ocp: Any, directory: str | Path, max_to_keep: int | None = None) -> Any:
-    """For saving where it is told how many to keep, else for reading."""
-    # Synchronous: an asynchronous save would read arrays that the next step is given to overwrite.
-    options = ocp.CheckpointManagerOptions(
-        enable_async_checkpointing=False,
-        max_to_keep=max_to_keep,
-        create=max_to_keep is not None,
-        read_only=max_to_keep is None,
-    )
-    return ocp.CheckpointManager(Path(directory).absolute(), options=options)

@@ -37,6 +37,10 @@ class CheckpointError(OSError):
     """A checkpoint cannot be written or read."""
 
 
+class CheckpointDamaged(CheckpointError):
+    """No checkpoint holds what was written."""
+
+
 class Interrupted(KeyboardInterrupt):
     """A run was interrupted, and saved.
 

@@ -1,5 +1,9 @@
 """Checkpoints: whole or refused, bounded in number, and good on any number of devices."""
 
+import builtins
+import contextlib
+import errno
+import io
 import json
 import logging
 import os
@@ -15,7 +19,13 @@ import numpy as np
 import optax
 import pytest
 
-from genjax_models.training import CheckpointError, checkpoint, init_state
+from genjax_models.training import (
+    CheckpointDamaged,
+    CheckpointError,
+    checkpoint,
+    init_state,
+    integrity,
+)
 from genjax_models.training.devices import fully_sharded, mapped
 from tests.training.toys import Affine, arrays, points
 
@@ -148,18 +158,137 @@ def _flip(path):
     path.write_bytes(content)
 
 
-def test_a_changed_number_is_noticed_by_its_checksum(state, tmp_path, monkeypatch):
-    """Damage that leaves a file readable."""
-    save_steps(tmp_path, state, 1)
+def test_what_is_not_read_back_as_it_was_written_replaces_nothing(state, tmp_path, monkeypatch):
+    save_steps(tmp_path, state, 1, max_to_keep=1)
     honest = checkpoint._page
     monkeypatch.setattr(checkpoint, "_page", lambda arrays, extra: honest(
         arrays._replace(ema=jax.tree.map(np.zeros_like, arrays.ema)), extra))  # fmt: skip
-    save_steps(tmp_path, state, 2)
-    with pytest.warns(
-        UserWarning, match=r"\.ema\['affine'\]\['scale'\] does not have the checksum"
-    ):
-        loaded, _ = checkpoint.load(tmp_path, state)
-    assert int(loaded.step) == 1
+    with pytest.raises(CheckpointError, match="of step 2 was not what had been written") as caught:
+        save_steps(tmp_path, state, 2, max_to_keep=1)
+    assert ".ema['affine']['scale'] does not have the checksum" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["1"]
+    assert int(load(tmp_path, state)[0].step) == 1
+
+
+def test_damage_to_a_checkpoint_of_a_release_without_checksums_is_noticed(state, tmp_path):
+    save_steps(tmp_path, state, 1, 2)
+    for step in "12":
+        (tmp_path / step / integrity.CHECKSUMS).unlink()
+    assert int(load(tmp_path, state)[0].step) == 2
+    data = max((tmp_path / "2" / "state").rglob("*"), key=lambda p: p.stat().st_size)
+    _flip(data)
+    with pytest.warns(UserWarning, match=r"2 is damaged \(step 2: .*aside to 2.damaged"):
+        assert int(checkpoint.load(tmp_path, state)[0].step) == 1
+
+
+PASSING = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.ENOMEM, errno.EMFILE, errno.EACCES)
+
+
+@contextlib.contextmanager
+def an_opener_that_fails_once(directory, number, nth):
+    """The nth file of a checkpoint that is opened cannot be."""
+    count, honest = 0, builtins.open
+
+    def opener(file, *args, **kwargs):
+        nonlocal count
+        if not isinstance(file, int) and os.fspath(file).startswith(str(directory)):
+            count += 1
+            if count == nth:
+                raise OSError(number, os.strerror(number), os.fspath(file))
+        return honest(file, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (builtins, io):
+            patch.setattr(module, "open", opener)
+        yield lambda: count
+
+
+@pytest.mark.parametrize("number", PASSING, ids=errno.errorcode.get)
+def test_a_file_that_cannot_be_opened_for_once_condemns_nothing(number, state, tmp_path):
+    save_steps(tmp_path, state, 1, 2)
+    with an_opener_that_fails_once(tmp_path, number, 0) as count:
+        load(tmp_path, state)
+    opened = count()
+    assert opened > 5
+    for nth in range(1, opened + 1):
+        with an_opener_that_fails_once(tmp_path, number, nth):
+            with pytest.raises(CheckpointError, match="2 cannot be read now ") as caught:
+                load(tmp_path, state)
+        assert os.strerror(number) in str(caught.value) and "\n" not in str(caught.value)
+        assert not isinstance(caught.value, CheckpointDamaged)
+        assert checkpoint.all_steps(tmp_path) == [1, 2]
+    assert int(load(tmp_path, state)[0].step) == 2
+
+
+def wrapped(error, how):
+    """As Orbax, TensorStore and asyncio hand on what the system says."""
+    if how == "group":
+        return ExceptionGroup("unhandled errors in a TaskGroup", [ValueError("x"), error])
+    if how == "text":
+        return ValueError(f'Error reading "a/d/1": [OS error {error.errno}: {error.strerror}]')
+    made = RuntimeError("the thread failed")
+    setattr(made, f"__{how}__", error)
+    return made
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+@pytest.mark.parametrize("how", ["group", "text", "cause", "context"])
+def test_trouble_in_other_words_condemns_nothing(how, checksums, state, tmp_path, monkeypatch):
+    save_steps(tmp_path, state, 1, 2)
+    if not checksums:
+        (tmp_path / "2" / integrity.CHECKSUMS).unlink()
+    for number in PASSING:
+        trouble = wrapped(OSError(number, os.strerror(number)), how)
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "_restore", raising(trouble))
+            with pytest.raises(CheckpointError, match="2 cannot be read now"):
+                load(tmp_path, state)
+    assert int(load(tmp_path, state)[0].step) == 2
+
+
+def test_what_orbax_says_of_bytes_that_are_as_written_condemns_nothing(
+    state, tmp_path, monkeypatch
+):
+    save_steps(tmp_path, state, 1, 2)
+    monkeypatch.setattr(checkpoint, "_restore", raising(ValueError("I do not understand")))
+    with pytest.raises(CheckpointError, match=r"2 cannot be read now \(ValueError: I do not"):
+        load(tmp_path, state)
+    assert checkpoint.all_steps(tmp_path) == [1, 2]
+
+
+def raising(error):
+    def fail(*args):
+        raise error
+
+    return fail
+
+
+def test_what_only_reads_moves_nothing(state, tmp_path):
+    save_steps(tmp_path, state, 1, 2)
+    _flip(tmp_path / "2" / "page" / "metadata")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="it stays where it is, and the one before it is used"):
+            loaded, _ = checkpoint.load(tmp_path, state, move_damaged=False)
+        assert int(loaded.step) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "name", ["lr=[1e-3]", "back\\slash", "a*b", "**", "what?", "é", "[!a]", "line\nend", " ", "~x"]
+)
+def test_a_folder_may_have_any_name(name, state, tmp_path):
+    save_steps(tmp_path / name / "checkpoints", state, 1, 2, max_to_keep=1)
+    loaded, extra = load(tmp_path / name / "checkpoints", state)
+    chex.assert_trees_all_equal(arrays(loaded), arrays(at(state, 2)))
+    assert extra == EXTRA == checkpoint.read_extra(tmp_path / name / "checkpoints", 2)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_an_empty_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "scandir", raising(OSError(errno.ESTALE, "Stale file handle")))
+    with pytest.raises(OSError, match="Stale file handle"):
+        checkpoint.latest_step(tmp_path)
 
 
 def test_where_all_are_damaged_nothing_is_made_up(state, tmp_path):
@@ -170,9 +299,11 @@ def test_where_all_are_damaged_nothing_is_made_up(state, tmp_path):
                 file.write_bytes(b"")
     with pytest.warns(UserWarning), pytest.raises(CheckpointError) as caught:
         checkpoint.load(tmp_path, state)
+    assert isinstance(caught.value, CheckpointDamaged)
     assert "holds no whole checkpoint (step 2: " in str(caught.value)
     assert "; step 1: " in str(caught.value) and "\n" not in str(caught.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1.damaged", "2.damaged"]
+    assert checkpoint.all_damaged(tmp_path) == ["1.damaged", "2.damaged"]
     with pytest.raises(FileNotFoundError, match="holds no checkpoint: train the run first"):
         checkpoint.load(tmp_path, state)
 
@@ -211,11 +342,8 @@ def test_another_model_is_no_damage(model, optimizer, message, state, tmp_path):
 def test_trouble_that_is_not_of_the_file_moves_nothing(trouble, state, tmp_path, monkeypatch):
     save_steps(tmp_path, state, 1, 2)
 
-    def fail(*args):
-        raise trouble
-
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_load_step", fail)
+        patch.setattr(checkpoint, "_load_step", raising(trouble))
         with pytest.raises(CheckpointError, match="2 cannot be read now"):
             load(tmp_path, state)
     assert int(load(tmp_path, state)[0].step) == 2
