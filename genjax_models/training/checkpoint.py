@@ -9,27 +9,25 @@ written, and not because it could not be read for once.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import tempfile
 import warnings
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from genjax_models.training import integrity
+from genjax_models.training import integrity, page
 from genjax_models.training.errors import CheckpointDamaged, CheckpointError
-from genjax_models.training.hosts import all_true
-from genjax_models.training.integrity import Damaged, checksum_of_json
+from genjax_models.training.hosts import all_true, highest
+from genjax_models.training.integrity import Damaged
 from genjax_models.training.keys import data_to_keys, keys_to_data
 from genjax_models.training.orbax import composite
+from genjax_models.training.page import Refused
 from genjax_models.training.state import TrainState
 
 _DAMAGED = re.compile(r"\d+\.damaged\d*")
@@ -78,15 +76,15 @@ def save(
     directory, step = Path(directory).absolute(), int(train_state.step)
     if step in all_steps(directory):
         raise FileExistsError(f"{directory} has a checkpoint of step {step}: give another folder")
-    arrays = jax.tree.map(_on_host, keys_to_data(train_state))
-    page = _page(arrays, extra or {})
+    arrays = jax.tree.map(page.on_host, keys_to_data(train_state))
+    said = page.make(arrays, extra or {})
     _clear_away(directory)
     problem, trouble = None, None
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with composite(directory) as (orbax, args, where):
             # Each leaf is handled on its own by Orbax; host arrays take half the time.
-            items = {"state": args.StandardSave(arrays), "page": args.JsonSave(page)}
+            items = {"state": args.StandardSave(arrays), "page": args.JsonSave(said)}
             orbax.save(where / str(step), args=args.Composite(**items))
     except Exception as error:  # Orbax and TensorStore raise whatever their driver does
         _clear_away(directory)
@@ -116,7 +114,11 @@ def save(
 
 
 def load(
-    directory: str | Path, template: TrainState, *, move_damaged: bool = True
+    directory: str | Path,
+    template: TrainState,
+    *,
+    move_damaged: bool = True,
+    check: Callable[[Mapping[str, Any]], None] = lambda extra: None,
 ) -> tuple[TrainState, dict[str, Any]]:
     """The newest whole checkpoint.
 
@@ -130,13 +132,15 @@ def load(
             devices; what says none is put on the first device.
         move_damaged: Whether a damaged one is moved aside (`STEP.damaged`), so that its step can be
             saved again; what only reads lets it be.
+        check: Given the `extra` before the arrays are read: what it raises as a ValueError refuses
+            the checkpoint.
 
     Returns:
         The state, and the `extra` that was saved with it.
 
     Raises:
         FileNotFoundError: There is no checkpoint.
-        ValueError: The checkpoint is of a state of another structure.
+        ValueError: The checkpoint is of a state of another structure, or `check` refuses it.
         CheckpointDamaged: There is none that is whole.
         CheckpointError: None may be read, or it cannot be read now.
     """
@@ -149,9 +153,9 @@ def load(
     for step in reversed(steps):
         arrays, extra, reason = None, {}, None
         try:
-            arrays, extra = _load_step(directory, step, abstract)
-        except _OtherStructure as error:
-            raise ValueError(f"the checkpoint {directory / str(step)} {error}") from None
+            arrays, extra = _load_step(directory, step, abstract, check)
+        except Refused as error:
+            raise ValueError(str(error)) from None
         except Damaged as error:
             reason = _one_line(error)
         except Exception as error:
@@ -196,7 +200,7 @@ def read_extra(directory: str | Path, step: int) -> dict[str, Any]:
         OSError: It cannot be read now.
     """
     try:
-        return _read_page(Path(directory) / str(step))["extra"]
+        return page.read(Path(directory) / str(step))["extra"]
     except Damaged as error:
         raise CheckpointDamaged(f"the checkpoint {Path(directory) / str(step)}: {error}") from None
 
@@ -209,30 +213,53 @@ def _folders(directory: str | Path) -> list[str]:
         return []
 
 
-class _OtherStructure(Exception):
-    """The checkpoint is not of such a state as the template."""
-
-
-def _load_step(directory: Path, step: int, abstract: Any) -> tuple[Any, dict[str, Any]]:
+def _load_step(
+    directory: Path, step: int, abstract: Any, check: Callable[[Mapping[str, Any]], None]
+) -> tuple[Any, dict[str, Any]]:
     """The arrays of a checkpoint and its `extra`; Damaged if it is not what was written."""
     folder = directory / str(step)
-    is_whole = integrity.check(folder, jax.process_index(), jax.process_count())
-    page = _read_page(folder)
-    _check_structure(page["arrays"], abstract)
+    is_whole, said = _check(folder)
+    page.check_structure(folder, said["arrays"], abstract)
+    try:
+        check(said["extra"])
+    except ValueError as error:
+        raise Refused(str(error)) from error
     try:
         arrays = _restore(directory, step, abstract)
     except Exception as error:  # whatever a damaged file, or a passing trouble, makes Orbax raise
+        if "tree structures do not match" in str(error):
+            raise Refused(
+                f"the checkpoint {folder} is of another optimizer, with as many numbers: give the "
+                "one that it was saved with, or another folder"
+            ) from error
         if is_whole or integrity.is_passing(error):
             raise
         raise Damaged(_one_line(error)) from error  # saved by a release that wrote no checksums
-    _check_arrays(page, arrays)
-    return arrays, page["extra"]
+    page.check_arrays(said, arrays)
+    return arrays, said["extra"]
+
+
+def _check(folder: Path) -> tuple[bool, dict[str, Any]]:
+    """Whether a checkpoint's files are known to be whole, and its page; all processes agree."""
+    is_whole, said, trouble = False, {}, None
+    try:
+        is_whole = integrity.check(folder, jax.process_index(), jax.process_count())
+        said = page.read(folder)
+    except Exception as error:
+        trouble = error
+    # Those that found nothing must not wait, in what follows, for one that will not come.
+    worst = highest(0 if trouble is None else 1 if isinstance(trouble, Damaged) else 2)
+    if worst == 2 and (trouble is None or isinstance(trouble, Damaged)):
+        raise OSError("another process cannot read it") from trouble
+    if worst:
+        raise trouble or Damaged("damaged for another process")
+    return is_whole, said
 
 
 def _read_back(directory: Path, step: int, arrays: Any) -> None:
     """Compares what was stored with what was to be, and writes its files' checksums."""
     folder = directory / str(step)
-    page = _read_page(folder)
+    said = page.read(folder)
     if not any(isinstance(a, jax.Array) for a in jax.tree.leaves(arrays)):  # else: no room for two
         try:
             stored = _restore(directory, step, arrays)
@@ -240,7 +267,7 @@ def _read_back(directory: Path, step: int, arrays: Any) -> None:
             if integrity.is_passing(error):
                 raise
             raise Damaged(_one_line(error)) from error
-        _check_arrays(page, stored)
+        page.check_arrays(said, stored)
     if jax.process_index() == 0:
         integrity.write_checksums(folder)
 
@@ -251,74 +278,9 @@ def _restore(directory: Path, step: int, abstract: Any) -> Any:
         return orbax.restore(where / str(step), args=args.Composite(**items))["state"]
 
 
-def _read_page(folder: Path) -> dict[str, Any]:
-    try:
-        page = json.loads((folder / "page" / "metadata").read_bytes())
-        if page.pop("checksum") != checksum_of_json(page):
-            raise Damaged("its page does not have the checksum that was saved with it")
-        return page
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise Damaged("its page is missing") from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise Damaged(f"its page cannot be understood, {_one_line(error)}") from error
-
-
-def _check_arrays(page: Mapping[str, Any], arrays: Any) -> None:
-    for name, array in _by_path(arrays).items():
-        wanted, found = page["arrays"][name]["checksum"], _checksum(array)
-        if None not in (wanted, found) and wanted != found:
-            raise Damaged(f"{name} does not have the checksum that was saved with it")
-
-
-def _check_structure(saved: Mapping[str, Any], abstract: Any) -> None:
-    wanted = {name: [list(a.shape), str(a.dtype)] for name, a in _by_path(abstract).items()}
-    found = {name: [a["shape"], a["dtype"]] for name, a in saved.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            raise _OtherStructure(
-                f"is of another model or optimizer: it has {_in_words(found.get(name))} at {name}, "
-                f"where this run has {_in_words(wanted.get(name))}; give the settings that it was "
-                "saved with, or another folder"
-            )
-
-
-def _in_words(array: Any) -> str:
-    return f"{array[1]}{array[0]}" if array else "nothing"
-
-
-def _page(arrays: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
-    described = {
-        name: {"shape": list(a.shape), "dtype": str(a.dtype), "checksum": _checksum(a)}
-        for name, a in _by_path(arrays).items()
-    }
-    page = json.loads(json.dumps({"arrays": described, "extra": extra}))  # as it will be read
-    return {**page, "checksum": checksum_of_json(page)}
-
-
-def _checksum(array: Any) -> int | None:
-    """CRC-32 of an array's bytes; None where other processes hold a part of it."""
-    host = _on_host(array)
-    if isinstance(host, jax.Array):
-        return None
-    return zlib.crc32(np.ascontiguousarray(host).view(np.uint8).data)
-
-
-def _on_host(array: Any) -> Any:
-    """The array in the host's memory, or as it is where other processes hold a part of it."""
-    if isinstance(array, jax.Array) and not (
-        array.is_fully_replicated or array.is_fully_addressable
-    ):
-        return array
-    return np.asarray(array)
-
-
 def _describe(array: Any) -> jax.ShapeDtypeStruct:
     sharding = getattr(array, "sharding", None) or SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
-
-
-def _by_path(tree: Any) -> dict[str, Any]:
-    return {jax.tree_util.keystr(p): a for p, a in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _warn(directory: Path, step: int, reason: str, move: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 
@@ -47,12 +48,15 @@ class Interrupted(KeyboardInterrupt):
     Attributes:
         step: Number of steps done.
         checkpoint_dir: Where its checkpoints are.
+        signal: The signal that interrupted it; SIGINT is Ctrl-C.
     """
 
-    def __init__(self, step: int, checkpoint_dir: Path) -> None:
+    def __init__(self, step: int, checkpoint_dir: Path, number: int = signal.SIGINT) -> None:
+        by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
         super().__init__(
-            f"interrupted at step {step}, which is saved in {checkpoint_dir}: run the same again "
-            "to go on from there"
+            f"interrupted{by} at step {step}, which is saved in {checkpoint_dir}: run the same "
+            "again to go on from there"
         )
         self.step = step
         self.checkpoint_dir = checkpoint_dir
+        self.signal = number

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,20 @@ import numpy as np
 from genjax_models.core.loss import Loss
 from genjax_models.core.protocols import Model
 from genjax_models.core.types import Array, Device, Params, State
-from genjax_models.training import checkpoint, checks, hosts
-from genjax_models.training.devices import Mapped, Partition, mapped
+from genjax_models.training import checkpoint, checks, hosts, identity
+from genjax_models.training.devices import Partition, mapped
 from genjax_models.training.diagnosis import Diagnosis
-from genjax_models.training.errors import Interrupted, NonFiniteLoss
+from genjax_models.training.errors import CheckpointDamaged, Interrupted, NonFiniteLoss
 from genjax_models.training.feed import Data, make_feed
-from genjax_models.training.interrupts import interrupts
+from genjax_models.training.interrupts import STOPPING, interrupts
 from genjax_models.training.order import batch_indices
 from genjax_models.training.pace import Hook, Pace, Schedule
 from genjax_models.training.state import Optimizers, TrainState, init_state, keys_of
 from genjax_models.training.step import make_step
 from genjax_models.training.window import Window
+
+Initial: TypeAlias = tuple[Params, State]
+"""Parameters and state to start from."""
 
 
 def fit(
@@ -36,7 +39,7 @@ def fit(
     steps: int,
     losses: Mapping[str, Loss] | None = None,
     seed: int = 0,
-    initial: tuple[Params, State] | None = None,
+    initial: Initial | Callable[[], Initial] | None = None,
     batch_size: int = 128,
     ema: float = 0.999,
     accumulate: int = 1,
@@ -49,6 +52,9 @@ def fit(
     checkpoint_every: int = 1000,
     max_to_keep: int = 3,
     config: Mapping[str, Any] | None = None,
+    restart: bool = False,
+    on_start: Callable[[int], None] | None = None,
+    stop_on: Sequence[int] = STOPPING,
 ) -> TrainState:
     """Trains a model.
 
@@ -66,7 +72,7 @@ def fit(
         losses: Player -> the loss that takes the place of the player's own.
         seed: Of parameters, data order and noise.
         initial: Parameters and state to start from, in place of fresh ones: `(s.ema, s.state)` of
-            a run `s` before this one.
+            a run `s` before this one; or a function that gives them, called at step 0 alone.
         batch_size: Examples a step, over all devices.
         ema: Decay of the parameters' moving average, `TrainState.ema`.
         accumulate: In how many parts a batch is passed for its gradient, to save memory.
@@ -80,10 +86,17 @@ def fit(
             steps that follow: a hook copies what it keeps.
         log_every: Steps between logs.
         checkpoint_dir: Where checkpoints are kept, and where the run is resumed from if there are
-            any; nothing is saved where None.
+            any: it must be the same run, of the same data, batch size, losses, optimizer and
+            averages. Nothing is saved where None.
         checkpoint_every: Steps between checkpoints; there is one at the end as well.
         max_to_keep: How many checkpoints stay.
         config: JSON-able description of the run, stored with each checkpoint.
+        restart: Whether to begin anew where there are damaged checkpoints alone; else that is
+            refused. They stay where they are.
+        on_start: Called once, before the first step, with the number of steps done: 0, or those of
+            the checkpoint that was loaded.
+        stop_on: Signals at which the run is saved in `checkpoint_dir` and stopped: Ctrl-C, SIGTERM
+            and SIGHUP; add `signal.SIGUSR1` where a scheduler sends it before the time is over.
 
     Returns:
         The state after the last step.
@@ -95,7 +108,8 @@ def fit(
         NonFiniteLoss: A term of a loss is not finite; it names the player, the term and the step,
             and the place in the model where the model can say it (`core.protocols.Diagnosed`).
         CheckpointError: A checkpoint cannot be written or read.
-        Interrupted: Ctrl-C; the run has been saved in `checkpoint_dir`.
+        CheckpointDamaged: All checkpoints are damaged, and `restart` is not given.
+        Interrupted: Ctrl-C, or another signal of `stop_on`; the run is saved in `checkpoint_dir`.
     """
     checks.check_positive(
         steps=steps,
@@ -114,26 +128,36 @@ def fit(
     checks.check_batch_size(batch_size, len(data), over.size, accumulate)
     step = make_step(model, optimizer, losses, ema, accumulate)
 
-    store = None
-    if checkpoint_dir is not None:
-        checkpoint.prepare(checkpoint_dir)
-        store = _Store(Path(checkpoint_dir), max_to_keep, config or {})
-
     def batch_at(step: int) -> dict[str, np.ndarray]:
         return data.rows(batch_indices(seed, step, len(data), batch_size))
 
     # One compiled program: made piece by piece, hundreds of small ones would be compiled. The seed
     # is an argument of it, so that the next seed's run finds it in JAX's cache of programs.
     init = jax.jit(functools.partial(init_state, model, optimizer))
-    fresh = functools.partial(
-        init, *jax.device_put((batch_at(0), np.uint32(seed))), initial=initial
-    )
-    state, window, done = _start(fresh, seed, steps, over, store)
+    fresh = functools.partial(init, *jax.device_put((batch_at(0), np.uint32(seed))))
+    if initial is not None and not callable(initial):
+        fresh = functools.partial(fresh, initial=initial)
+    template = jax.eval_shape(fresh)
+
+    store, found = None, None
+    if checkpoint_dir is not None:
+        numbers = {"batch_size": batch_size, "ema": ema, "accumulate": accumulate}
+        run_of = identity.describe(model, data, optimizer, losses, template, **numbers)
+        checkpoint.prepare(checkpoint_dir)
+        store = _Store(Path(checkpoint_dir), max_to_keep, {"config": config or {}, "run": run_of})
+        found = store.resume(over.describe(template), seed, steps, restart)
+    state, window = found or (None, Window())
+    done = 0 if state is None else int(state.step)
+    if on_start is not None:
+        on_start(done)
+    if state is None:
+        state = fresh(initial=initial()) if callable(initial) else fresh()
+    state = over.put(state)
     feed = make_feed(data, over.put_data, seed, batch_size, done, steps)
     run = over.run(step, feed.gather)
     schedule = Schedule(steps, log_every, checkpoint_every if store else None, tuple(hooks))
     pace, diagnosis = Pace(), Diagnosis(model, over, run, batch_at)
-    with interrupts(deferred=store is not None) as interrupted:
+    with interrupts(store is not None, stop_on) as interrupted:
         while done < steps:
             portion = feed.portion(done, min(pace.steps, schedule.next_stop(done) - done))
             diagnosis.keep(state, done, portion)
@@ -147,37 +171,15 @@ def fit(
             if schedule.logs_at(done):
                 window.clear()
             # Asked once: between two answers Ctrl-C might come, and nothing would be saved.
-            pace.steps, stop = hosts.agree(pace.steps, interrupted())
+            pace.steps, stop = hosts.agree(pace.steps, interrupted() or 0)
             if schedule.saves_at(done) or stop or done == steps:
                 with diagnosis.of_failure():
                     _check_finite(over.get(state), done)
             if store and (schedule.saves_at(done) or stop):
                 store.save(over.get(state), window)
             if store and stop:
-                raise Interrupted(done, store.directory)
+                raise Interrupted(done, store.directory, stop)
     return over.get(state)
-
-
-def _start(
-    fresh: Callable[[], TrainState], seed: int, steps: int, over: Mapped, store: _Store | None
-) -> tuple[Any, Window, int]:
-    """The state on the devices, the window and the step that a run starts or goes on with."""
-    if store is None or checkpoint.latest_step(store.directory) is None:
-        return over.put(fresh()), Window(), 0
-    state, extra = checkpoint.load(store.directory, over.describe(jax.eval_shape(fresh)))
-    done = int(state.step)
-    expected = jax.random.key_data(keys_of(seed)[1])
-    if not np.array_equal(jax.random.key_data(state.key), expected):
-        raise ValueError(
-            f"{store.directory} holds a run of another seed than {seed}: give the seed that it "
-            "was started with, or another folder"
-        )
-    if done > steps:
-        raise ValueError(
-            f"{store.directory} holds a run that is at step {done}, and steps is {steps}: give "
-            f"at least {done}, or another folder"
-        )
-    return over.put(state), Window(**extra["window"]), done
 
 
 def _check_finite(state: TrainState, done: int) -> None:
@@ -201,12 +203,55 @@ def _all_finite(params: Params) -> dict[str, Array]:
 
 @dataclasses.dataclass(frozen=True)
 class _Store:
-    """Where a run keeps its checkpoints."""
+    """Where a run keeps its checkpoints, and what it keeps with each."""
 
     directory: Path
     max_to_keep: int
-    config: Mapping[str, Any]
+    extra: Mapping[str, Any]
 
     def save(self, state: TrainState, window: Window) -> None:
-        extra = {"config": dict(self.config), "window": window.as_json()}
+        extra = {**self.extra, "window": window.as_json()}
         checkpoint.save(self.directory, state, extra, self.max_to_keep)
+
+    def resume(
+        self, template: TrainState, seed: int, steps: int, restart: bool
+    ) -> tuple[TrainState, Window] | None:
+        """The state and the window that the run goes on with; None where it begins."""
+        if checkpoint.latest_step(self.directory) is None:
+            if (damaged := checkpoint.all_damaged(self.directory)) and not restart:
+                raise CheckpointDamaged(
+                    f"{self.directory} holds damaged checkpoints alone ({', '.join(damaged)}): put "
+                    "a whole copy there, or begin anew with restart=True"
+                )
+            return None
+        try:
+            state, extra = checkpoint.load(self.directory, template, check=self.check)
+        except CheckpointDamaged:
+            if restart:
+                return None
+            raise
+        done, key = int(state.step), keys_of(seed)[1]
+        if not np.array_equal(jax.random.key_data(state.key), jax.random.key_data(key)):
+            raise ValueError(
+                f"{self.directory} holds a run of another seed than {seed}: give the seed that it "
+                "was started with, or another folder"
+            )
+        if done > steps:
+            raise ValueError(
+                f"{self.directory} holds a run that is at step {done}, and steps is {steps}: give "
+                f"at least {done}, or another folder"
+            )
+        if restart:
+            raise ValueError(
+                f"restart is for a folder whose checkpoints are all damaged, and {self.directory} "
+                f"has a whole one of step {done}: leave it out to go on, or give another folder"
+            )
+        return state, Window(**extra["window"])
+
+    def check(self, extra: Mapping[str, Any]) -> None:
+        """Refuses a checkpoint of another run."""
+        if changed := identity.differences(extra.get("run", {}), self.extra["run"]):
+            raise ValueError(
+                f"{self.directory} holds another run ({'; '.join(changed)}): give what it was "
+                "started with, or another folder"
+            )

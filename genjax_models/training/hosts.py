@@ -36,20 +36,29 @@ def initialize(
     jax.distributed.initialize(coordinator_address, num_processes, process_id, **options)
 
 
-def agree(steps: int, stop: bool) -> tuple[int, bool]:
-    """What all processes go on with: the fewest steps that any asks for, and whether any stops.
+def agree(steps: int, stop: int) -> tuple[int, int]:
+    """What all processes go on with: the fewest steps that any asks for, and why any stops.
 
     Clocks and signals differ between processes, but all must make the same dispatches.
+
+    Args:
+        steps: How many this one asks for.
+        stop: The number of the signal that stops it, or 0.
     """
     if jax.process_count() == 1:
         return steps, stop
     asked = _gathered([steps, stop])  # [processes, 2]
-    return int(asked[:, 0].min()), bool(asked[:, 1].any())
+    return int(asked[:, 0].min()), int(asked[:, 1].max())
 
 
 def all_true(value: bool) -> bool:
     """Whether the value is true on all processes."""
     return value if jax.process_count() == 1 else bool(_gathered([value]).all())
+
+
+def highest(value: int) -> int:
+    """The highest of the values that the processes have."""
+    return value if jax.process_count() == 1 else int(_gathered([value]).max())
 
 
 def place(tree: Any, shardings: Any) -> Any:

@@ -1,34 +1,46 @@
-"""Ctrl-C, put off until the run's state is whole."""
+"""Ctrl-C and the signals that end a process, put off until the run's state is whole."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+STOPPING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Ctrl-C; what `kill`, a scheduler or a shutdown sends; and a terminal that is closed."""
+
 
 @contextmanager
-def interrupts(deferred: bool) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed, so that the loop can stop where its state is whole.
+def interrupts(
+    deferred: bool, signals: Sequence[int] = STOPPING
+) -> Iterator[Callable[[], int | None]]:
+    """Which signal came first, if any did, so that the loop can stop where its state is whole.
 
-    A second Ctrl-C interrupts at once. Where it is not to be deferred, or this is not the main
-    thread, which alone may handle signals, Ctrl-C does what it always does.
+    A second Ctrl-C interrupts at once; the other signals are sent twice by some terminals and
+    schedulers, and wait. A signal that is ignored (`nohup`) stays so. Where signals are not to be
+    deferred, or this is not the main thread, which alone may handle them, they do what they always
+    do. So they do afterwards.
     """
-    before = signal.getsignal(signal.SIGINT)
-    in_main = threading.current_thread() is threading.main_thread()
-    if not deferred or not in_main or before in (None, signal.SIG_IGN):
-        yield lambda: False
+    if not deferred or threading.current_thread() is not threading.main_thread():
+        yield lambda: None
         return
-    event = threading.Event()
+    before = {number: signal.getsignal(number) for number in signals}
+    before = {n: handler for n, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    came: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
+        came.append(number)
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
 
-    signal.signal(signal.SIGINT, handle)
     try:
-        yield event.is_set
+        for number in before:
+            signal.signal(number, handle)
+        yield lambda: came[0] if came else None
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

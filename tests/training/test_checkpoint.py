@@ -25,6 +25,7 @@ from genjax_models.training import (
     checkpoint,
     init_state,
     integrity,
+    page,
 )
 from genjax_models.training.devices import fully_sharded, mapped
 from tests.training.toys import Affine, arrays, points
@@ -160,8 +161,8 @@ def _flip(path):
 
 def test_what_is_not_read_back_as_it_was_written_replaces_nothing(state, tmp_path, monkeypatch):
     save_steps(tmp_path, state, 1, max_to_keep=1)
-    honest = checkpoint._page
-    monkeypatch.setattr(checkpoint, "_page", lambda arrays, extra: honest(
+    honest = page.make
+    monkeypatch.setattr(page, "make", lambda arrays, extra: honest(
         arrays._replace(ema=jax.tree.map(np.zeros_like, arrays.ema)), extra))  # fmt: skip
     with pytest.raises(CheckpointError, match="of step 2 was not what had been written") as caught:
         save_steps(tmp_path, state, 2, max_to_keep=1)
@@ -407,9 +408,9 @@ def test_nothing_is_printed_and_logging_is_left_alone(state, tmp_path, capfd):
 
 def test_the_page_is_readable_without_anything_of_ours(state, tmp_path):
     save_steps(tmp_path, state, 5)
-    page = json.loads((tmp_path / "5" / "page" / "metadata").read_text())
-    assert page["extra"] == EXTRA
-    assert page["arrays"][".params['affine']['unused']"]["shape"] == [3, 8]
+    found = json.loads((tmp_path / "5" / "page" / "metadata").read_text())
+    assert found["extra"] == EXTRA
+    assert found["arrays"][".params['affine']['unused']"]["shape"] == [3, 8]
 
 
 WAYS = {

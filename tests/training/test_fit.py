@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import threading
 
@@ -13,11 +14,11 @@ import pytest
 
 import genjax_models as gm
 from genjax_models import training
-from genjax_models.training import checkpoint
+from genjax_models.training import checkpoint, interrupts
 from genjax_models.training.hooks import Every
 from genjax_models.training.order import batch_indices
 from genjax_models.training.pace import Pace
-from tests.training.toys import Affine, Game, Records, arrays, points, streamed
+from tests.training.toys import Affine, Game, Records, arrays, points, squared, streamed
 
 STEPS = 11
 
@@ -213,6 +214,135 @@ def test_a_run_can_start_from_the_parameters_of_another(reference):
         fit(Affine(size=3), initial=(first.ema, first.state))
     with pytest.raises(ValueError, match=r"\['affine'\]\['\w+'\] they have .*this one has nothing"):
         fit(Game(), initial=(first.ema, first.state))
+
+
+def test_what_a_run_starts_from_is_asked_for_at_its_start_alone(reference, tmp_path):
+    kept = jax.tree.map(np.array, (reference[0].ema, reference[0].state))
+    asked = []
+
+    def initial():
+        asked.append(1)
+        return kept
+
+    fit(steps=3, initial=initial, checkpoint_dir=tmp_path)
+    resumed = fit(steps=6, initial=initial, checkpoint_dir=tmp_path)
+    assert asked == [1]
+    chex.assert_trees_all_equal(arrays(resumed), arrays(fit(steps=6, initial=kept)))
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_signals_that_end_a_process_save_the_run(name, reference, tmp_path):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+
+    def hook(state, metrics):
+        if state.step == 6:
+            signal.raise_signal(number)
+            signal.raise_signal(number)  # a terminal that is closed sends it twice
+
+    hooks = [Every(3, hook)]
+    stop_on = (*interrupts.STOPPING, signal.SIGUSR1)
+    with pytest.raises(training.Interrupted, match=f"by {name} at step 6, which is saved") as stop:
+        fit(hooks=hooks, checkpoint_dir=tmp_path, stop_on=stop_on)
+    assert stop.value.signal == number and signal.getsignal(number) is before
+    assert checkpoint.all_steps(tmp_path) == [6]
+    chex.assert_trees_all_equal(arrays(fit(checkpoint_dir=tmp_path)), reference[0])
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        state = fit(checkpoint_dir=tmp_path, hooks=[lambda s, m: signal.raise_signal(1)])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert int(state.step) == STEPS
+
+
+def test_a_run_goes_on_from_the_checkpoint_that_could_be_read(reference, tmp_path):
+    """Step, window and log are those of that checkpoint, though a newer one lies there."""
+    rows, starts = [], []
+    options = {"checkpoint_dir": tmp_path, "checkpoint_every": 2, "on_start": starts.append}
+    fit(steps=7, **options)
+    assert checkpoint.all_steps(tmp_path) == [4, 6, 7]
+    for step in "67":
+        (tmp_path / step / "page" / "metadata").write_text("{}")
+    with pytest.warns(UserWarning, match="is damaged"):
+        state = fit(hooks=[logger(rows)], **options)
+    assert starts == [0, 4]
+    chex.assert_trees_all_equal(arrays(state), reference[0])
+    assert rows == [row for row in reference[1] if row[0] > 4]
+
+
+def test_damaged_checkpoints_are_no_new_start(reference, tmp_path):
+    fit(steps=4, checkpoint_dir=tmp_path, checkpoint_every=2)
+    with pytest.raises(ValueError, match="has a whole one of step 4: leave it out to go on"):
+        fit(checkpoint_dir=tmp_path, restart=True)
+    for step in "24":
+        (tmp_path / step / "page" / "metadata").write_text("{}")
+    with pytest.warns(UserWarning), pytest.raises(training.CheckpointDamaged, match="no whole"):
+        fit(checkpoint_dir=tmp_path)
+    for _ in range(2):
+        with pytest.raises(training.CheckpointDamaged, match="damaged checkpoints alone .*2.dam"):
+            fit(checkpoint_dir=tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["2.damaged", "4.damaged"]
+    state = fit(checkpoint_dir=tmp_path, restart=True)
+    chex.assert_trees_all_equal(arrays(state), reference[0])
+    assert {"2.damaged", "4.damaged"} < {p.name for p in tmp_path.iterdir()}
+
+
+def halved(data):
+    return dataclasses.replace(data, arrays={"x": data.arrays["x"][:32]})
+
+
+def changed(data):
+    x = data.arrays["x"].copy()
+    x[5] += 1
+    return dataclasses.replace(data, arrays={"x": x})
+
+
+LOSS = Affine().loss
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch_size": 8}, "batch_size 16 -> 8"),
+        ({"ema": 0.5}, "ema 0.999 -> 0.5"),
+        ({"accumulate": 2}, "accumulate 1 -> 2"),
+        ({"losses": {"affine": LOSS.weigh(squared=2.0)}}, r"losses .* 1.0\} -> .* 2.0\}"),
+        ({"losses": {"affine": LOSS.weigh(squared=lambda t: t)}}, "losses .* 'a schedule'}"),
+        ({"losses": {"affine": LOSS.add(more=squared)}}, r"losses of affine: .* 'more': 1.0\}"),
+        ({"optimizer": optax.adamw(0.05, weight_decay=0.0)}, "optimizer of affine: .*Adam"),
+        ({"data": halved(points())}, "examples of the data 64 -> 32"),
+        ({"data": changed(points())}, "the data, as many examples but others"),
+        ({"data": streamed(halved(points()))}, "examples of the data 64 -> 32"),
+        ({"data": streamed(changed(points()))}, "the data, as many examples but others"),
+    ],
+)
+def test_a_checkpoint_belongs_to_its_run(given, message, stopped_at_three, tmp_path):
+    shutil.copytree(stopped_at_three, tmp_path / "run")
+    with pytest.raises(ValueError, match=f"holds another run .*{message}") as caught:
+        fit(checkpoint_dir=tmp_path / "run", **given)
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["3"]
+
+
+@pytest.fixture(scope="module")
+def stopped_at_three(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("stopped")
+    fit(steps=3, checkpoint_dir=directory)
+    return directory
+
+
+def test_data_that_differ_in_their_last_bits_are_the_same(stopped_at_three, reference, tmp_path):
+    """Real numbers that another machine computes anew; and the same streamed."""
+    x = points().arrays["x"]
+    near = dataclasses.replace(points(), arrays={"x": np.nextafter(x, np.float32(np.inf))})
+    for i, data in enumerate((near, streamed(points()))):
+        directory = shutil.copytree(stopped_at_three, tmp_path / str(i))
+        state = fit(data=data, checkpoint_dir=directory)
+        chex.assert_trees_all_close(arrays(state), reference[0], rtol=1e-4)
 
 
 def test_a_directory_of_another_run_is_refused(reference, tmp_path):
