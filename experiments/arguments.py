@@ -42,6 +42,11 @@ class TrainArguments(Generic[M]):
     """Where the run is kept; runs/NAME-DATASET-seedN by default."""
     compilation_cache: bool = True
     """Whether compiled steps are kept for the next run."""
+    restart: bool = False
+    """Whether to begin anew where all of the run's checkpoints are damaged."""
+    stop_on_usr1: bool = False
+    """Whether SIGUSR1, which a scheduler may send before a job's time is over, saves the run and
+    stops it, as Ctrl-C, SIGTERM and SIGHUP do."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import errno
 import importlib
 import json
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +23,8 @@ from experiments.arguments import (
     TrainArguments,
     parse,
 )
-from experiments.files import let_go
 from experiments.registry import Experiment
+from experiments.streams import let_go, standard_streams
 from experiments.tables import in_columns
 
 USAGE = f"""usage: {PROGRAM} COMMAND ...
@@ -60,32 +61,41 @@ def main(argv: Sequence[str]) -> int:
         argv: The arguments after the program's name.
 
     Returns:
-        The exit code: 0, 1 for a run that failed, 2 for bad input, 130 for Ctrl-C.
+        The exit code: 0, 1 for a run that failed, 2 for bad input, 128 and the signal's number
+        (130 for Ctrl-C) for a run that was stopped.
     """
     debug = bool(os.environ.get("GENJAX_DEBUG"))
     try:
-        with warnings.catch_warnings():
+        with standard_streams(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            code = _run(argv)
-            sys.stdout.flush()  # while what goes wrong is still told here
-            return code
-    except SystemExit as stop:  # help was asked for
-        return int(stop.code or 0)
-    except KeyboardInterrupt as error:
-        if debug:
-            raise
-        print(f"\nstopped: {error}" if str(error) else "\nstopped", file=sys.stderr)
-        return 130
+            return _told(argv, debug)
     except BrokenPipeError:  # the reader went away
         if debug:
             raise
         let_go(sys.stdout)
         return 0
-    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
+
+
+def _told(argv: Sequence[str], debug: bool) -> int:
+    """Runs a command, and tells what goes wrong in one line."""
+    try:
+        code = _run(argv)
+        sys.stdout.flush()  # while what goes wrong is still told here
+        return code
+    except SystemExit as stop:  # help was asked for
+        return int(stop.code or 0)
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt as error:
+        if debug:
+            raise
+        print(f"\nstopped: {error}" if str(error) else "\nstopped", file=sys.stderr)
+        return 128 + getattr(error.__cause__, "signal", signal.SIGINT)
+    except Exception as error:
         if debug:
             raise
         print(f"error: {_in_one_line(error)}", file=sys.stderr)
-        return 1 if isinstance(error, FloatingPointError) else 2
+        return 2 if isinstance(error, (ValueError, TypeError, OSError, ImportError)) else 1
 
 
 def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
@@ -112,8 +122,10 @@ def _in_one_line(error: Exception) -> str:
     if isinstance(error, OSError) and number is not None:
         where = f": {error.filename}" if error.filename else ""
         return f"{(error.strerror or 'cannot read or write').lower()}{where}"
-    first, *more = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{first} (GENJAX_DEBUG=1 shows more)" if more else first
+    first, *more = str(error).strip().splitlines() or [""]
+    if not isinstance(error, (ValueError, TypeError, OSError, ImportError, FloatingPointError)):
+        first, more = f"{type(error).__name__}: {first}".rstrip(": "), ["its trace"]
+    return f"{first} (GENJAX_DEBUG=1 shows more)" if more else first or type(error).__name__
 
 
 def _list(argv: Sequence[str]) -> int:
@@ -153,17 +165,27 @@ def _train(argv: Sequence[str]) -> int:
     config = settled(arguments.config)
     directory = arguments.run_dir or runs.default_directory(found.name, config)
     again = runs.command_line(found.name, config, directory)
-    if runs.check_start(directory, found, config) and runs.is_finished(directory):
-        print(f"{directory} is finished: see {directory / runs.REPORT}, or give another --run-dir")
-        return 0
     if arguments.compilation_cache:
         keep_compiled_programs()
     try:
-        run = train.train(found, config, directory)
+        run = train.train(
+            found, config, directory, restart=arguments.restart, stop_on=_stop_on(arguments)
+        )
     except training.Interrupted as stop:
         raise KeyboardInterrupt(f"step {stop.step} is saved; resume with: {again}") from stop
+    except training.CheckpointDamaged as error:
+        raise ValueError(f"{error}, or begin anew with --restart") from error
+    if run is None:
+        print(f"{directory} is finished: see {directory / runs.REPORT}, or give another --run-dir")
+        return 0
     _print_result(run.record.directory)
     return 0
+
+
+def _stop_on(arguments: TrainArguments) -> tuple[int, ...]:
+    from genjax_models.training.interrupts import STOPPING
+
+    return (*STOPPING, signal.SIGUSR1) if arguments.stop_on_usr1 else STOPPING
 
 
 def _print_result(directory: Path) -> None:
@@ -184,14 +206,16 @@ def _print_metrics(metrics: Mapping[str, Mapping], split: str) -> None:
 
 def _evaluate(argv: Sequence[str]) -> int:
     arguments = parse(EvaluateArguments, "evaluate", argv)
-    from experiments import evaluation, runs
+    from experiments import evaluation, runs, starting
     from experiments.compilation import keep_compiled_programs
     from experiments.datasets import load_split, load_splits, size_in_words
 
     keep_compiled_programs()
     run = runs.load_run(arguments.run)
     config, split = run.record.config, arguments.split
-    data = load_splits(config).test if split is None else load_split(config, split)
+    splits = load_splits(config)
+    starting.check_data(arguments.run, *splits)
+    data = splits.test if split is None else load_split(config, split)
     metrics = evaluation.final_metrics(
         run, data, num_samples=arguments.num_samples, seed=arguments.seed
     )

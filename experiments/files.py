@@ -1,12 +1,14 @@
-"""What commands write: whether a file can be, before the work, and a reader that goes away."""
+"""What commands write: whether a file can be, before the work, and a folder that is in use."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+LOCK = "lock"
 PICTURES = (".png", ".svg", ".pdf")
 """What a picture's name may end in."""
 
@@ -35,9 +37,62 @@ def check_output(path: Path, suffixes: Collection[str] = (), name: str = "--out"
         )
 
 
-def let_go(out: TextIO) -> None:
-    """Has what is still to be written to a stream go nowhere: its reader has gone (`| head`).
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keeps a run directory for this process: two that train there would spoil each other's files.
 
-    Python itself would complain otherwise when it flushes at its end.
+    The system gives the lock back when a process ends, however it ends. A folder that is made for
+    the lock, and holds nothing afterwards, is taken away again.
+
+    Raises:
+        ValueError: Another process trains there, or it is no folder.
     """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield
+        return
+    made = [path for path in (directory, *directory.parents) if not path.exists()]
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"{directory} is a file: --run-dir must be a folder")
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / LOCK
+    try:
+        with _exclusive(path, fcntl, directory) as file:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty, as it should be
+            for folder in made:
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _exclusive(path: Path, fcntl: Any, directory: Path) -> Iterator[TextIO]:
+    """The file of a lock, which this process has."""
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        with open(os.open(path, flags, 0o666), "r+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(
+                    f"{directory} is being trained by process {file.read().strip() or 'unknown'}:"
+                    " wait for it, stop it, or give another --run-dir"
+                ) from error
+            if _is_the_file_of(file, path):
+                yield file
+                return
+        # The process that had the lock took its file away before we got it: it is nobody's now.
+
+
+def _is_the_file_of(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
+    except FileNotFoundError:
+        return False

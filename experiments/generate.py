@@ -15,7 +15,7 @@ import numpy as np
 from experiments import runs
 from experiments.arguments import GenerateArguments
 from experiments.config import flag
-from experiments.files import let_go
+from experiments.streams import let_go
 from genjax_models.autoregressive.generation import generate
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.data import tokenizers

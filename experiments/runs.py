@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
 import os
 import shlex
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,9 @@ import numpy as np
 
 from experiments import registry
 from experiments.config import Config, differences, fields, flag, from_json, switch, to_json
+from experiments.files import locked as locked
 from experiments.registry import Experiment, Setup
+from genjax_models.core.files import replaced
 
 if TYPE_CHECKING:
     from genjax_models.core import DataSpec, Params
@@ -36,7 +36,6 @@ REPORT = "report.html"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 BEST = "best"
-LOCK = "lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +108,23 @@ def command_line(name: str, config: Config[Any], directory: Path) -> str:
 
 
 def create(
-    directory: Path, experiment: Experiment[Any], config: Config[Any], data: Dataset
+    directory: Path,
+    experiment: Experiment[Any],
+    config: Config[Any],
+    data: Dataset,
+    *others: Dataset | None,
 ) -> Record:
-    """Makes a run directory, or brings the one that is resumed up to date."""
+    """Makes a run directory, or brings the one that is resumed up to date.
+
+    Args:
+        directory: Where.
+        experiment: The experiment.
+        config: Its configuration.
+        data: What is trained on.
+        *others: Other splits that are looked at.
+    """
+    from genjax_models.training import identity
+
     row = data.rows(np.zeros(1, np.int64))
     example = {name: (array.shape[1:], str(array.dtype)) for name, array in row.items()}
     directory.mkdir(parents=True, exist_ok=True)
@@ -122,6 +135,7 @@ def create(
             "config": to_json(config),
             "spec": dataclasses.asdict(data.spec),
             "example": example,
+            "data": {d.split: identity.fingerprint(d) for d in (*others, data) if d is not None},
             "versions": versions(),
         },
     )
@@ -164,40 +178,35 @@ def is_finished(directory: Path) -> bool:
     return (directory / RESULT).is_file()
 
 
-def check_start(directory: Path, experiment: Experiment[Any], config: Config[Any]) -> bool:
-    """Whether a run of that configuration lies there already, to be resumed.
+def listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """Differences of configurations in words: `--seed 0 -> 3`."""
+    return ", ".join(f"{flag(k)} {old} -> {new}" for k, (old, new) in changed.items())
+
+
+def check_belongs(record: Record, extra: Mapping[str, Any], where: Path) -> None:
+    """Refuses a checkpoint that was saved by another run than `config.json` tells of.
+
+    Args:
+        record: What `config.json` says.
+        extra: What was saved with the checkpoint.
+        where: Where it lies, for messages.
 
     Raises:
-        ValueError: The folder holds another run (says in what they differ), or something else.
+        ValueError: In what they differ.
     """
-    if directory.exists() and not directory.is_dir():
-        raise ValueError(f"{directory} is a file: --run-dir must be a folder")
-    if not (directory / CONFIG).exists():
-        if directory.is_dir() and any(path.name != LOCK for path in directory.iterdir()):
-            raise ValueError(f"{directory} is not empty and holds no run: give another --run-dir")
-        return False
-    if not any((directory / CHECKPOINTS).glob("[0-9]*")) and not is_finished(directory):
-        return False  # it was stopped, or refused, before there was anything to keep
-    record = read(directory)
-    if record.experiment.name != experiment.name:
+    words = []
+    if extra.get("config"):
+        saved = from_json(extra["config"], record.experiment.config, f"a checkpoint in {where}")
+        words = [listed(differences(saved, record.config))]
+    spec = record.spec
+    own = {"shape": list(spec.shape), "levels": spec.levels, "labels": spec.num_classes}
+    data = extra.get("run", {}).get("data", own)
+    words += [f"{k} of the data {data[k]} -> {v}" for k, v in own.items() if data[k] != v]
+    if changed := ", ".join(filter(None, words)):
         raise ValueError(
-            f"{directory} holds a run of {record.experiment.name}, not of {experiment.name}:"
-            " give another --run-dir"
+            f"the checkpoints in {where} are of another run than its {CONFIG} tells of ({changed}):"
+            f" put back the {CONFIG}, or the checkpoints, that belong together"
         )
-    if changed := differences(record.config, config):
-        listed = ", ".join(f"{flag(k)} {old} -> {new}" for k, (old, new) in changed.items())
-        raise ValueError(
-            f"{directory} holds a run of another configuration ({listed}): give another --run-dir,"
-            " or the same settings to resume it"
-        )
-    return True
-
-
-def clear(directory: Path) -> None:
-    """Takes away what a run without a checkpoint may have written there."""
-    (directory / METRICS).unlink(missing_ok=True)
-    for folder in (TENSORBOARD, BEST):
-        shutil.rmtree(directory / folder, ignore_errors=True)
 
 
 def load_run(directory: str | os.PathLike[str]) -> Run:
@@ -237,49 +246,19 @@ def load_state(record: Record, setup: Setup, checkpoints: Path) -> TrainState:
     blank = {name: np.zeros((1, *shape), dtype) for name, (shape, dtype) in record.example.items()}
     start = functools.partial(training.init_state, setup.model, optimizer, seed=record.config.seed)
     template = jax.eval_shape(start, blank)  # nothing is computed: the checkpoint has it all
-    state, _ = training.checkpoint.load(checkpoints, template)
+
+    def check(extra: Mapping[str, Any]) -> None:
+        check_belongs(record, extra, checkpoints.parent)
+
+    # What reads a run moves nothing in it.
+    state, _ = training.checkpoint.load(checkpoints, template, move_damaged=False, check=check)
     return state
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keeps a run directory for this process: two that train there would spoil each other's files.
-
-    The system gives the lock back when a process ends, however it ends.
-
-    Raises:
-        ValueError: Another process trains there.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system
-        yield
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / LOCK
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise ValueError(
-                f"{directory} is being trained by process {file.read().strip() or 'unknown'}: wait"
-                " for it, stop it, or give another --run-dir"
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: Any) -> None:
     """Writes JSON for people to read; the file is whole or as it was before."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(temporary, path)
+    with replaced(path) as fresh:
+        fresh.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def versions() -> dict[str, str]:

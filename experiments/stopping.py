@@ -6,7 +6,7 @@ import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments import runs
 from genjax_models import training
@@ -27,7 +27,14 @@ class Patience:
     that is resumed ends as one that was never stopped.
     """
 
-    def __init__(self, directory: Path, metric: str, patience: int, start: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        metric: str,
+        patience: int,
+        start: int,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         """Takes up a run.
 
         Args:
@@ -35,12 +42,13 @@ class Patience:
             metric: The validation metric that is to fall.
             patience: Evaluations without a new lowest value after which the run ends.
             start: The step that the run goes on from.
+            config: The run's configuration, stored with the best state.
         """
-        self._folder = directory / runs.BEST
+        self._folder, self._config = directory / runs.BEST, config or {}
         self._metric, self._patience = metric, patience
         self._lowest, self._step, self._waited = math.inf, 0, 0
         for row in read_json_lines(directory / runs.METRICS):
-            if row["split"] == "validation" and row["step"] <= start:
+            if row["split"] == "validation" and row["step"] <= start and metric in row:
                 self._improves(row["step"], row[metric])
 
     def _improves(self, step: int, value: float) -> bool:
@@ -58,8 +66,10 @@ class Patience:
             return
         if self._improves(int(state.step), metrics[self._metric]):
             # A run that was killed may have left this very step, or later ones.
-            shutil.rmtree(self._folder, ignore_errors=True)
-            training.checkpoint.save(self._folder, state)
+            for step in training.checkpoint.all_steps(self._folder):
+                if step >= int(state.step):
+                    shutil.rmtree(self._folder / str(step))
+            training.checkpoint.save(self._folder, state, {"config": self._config}, max_to_keep=1)
         elif self._waited >= self._patience:
             raise StoppedEarly(
                 f"stopped at step {int(state.step)}: {self._metric} was lowest at step"

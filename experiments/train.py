@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import evaluation, report, runs, samples
+from experiments import evaluation, report, runs, samples, starting
 from experiments.config import Config, to_json
 from experiments.datasets import load_splits, num_examples, size_in_words
 from experiments.optimizers import make_optimizer
@@ -17,21 +19,48 @@ from genjax_models import training
 from genjax_models.data import Dataset
 from genjax_models.training import hooks
 from genjax_models.training.checks import check_batch_size
+from genjax_models.training.interrupts import STOPPING
 
 
-def train(experiment: Experiment[Any], config: Config[Any], directory: Path) -> runs.Run:
+def train(
+    experiment: Experiment[Any],
+    config: Config[Any],
+    directory: Path,
+    *,
+    restart: bool = False,
+    stop_on: Sequence[int] = STOPPING,
+) -> runs.Run | None:
     """Trains, evaluates and reports; goes on where an unfinished run of the same kind stopped.
 
     Args:
         experiment: The experiment.
         config: Its configuration for this run.
         directory: The run directory, new or of that very run.
+        restart: Whether to begin anew where all checkpoints are damaged.
+        stop_on: Signals at which the run is saved and stopped.
+
+    Returns:
+        The run, or None if it was finished already.
 
     Raises:
         ValueError: The directory holds something else.
-        training.Interrupted: Ctrl-C; a checkpoint was saved.
+        training.Interrupted: Ctrl-C or another signal; a checkpoint was saved.
     """
-    resumed = runs.check_start(directory, experiment, config)
+    with runs.locked(directory):  # before the look at it, which another process may change
+        resumed = starting.check_start(directory, experiment, config, restart)
+        if resumed and runs.is_finished(directory):
+            return None
+        how = {"restart": restart, "stop_on": stop_on}
+        return _train(experiment, config, directory, resumed, how)
+
+
+def _train(
+    experiment: Experiment[Any],
+    config: Config[Any],
+    directory: Path,
+    resumed: bool,
+    how: Mapping[str, Any],
+) -> runs.Run:
     data, held_back, test = load_splits(config)
     setup = experiment.build(config, data.spec)
     optimizer = setup.optimizer or make_optimizer(config.optimizer, config.steps)
@@ -46,23 +75,40 @@ def train(experiment: Experiment[Any], config: Config[Any], directory: Path) -> 
             f"--evaluation.patience needs held-back data, and {data.spec.name} has no split"
             f" {config.evaluation.split}: leave it out, or name one with --evaluation.split"
         )
-    with runs.locked(directory):
-        if not resumed:
-            runs.clear(directory)
-        record = runs.create(directory, experiment, config, data)
-        began = time.perf_counter()
-        run, rate = _fit(record, setup, optimizer, data, held_back)
-        finish(run, test, time.perf_counter() - began, rate)
+    start = 0
+    if resumed:
+        start = starting.start_of(runs.read(directory), how["restart"])
+        starting.check_data(directory, data, held_back, test)
+    if start == 0:
+        if config.initial is not None:
+            runs.read(config.initial)  # before writing
+        starting.clear(directory)
+    record = runs.create(directory, experiment, config, data, held_back, test)
+    began = time.perf_counter()
+    run, rate = _fit(record, setup, optimizer, data, held_back, start, how)
+    finish(run, test, time.perf_counter() - began, rate)
     return run
 
 
 def _fit(
-    record: runs.Record, setup: Setup, optimizer: Any, data: Dataset, held_back: Dataset | None
+    record: runs.Record,
+    setup: Setup,
+    optimizer: Any,
+    data: Dataset,
+    held_back: Dataset | None,
+    start: int,
+    how: Mapping[str, Any],
 ) -> tuple[runs.Run, float | None]:
     """The trained run, and how many steps a second it made."""
     config, directory = record.config, record.directory
-    initial = _initial(config, setup, data)
-    start = training.checkpoint.latest_step(directory / runs.CHECKPOINTS) or 0
+
+    def check_step(step: int) -> None:
+        if step != start:  # of a release that wrote no checksums: what was told of it is not so
+            raise training.CheckpointError(
+                f"the checkpoint of step {start} in {directory} is damaged and was moved aside:"
+                " give the same command again to go on from the one before it"
+            )
+
     _announce(record, data, start)
     with hooks.progress_bar(config.steps) as bar:
         reports: tuple[hooks.Report, ...] = (
@@ -75,7 +121,9 @@ def _fit(
             measure = evaluation.validation_loss(setup, held_back, config.evaluation)
             if config.evaluation.patience is not None:
                 metric = f"{next(iter(setup.model.players))}/loss"
-                patience = Patience(directory, metric, config.evaluation.patience, start)
+                patience = Patience(
+                    directory, metric, config.evaluation.patience, start, to_json(config)
+                )
                 reports = (*reports, patience)
             callbacks.append(
                 hooks.Every(config.evaluation.every, hooks.validation(measure, reports))
@@ -89,11 +137,15 @@ def _fit(
                 optimizer,
                 steps=config.steps,
                 losses=setup.losses,
-                initial=initial,
+                initial=None
+                if config.initial is None
+                else functools.partial(_initial, config, setup, data),
                 hooks=callbacks,
                 checkpoint_dir=directory / runs.CHECKPOINTS,
                 checkpoint_every=config.checkpoint_every,
                 config=to_json(config),
+                on_start=check_step,
+                **how,
                 **fit_options(config),
             )
         except StoppedEarly as stop:
@@ -106,13 +158,12 @@ def _fit(
 
 
 def _initial(config: Config[Any], setup: Setup, data: Dataset) -> Any:
-    """Parameters and state that the run starts from; None for fresh ones."""
+    """Parameters and state that the run starts from, those of another."""
     import jax
     import jax.numpy as jnp
     import numpy as np
 
-    if config.initial is None:
-        return None
+    assert config.initial is not None
     before = runs.load_run(config.initial)
     learned = before.params, before.state.state
     if setup.start is None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import registry, runs, train
+from experiments import registry, runs, starting, train
 from experiments.at_steps import log_spaced
 from experiments.compare import measuring, taxonomy
 from experiments.compare.clock import (
@@ -203,7 +203,7 @@ def _trained(
 ) -> runs.Run:
     """The run, trained within its time."""
     try:
-        if runs.check_start(directory, found, config) and runs.is_finished(directory):
+        if starting.check_start(directory, found, config) and runs.is_finished(directory):
             return runs.load_run(directory)
     except ValueError as error:
         raise ValueError(str(error).replace("--run-dir", "--out")) from error
@@ -228,7 +228,8 @@ def _trained(
         return dataclasses.replace(own, hooks=(*setup.hooks, clock))  # last: no hook is unseen
 
     try:
-        return train.train(dataclasses.replace(found, build=build), config, directory)
+        run = train.train(dataclasses.replace(found, build=build), config, directory)
+        return run or runs.load_run(directory)
     finally:
         compiling.close()
 

@@ -9,9 +9,6 @@ written, and not because it could not be read for once.
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,16 +20,15 @@ from jax.sharding import SingleDeviceSharding
 
 from genjax_models.training import integrity, page
 from genjax_models.training.errors import CheckpointDamaged, CheckpointError
+from genjax_models.training.folders import all_damaged as all_damaged
+from genjax_models.training.folders import all_steps, clear_away, delete, move_aside
+from genjax_models.training.folders import latest_step as latest_step
 from genjax_models.training.hosts import all_true, highest
 from genjax_models.training.integrity import Damaged
 from genjax_models.training.keys import data_to_keys, keys_to_data
 from genjax_models.training.orbax import composite
 from genjax_models.training.page import Refused
 from genjax_models.training.state import TrainState
-
-_DAMAGED = re.compile(r"\d+\.damaged\d*")
-_LEFT = ".orbax-checkpoint-tmp"
-"""In the name of what is not a checkpoint yet, or no more."""
 
 
 def prepare(directory: str | Path) -> None:
@@ -78,7 +74,7 @@ def save(
         raise FileExistsError(f"{directory} has a checkpoint of step {step}: give another folder")
     arrays = jax.tree.map(page.on_host, keys_to_data(train_state))
     said = page.make(arrays, extra or {})
-    _clear_away(directory)
+    clear_away(directory)
     problem, trouble = None, None
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -87,13 +83,13 @@ def save(
             items = {"state": args.StandardSave(arrays), "page": args.JsonSave(said)}
             orbax.save(where / str(step), args=args.Composite(**items))
     except Exception as error:  # Orbax and TensorStore raise whatever their driver does
-        _clear_away(directory)
+        clear_away(directory)
         problem, trouble = "could not be written to", error
     else:
         try:
             _read_back(directory, step, arrays)
         except Damaged as error:
-            _delete(directory, step)
+            delete(directory, step)
             problem, trouble = "was not what had been written when it was read back from", error
         except Exception as error:
             problem, trouble = "could not be read back from", error
@@ -105,7 +101,7 @@ def save(
         ) from trouble
     for old in all_steps(directory)[:-max_to_keep]:
         try:
-            _delete(directory, old)
+            delete(directory, old)
         except OSError as error:  # no reason to end a run: the next save tries again
             warnings.warn(
                 f"the old checkpoint {directory / str(old)} cannot be deleted ({error.strerror})",
@@ -159,10 +155,7 @@ def load(
         except Damaged as error:
             reason = _one_line(error)
         except Exception as error:
-            raise CheckpointError(
-                f"the checkpoint {directory / str(step)} cannot be read now ({_one_line(error)}): "
-                "it may be whole, and stays as it is; try again"
-            ) from error
+            raise _unreadable(directory / str(step), error) from error
         if all_true(reason is None):
             return data_to_keys(arrays, template), extra
         reasons.append(f"step {step}: {reason or 'damaged for another process'}")
@@ -173,23 +166,25 @@ def load(
     )
 
 
-def all_steps(directory: str | Path) -> list[int]:
-    """The steps of the checkpoints in a folder, in order; none where there is no folder.
+def newest_whole(directory: str | Path) -> int | None:
+    """The step of the newest checkpoint that is whole by its checksums, or None.
+
+    Those that are damaged are moved aside, with a warning. One of a release that wrote no checksums
+    is taken for whole until it is read.
 
     Raises:
-        OSError: The folder cannot be read now.
+        CheckpointError: One cannot be read now.
     """
-    return sorted(int(name) for name in _folders(directory) if name.isdigit())
-
-
-def latest_step(directory: str | Path) -> int | None:
-    """The step of the newest checkpoint, or None where there is none."""
-    return max(all_steps(directory), default=None)
-
-
-def all_damaged(directory: str | Path) -> list[str]:
-    """The names of the damaged checkpoints that were moved aside in a folder."""
-    return sorted(name for name in _folders(directory) if _DAMAGED.fullmatch(name))
+    directory = Path(directory).absolute()
+    for step in reversed(all_steps(directory)):
+        try:
+            _check(directory / str(step))
+            return step
+        except Damaged as error:
+            _warn(directory, step, f"step {step}: {error}", move=True)
+        except OSError as error:
+            raise _unreadable(directory / str(step), error) from error
+    return None
 
 
 def read_extra(directory: str | Path, step: int) -> dict[str, Any]:
@@ -203,14 +198,6 @@ def read_extra(directory: str | Path, step: int) -> dict[str, Any]:
         return page.read(Path(directory) / str(step))["extra"]
     except Damaged as error:
         raise CheckpointDamaged(f"the checkpoint {Path(directory) / str(step)}: {error}") from None
-
-
-def _folders(directory: str | Path) -> list[str]:
-    try:  # not `is_dir`, which takes whatever goes wrong for a folder that is not there
-        with os.scandir(directory) as entries:
-            return [entry.name for entry in entries if entry.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _load_step(
@@ -278,6 +265,13 @@ def _restore(directory: Path, step: int, abstract: Any) -> Any:
         return orbax.restore(where / str(step), args=args.Composite(**items))["state"]
 
 
+def _unreadable(where: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint {where} cannot be read now ({_one_line(error)}): it may be whole, and "
+        "stays as it is; try again"
+    )
+
+
 def _describe(array: Any) -> jax.ShapeDtypeStruct:
     sharding = getattr(array, "sharding", None) or SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
@@ -286,41 +280,11 @@ def _describe(array: Any) -> jax.ShapeDtypeStruct:
 def _warn(directory: Path, step: int, reason: str, move: bool) -> None:
     where, done = directory / str(step), "it stays where it is"
     if move:
-        done = _move_aside(where)
+        done = move_aside(where)
     warnings.warn(
         f"the checkpoint {where} is damaged ({reason}): {done}, and the one before it is used",
         stacklevel=3,
     )
-
-
-def _move_aside(where: Path) -> str:
-    """Renames a damaged checkpoint; what came of it, in words."""
-    taken, number = all_damaged(where.parent), 1
-    while (name := f"{where.name}.damaged{number if number > 1 else ''}") in taken:
-        number += 1
-    if jax.process_index() == 0:
-        try:
-            where.rename(where.with_name(name))
-        except OSError as error:
-            return f"it cannot be moved aside ({error.strerror})"
-    return f"it is moved aside to {name}"
-
-
-def _delete(directory: Path, step: int) -> None:
-    """Deletes a checkpoint; one that is half deleted has the name of none."""
-    if jax.process_index() == 0:
-        left = directory / f"{step}{_LEFT}-deleted"
-        shutil.rmtree(left, ignore_errors=True)
-        (directory / str(step)).rename(left)
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _clear_away(directory: Path) -> None:
-    """Deletes what saves that did not come to their end have left."""
-    if jax.process_index() == 0:
-        for name in _folders(directory):
-            if _LEFT in name:
-                shutil.rmtree(directory / name, ignore_errors=True)
 
 
 def _one_line(error: BaseException | None) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 
+from genjax_models.core.files import replaced
 from genjax_models.training.errors import Diverged
 from genjax_models.training.progress import progress_bar as progress_bar
 
@@ -145,15 +145,32 @@ def json_lines(path: str | Path) -> Report:
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The whole lines of a file that `json_lines` wrote; none where there is no file."""
-    path = Path(path)
-    rows = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # cut off when the run was killed
-    return rows
+    """The whole lines of a file that `json_lines` wrote; none where there is no file.
+
+    Others are left out, with a warning, but for a last one that was cut off when a run was killed.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return []
+    found = [_row(line) for line in text.split("\n")[:-1]]
+    if damaged := [number for number, row in enumerate(found, 1) if row is None]:
+        listed = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
+        warnings.warn(f"{path} is damaged at line {listed}: left out", stacklevel=2)
+    return [row for row in found if row is not None]
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    """What a line of `json_lines` says, or None if it is no such line."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not isinstance(row.get("split"), str):
+        return None
+    numbers = {name: value for name, value in row.items() if name != "split"}
+    whole = type(numbers.get("step")) is int
+    return row if whole and all(type(v) in (int, float) for v in numbers.values()) else None
 
 
 def truncate_json_lines(path: str | Path, before: int) -> None:
@@ -162,9 +179,8 @@ def truncate_json_lines(path: str | Path, before: int) -> None:
     if not path.exists():
         return
     kept = [row for row in read_json_lines(path) if row["step"] < before]
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), "utf-8")
-    os.replace(temporary, path)
+    with replaced(path) as fresh:
+        fresh.write_text("".join(json.dumps(row) + "\n" for row in kept), "utf-8")
 
 
 def tensorboard(directory: str | Path) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -46,16 +47,17 @@ class ProgressBar:
 
     def __enter__(self) -> Self:
         """Draws the empty bar, so that compiling is not mistaken for hanging."""
-        if jax.process_index() == 0 and sys.stderr.isatty():
+        if jax.process_index() == 0 and sys.stderr is not None and sys.stderr.isatty():
             self._screen = _Screen(self._steps)
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Gives the terminal back; without one, prints where the run ended."""
         if self._screen is not None:
-            self._screen.live.stop()
+            with _reader_may_go():
+                self._screen.live.stop()
         if self._pending is not None:
-            print(self._pending, file=sys.stderr, flush=True)
+            _say(self._pending)
 
     def __call__(
         self, state: TrainState, metrics: Mapping[str, float], /, split: str = "train"
@@ -71,11 +73,12 @@ class ProgressBar:
         if done and seconds > 0:
             self.rate = done / seconds
         if self._screen is not None:
-            self._screen.draw(step, self._speed(step), self._shown)
+            with _reader_may_go():
+                self._screen.draw(step, self._speed(step), self._shown)
             return
         self._pending = _line(step, self._steps, self._speed(step), self._shown)
         if now >= self._next_line:
-            print(self._pending, file=sys.stderr, flush=True)
+            _say(self._pending)
             self._next_line, self._pending = now + self._interval, None
 
     def _speed(self, step: int) -> list[str]:
@@ -111,6 +114,17 @@ class _Screen:
         width = max(map(len, shown))
         lines = [f"{split:<{width}}  {text}" for split, text in shown.items()]
         self._metrics.plain = "\n".join(lines)
+
+
+def _say(line: str) -> None:
+    if sys.stderr is not None:  # it is None where it was closed, and `print` would take stdout
+        with _reader_may_go():
+            print(line, file=sys.stderr, flush=True)
+
+
+def _reader_may_go() -> contextlib.AbstractContextManager[None]:
+    """Nobody may look at a run any more: that is no reason to end it."""
+    return contextlib.suppress(OSError, ValueError)
 
 
 def _line(step: int, steps: int, speed: list[str], shown: Mapping[str, str]) -> str:
