@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import genjax_models as gm
 from experiments import runs
 from experiments.config import Evaluation
 from experiments.registry import Setup
-from genjax_models.core import TractableDensity
+from genjax_models.core import TractableDensity, random
 from genjax_models.data import densities
 from genjax_models.metrics import kind_of_likelihood
 from genjax_models.metrics.divergence import kl_to_truth
@@ -39,6 +40,9 @@ def validation_loss(
 ) -> Callable[[TrainState], dict[str, float]]:
     """A function of the state: each player's loss and terms on held-back data, with the EMA.
 
+    Means over the examples, each of which counts once; what is watched, or compares the examples of
+    a batch, is a mean over batches.
+
     Args:
         setup: The model and its losses.
         data: The held-back examples.
@@ -46,27 +50,38 @@ def validation_loss(
     """
     rows = next(data.batches(settings.examples))  # of a text, windows that do not overlap
     num = len(rows["x"])
-    size = min(num, settings.batch_size)
-    num -= num % size  # whole batches, so that one program does
-    batches = {k: jnp.asarray(v[:num].reshape(-1, size, *v.shape[1:])) for k, v in rows.items()}
+    parts = -(-num // settings.batch_size)
+    size = -(-num // parts)
+    # One program does for all batches: the last is filled up with the first examples again, which
+    # are not counted.
+    order = np.arange(parts * size).reshape(parts, size)
+    batches = {k: jnp.asarray(v[order % num]) for k, v in rows.items()}
+    counted = {"counted": jnp.asarray(order < num)} if order.size > num else {}
     losses = {name: player.loss for name, player in setup.model.players.items()}
     losses.update(setup.losses or {})
 
     @jax.jit
     def evaluate(state: TrainState, batches: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        def one(index_and_batch: tuple[jax.Array, Mapping[str, jax.Array]]) -> dict[str, jax.Array]:
-            index, batch = index_and_batch
-            key = jax.random.fold_in(jax.random.key(VALIDATION_KEY), index)
+        def one(part: Any) -> dict[str, jax.Array]:
+            row, batch, counted = part
+            key = random.from_row(jax.random.key(VALIDATION_KEY), row)
             metrics = {}
             for name, loss in losses.items():
                 _, aux = loss(
-                    state.ema, batch, key, state=state.state, step=state.step, train=False
+                    state.ema,
+                    batch,
+                    key,
+                    state=state.state,
+                    step=state.step,
+                    train=False,
+                    **counted,
                 )
                 metrics |= {f"{name}/{term}": value for term, value in aux.metrics.items()}
             return metrics
 
-        indices = jnp.arange(num // size)
-        return jax.tree.map(jnp.mean, jax.lax.map(one, (indices, batches)))
+        means = jax.lax.map(one, (jnp.asarray(order[:, 0]), batches, counted))
+        counts = np.sum(order < num, axis=1)
+        return {name: counts @ values / num for name, values in means.items()}
 
     return lambda state: {k: float(v) for k, v in evaluate(state, batches).items()}
 
@@ -123,7 +138,7 @@ def _distance_from_truth(run: runs.Run, seed: int) -> dict[str, dict[str, Any]]:
 
 
 def final_terms(run: runs.Run, data: Dataset) -> dict[str, dict[str, Any]]:
-    """The terms of the players' losses, and what they watch: means over whole batches of a split.
+    """The terms of the players' losses, and what they watch: means over a split.
 
     Args:
         run: The run.
@@ -132,6 +147,6 @@ def final_terms(run: runs.Run, data: Dataset) -> dict[str, dict[str, Any]]:
     settings = dataclasses.replace(run.record.config.evaluation, examples=len(data))
     values = validation_loss(run.setup, data, settings)(run.state)
     return {
-        name: {"value": value, "unit": "as trained", "kind": "mean over batches of the split"}
+        name: {"value": value, "unit": "as trained", "kind": "mean over the split"}
         for name, value in values.items()
     }

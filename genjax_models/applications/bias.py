@@ -24,7 +24,7 @@ import numpy as np
 from genjax_models.core.protocols import Model, Representation
 from genjax_models.core.types import Array, Batch, Params, State
 from genjax_models.data.dataset import Dataset
-from genjax_models.metrics.evaluate import conditions
+from genjax_models.metrics.evaluate import encode
 from genjax_models.metrics.examples import Examples, Measure, of_examples
 from genjax_models.training.errors import Interrupted
 from genjax_models.training.fit import fit
@@ -82,8 +82,8 @@ def codes_of(
 @functools.lru_cache(maxsize=16)
 def _encoding(model: Representation) -> Measure:
     def measure(whole: Any, batch: Batch) -> dict[str, Array]:
-        (params, state), _ = whole
-        z = model.encode(params, batch["x"], state=state, **conditions(model, batch))
+        (params, state), key = whole
+        z = encode(model, params, state, batch, key)
         return {"z": z.reshape(z.shape[0], -1)}
 
     return measure

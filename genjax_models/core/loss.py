@@ -51,6 +51,7 @@ class Loss:
         state: State | None = None,
         step: Array | int = 0,
         train: bool = True,
+        counted: Array | None = None,
     ) -> tuple[Array, Aux]:
         """The loss of a batch.
 
@@ -61,14 +62,16 @@ class Loss:
             state: The model's state; None for a model that keeps none.
             step: The step that weights with a schedule are asked for.
             train: Whether the forward pass is a training one (dropout, batch statistics).
+            counted: Which examples the means are over, bool `[B]`, at least one; all where None.
+                The others do no more than fill up a batch.
 
         Returns:
             The scalar loss, and `Aux`: the metrics (`loss`, each term's mean before its weight,
             each watched scalar) and the state after the pass.
         """
         outputs, state = self.forward(params, batch, key, state=state or {}, train=train)
-        outputs = all_examples(outputs)
-        means = {name: jnp.mean(term(outputs)) for name, term in self.terms.items()}
+        outputs, counted = all_examples((outputs, counted))
+        means = {name: _mean(term(outputs), counted) for name, term in self.terms.items()}
         weighted = [self._weight(name, step) * mean for name, mean in means.items()]
         total = jnp.asarray(sum(weighted), jnp.float32)
         watched = {name: watch(outputs) for name, watch in self.watched.items()}
@@ -137,6 +140,13 @@ class Loss:
                     f"the loss has no term {name!r}{hint}: its terms are "
                     f"{', '.join(self.terms) or 'none'}"
                 )
+
+
+def _mean(values: Array, counted: Array | None) -> Array:
+    if counted is None:
+        return jnp.mean(values)
+    # A term may give one number for all examples.
+    return jnp.mean(jnp.broadcast_to(values, counted.shape), where=counted)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,9 @@ batch gets the same noise however it is split: over a mesh, where `jit` sees the
 under `jax.pmap`, where a device sees its rows only and knows their positions from the mapped axis.
 A model that draws its noise here, and calls `all_examples` before it mixes examples (a batch
 statistic, a kernel between examples), is written once for both.
+
+Where a batch is itself a part of something longer, a data set that is gone through, its key says
+where it starts (`from_row`): the noise of an example is then the same in batches of any size.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.extend.random import define_prng_impl
 
 from genjax_models.core.types import Array, Key
 
@@ -39,7 +43,76 @@ def example_keys(key: Key, num: int) -> Key:
         Keys `[num]`, a function of `key` and of each example's position in the whole batch.
     """
     rows, _ = positions(num)
-    return jax.vmap(functools.partial(jax.random.fold_in, key))(rows)
+    return jax.vmap(functools.partial(jax.random.fold_in, _plain_key(key)))(first_row(key) + rows)
+
+
+def from_row(key: Key, row: Array | int) -> Key:
+    """A key for the part of a long batch whose first example is number `row` of it.
+
+    By `from_row(key, 64)`, examples 0, 1, ... have the noise that examples 64, 65, ... have by
+    `from_row(key, 0)`. The key is split and folded into as any other; what is drawn from it without
+    this module is the same whatever the row.
+
+    Args:
+        key: The key of the whole.
+        row: Where the part begins, an integer `[]`.
+    """
+    data = jax.random.bits(key, (2,), jnp.uint32)
+    return _with_row(jax.random.wrap_key_data(data, impl=_PLAIN), jnp.asarray(row)[None])
+
+
+def first_row(key: Key) -> Array | int:
+    """The row that `from_row` was given; 0 of other keys."""
+    if not _has_row(key):
+        return 0
+    return jax.random.key_data(key)[..., -1].astype(jnp.int32)
+
+
+def _has_row(key: Key) -> bool:
+    # A key of JAX's old kind is an array of integers.
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return typed and jax.random.key_impl(key) == _WITH_ROW
+
+
+def _plain_key(key: Key) -> Key:
+    return _without_row(jax.random.key_data(key)) if _has_row(key) else key
+
+
+def _with_row(keys: Key, row: Array) -> Array:
+    data = jax.random.key_data(keys)
+    row = jnp.broadcast_to(row.astype(data.dtype), (*data.shape[:-1], 1))
+    return jax.random.wrap_key_data(jnp.concatenate([data, row], axis=-1), impl=_WITH_ROW)
+
+
+def _data_with_row(keys: Key, row: Array) -> Array:
+    return jax.random.key_data(_with_row(keys, row))
+
+
+def _without_row(data: Array) -> Key:
+    return jax.random.wrap_key_data(data[..., :-1], impl=_PLAIN)
+
+
+_PLAIN = "threefry2x32"
+_WITH_ROW = define_prng_impl(
+    key_shape=(3,),
+    seed=lambda seed: _data_with_row(jax.random.key(seed, impl=_PLAIN), jnp.zeros(1)),
+    split=lambda data, shape: _data_with_row(
+        jax.random.split(_without_row(data), shape), data[-1:]
+    ),
+    random_bits=lambda data, width, shape: jax.random.bits(
+        _without_row(data), shape, jnp.dtype(f"uint{width}")
+    ),
+    fold_in=lambda data, number: _data_with_row(
+        jax.random.fold_in(_without_row(data), number), data[-1:]
+    ),
+    name="threefry2x32_with_row",
+    tag="row",
+)
+"""A PRNG whose keys have a third word, the row, which the keys made of a key keep.
+
+Carried by the key, the row reaches whatever draws noise in a model, whoever splits the key on the
+way; and a model's methods stay functions of their arguments.
+"""
 
 
 def positions(num: int) -> tuple[Array, int]:

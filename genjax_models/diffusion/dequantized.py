@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax_models.core import random
-from genjax_models.core.bounds import log_mean_weight
+from genjax_models.core.bounds import check_num_samples, log_mean_weight
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.distributions import Normal, sum_entries
 from genjax_models.core.preprocess import identity, to_unit_range
@@ -164,6 +164,7 @@ class DequantizedProbabilityFlow:
             state: The model's state.
         """
         check_examples(x, self.spec)
+        check_num_samples(num_samples)
 
         def log_weight(k: Array) -> Array:
             key_x, key_v, key_e = jax.random.split(jax.random.fold_in(key, k), 3)

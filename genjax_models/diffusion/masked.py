@@ -25,7 +25,7 @@ from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params
 from genjax_models.diffusion import masking
 from genjax_models.diffusion.masked_losses import MaskedOutputs, vlb
 from genjax_models.diffusion.masking import Alpha, Reveal
-from genjax_models.diffusion.times import low_discrepancy
+from genjax_models.diffusion.times import low_discrepancy, sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +151,7 @@ class MaskedDiffusion:
 
         def add(k: Array, total: Array) -> Array:
             key_t, key_hide = jax.random.split(jax.random.fold_in(key, k))
-            u, _ = low_discrepancy.draw(key_t, x.shape[0], None)
-            t = (k + u) / num_samples
+            t = (k + sequence(key_t, x.shape[0])) / num_samples
             outputs, _ = self._outputs(params, state or {}, x, context, t, may, key_hide)
             return total - vlb(outputs)
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core import preprocess
+from genjax_models.core.bounds import check_num_samples
 from genjax_models.core.conditions import check_examples, labels_to_sample
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import init_modules
@@ -176,6 +177,7 @@ class Diffusion:
             state: The model's state.
         """
         check_examples(x, self.spec)
+        check_num_samples(num_samples)
         key_x, key_parts = jax.random.split(key)
         x = self.preprocess.apply(x, key_x, self.spec)
         shown, weight = passes.known(self, x, label), jnp.ones(x.shape[0])

@@ -107,6 +107,22 @@ def importance(buckets: int = 64, *, uniform: float = 0.01, decay: float = 0.95)
     return Times(draw, init, update)
 
 
+def sequence(key: Key, num: int) -> Array:
+    """Times in (0, 1] `[num]` whose example i has (u + i phi) mod 1, phi the golden ratio.
+
+    Any examples that follow one another have times that lie as evenly as those of
+    `low_discrepancy`, all but for a constant, and a time does not depend on the batch: the
+    example's number in a data set decides it (`core.random.from_row`).
+
+    References:
+        Kuipers and Niederreiter 1974, Uniform Distribution of Sequences, ch. 2, sec. 3.
+    """
+    rows = random.first_row(key) + random.positions(num)[0]
+    # In units of 2^-32, in which integers that wrap around are the remainder by 1.
+    places = jax.random.bits(key, (), jnp.uint32) + rows.astype(jnp.uint32) * jnp.uint32(0x9E3779B9)
+    return 1.0 - (places >> 8).astype(jnp.float32) / 2**24
+
+
 def strata(key: Key, num: int, k: Array, parts: int) -> Array:
     """Times `[num]`, each uniform within the k-th of equal parts of (0, 1]."""
     return (k + 1.0 - random.uniform(key, (num,))) / parts

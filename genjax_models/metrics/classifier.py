@@ -24,6 +24,7 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+from genjax_models.metrics.images import check_range
 from genjax_models.networks.convolutional import ConvEncoder
 from genjax_models.networks.dropout import drop
 from genjax_models.training.devices import over_examples
@@ -292,13 +293,4 @@ def _check_images(x: np.ndarray, spec: DataSpec) -> None:
             f"the classifier reads {spec.name}, images [N, {', '.join(map(str, spec.shape))}], but "
             f"it was given {x.shape}"
         )
-    low, high = float(x.min()), float(x.max())
-    if spec.levels is None:
-        if not np.isfinite((low, high)).all():
-            raise ValueError(f"the images of {spec.name} hold values that are not finite")
-        return
-    if not (low >= 0 and high <= spec.levels - 1):  # NaN too
-        raise ValueError(
-            f"the images lie in {low:g} .. {high:g}, and {spec.name} in 0 .. {spec.levels - 1}: "
-            "give them in the data's own range"
-        )
+    check_range(x, spec.levels, spec.name, "give them in the data's own range, not scaled")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from genjax_models.core.bounds import check_num_samples
 from genjax_models.core.protocols import (
     ApproximateDensity,
     Model,
@@ -52,19 +54,23 @@ def evaluate(
         key: What stochastic figures are a function of.
         metrics: Name -> metric; those that the model's Protocols allow where None.
         state: The model's state, `train_state.state`.
-        num_samples: Samples an example of a likelihood that is known by a bound.
-        batch_size: Examples at a time.
+        num_samples: Samples an example of a likelihood that is known by a bound, at least 1.
+        batch_size: Examples at a time; the last ones are measured too, however few.
         devices: How many devices; all where None.
 
     Returns:
-        Name -> mean. `nll` is -log p(x) of an example in nats, exact or an upper bound
-        (`kind_of_likelihood`), `bits_per_dim` the same by entry, and
+        Name -> mean, the same for any batch size and number of devices but for rounding: noise is
+        of the key and of an example's number. `nll` is -log p(x) of an example in nats, exact or an
+        upper bound (`kind_of_likelihood`), `bits_per_dim` the same by entry, and
         `reconstruction_error` the squared difference between an example and its reconstruction,
         the mean over entries, in units where the data span [0, 1]. `energy` is the mean of E(x) in
         nats, which no other model's can be compared with. A text's likelihood is given
         by token and by character instead (`nats_per_token`, `perplexity`, `bits_per_character`):
         of windows that do not overlap, each without the text before it, which makes the figures
         higher than with all the text before each token.
+
+    Raises:
+        ValueError: There is no example, or num_samples is below 1.
     """
     metrics = metrics_of(model, num_samples) if metrics is None else metrics
     if not metrics:
@@ -91,8 +97,11 @@ def evaluate_likelihood(
 
     Takes what `evaluate` takes.
 
+    Returns:
+        The likelihood; of a single example, its standard error is infinite.
+
     Raises:
-        ValueError: The model has no likelihood, or the data set is empty.
+        ValueError: The model has no likelihood, the data set is empty, or num_samples below 1.
     """
     kind, metrics = kind_of_likelihood(model, num_samples), metrics_of(model, num_samples)
     if kind is None:
@@ -125,8 +134,6 @@ def _measured(
 
         take = of_examples(together(metrics), batch_size=batch_size, devices=devices, seen=seen)
         values = take((params, state or {}), key, dataset)
-    if not length.examples:
-        raise ValueError(f"{dataset.spec.name} has no example to evaluate on")
     return values, length
 
 
@@ -167,7 +174,12 @@ def _in_other_units(nll: float, spec: DataSpec, length: _Length) -> dict[str, fl
 
 
 def metrics_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
-    """The metrics that a model's Protocols allow, by name: the same functions of the same model."""
+    """The metrics that a model's Protocols allow, by name: the same functions of the same model.
+
+    Raises:
+        ValueError: num_samples is below 1.
+    """
+    check_num_samples(num_samples)
     try:
         hash(model)
     except TypeError:  # it holds arrays, say, and is compiled anew each time
@@ -206,13 +218,18 @@ def conditions(model: Any, batch: Batch) -> dict[str, Array]:
     return {"label": batch["label"]}
 
 
+def encode(model: Any, params: Params, state: State, batch: Batch, key: Key) -> Array:
+    """The codes of a batch `[B, ...]`; the key is for a model whose `encode` draws noise."""
+    noise = {"key": key} if "key" in inspect.signature(model.encode).parameters else {}
+    return model.encode(params, batch["x"], state=state, **conditions(model, batch), **noise)
+
+
 def _reconstruction_error(model: Any) -> Metric:
     scale = 1.0 if model.spec.levels is None else float(model.spec.levels - 1)
 
     def metric(params: Params, state: State, batch: Batch, key: Key) -> Array:
-        del key
         condition = conditions(model, batch)
-        z = model.encode(params, batch["x"], state=state, **condition)
+        z = encode(model, params, state, batch, key)
         x_hat = model.decode(params, z, state=state, **condition)
         error = ((x_hat - batch["x"].astype(jnp.float32)) / scale) ** 2
         return jnp.mean(error.reshape(error.shape[0], -1), axis=-1)

@@ -9,11 +9,13 @@ from typing import Any, Protocol, TypeAlias
 import jax
 import numpy as np
 
+from genjax_models.core import random
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.training.devices import over_examples
 
 Measure: TypeAlias = Callable[[Any, Batch], Mapping[str, Array]]
-"""`((whole, key), batch) -> name -> [B, ...]`: arrays whose first axis is the examples."""
+"""`((whole, key), batch) -> name -> [B, ...]`: arrays whose first axis is the examples, of which
+each is of its own example and of noise that is keyed by example (`core.random`) alone."""
 
 Metric: TypeAlias = Callable[[Params, State, Batch, Key], Array]
 """`(params, state, batch, key) -> [B]`: one number an example."""
@@ -55,6 +57,15 @@ def whole_batches(batch_size: int, devices: int | None) -> int:
     return -(-batch_size // size) * size
 
 
+@functools.lru_cache(maxsize=64)
+def _from_row(measure: Measure) -> Callable[..., Mapping[str, Array]]:
+    def measured(whole: tuple[Any, Key, Array], batch: Batch) -> Mapping[str, Array]:
+        everywhere, key, row = whole
+        return measure((everywhere, random.from_row(key, row)), batch)
+
+    return measured
+
+
 def of_examples(
     measure: Measure,
     *,
@@ -64,6 +75,9 @@ def of_examples(
 ) -> Callable[[Any, Key, Examples], dict[str, np.ndarray]]:
     """What a pure function says of every example of a data set, in order.
 
+    Its noise is of the key and of the example's number in the data set: whatever the batch size and
+    the number of devices, what is said of an example is the same, to rounding.
+
     Args:
         measure: `((whole, key), batch) -> name -> [B, ...]`; `whole` is what every batch is
             measured with, parameters and state, say, and `key` the batch's own.
@@ -72,21 +86,33 @@ def of_examples(
         seen: Told each batch when it is measured, without what fills it up.
 
     Returns:
-        `(whole, key, data) -> name -> [N, ...]`, compiled at its first call and for all others.
+        `(whole, key, data) -> name -> [N, ...]`, compiled at its first call and for all others. It
+        raises a ValueError where there is no example, or `measure` does not give a row for each.
     """
     batch_size = whole_batches(batch_size, devices)
-    over = over_examples(measure, devices)
+    over = over_examples(_from_row(measure), devices)
 
     def take(whole: Any, key: Key, data: Examples) -> dict[str, np.ndarray]:
         parts: dict[str, list[np.ndarray]] = {}
-        for i, batch in enumerate(data.batches(batch_size)):
+        row = 0
+        for batch in data.batches(batch_size):
             num = len(batch["x"])
+            if num == 0:
+                continue
             # A short last batch is filled up, so that nothing is compiled for it.
             rows = np.minimum(np.arange(batch_size), num - 1)
             filled = {name: np.asarray(a)[rows] for name, a in batch.items()}
-            for name, values in over((whole, jax.random.fold_in(key, i)), filled).items():
+            for name, values in over((whole, key, np.int32(row)), filled).items():
+                if values.shape[:1] != (batch_size,):
+                    raise ValueError(
+                        f"the metric {name} gave an array of shape {values.shape} for a batch of "
+                        f"{batch_size} examples: let it give a number for each of them [B]"
+                    )
                 parts.setdefault(name, []).append(np.asarray(values)[:num])
             seen(batch)
+            row += num
+        if not row:
+            raise ValueError(f"{data.spec.name} has no example: give a data set of at least one")
         return {name: np.concatenate(values) for name, values in parts.items()}
 
     return take

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax_models.core.types import Array
+from genjax_models.metrics.images import check_range
 from genjax_models.metrics.torch_file import read_tensors
 from genjax_models.networks.inception import SIZE, InceptionV3
 from genjax_models.training.devices import over_examples
@@ -158,12 +159,7 @@ def _reader(levels: int, devices: int | None) -> Callable[..., Any]:
 def _check(x: np.ndarray, levels: int) -> None:
     if x.ndim != 4 or x.shape[-1] not in (1, 3) or x.size == 0:
         raise ValueError(f"images have shape {x.shape}: give [N, H, W, 1] or [N, H, W, 3]")
-    low, high = float(x.min()), float(x.max())
-    if not (low >= 0 and high <= levels - 1):  # NaN too
-        raise ValueError(
-            f"the images lie in {low:g} .. {high:g}, and are to be in 0 .. {levels - 1}: give "
-            "them so, or load_inception their levels"
-        )
+    check_range(x, levels, "are to be", "give them so, or load_inception their levels")
 
 
 def _refusal(path: str | os.PathLike[str], why: str) -> str:

@@ -171,3 +171,31 @@ def test_the_loss_is_watched_on_windows_that_do_not_overlap():
     assert measure(state) == {"toy/mean": 1.0}
     measure = evaluation.validation_loss(setup, data, Evaluation(examples=2, batch_size=1))
     assert measure(state) == {"toy/mean": 0.5}
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 5, 10, 11, 100])
+def test_every_example_of_the_validation_set_counts_once(batch_size):
+    """At any batch size, with noise of its own: ten examples whose squares are to be counted."""
+    data = gm.Dataset.from_arrays(np.arange(10.0)[:, None])
+
+    def forward(params, batch, key, *, state, train):
+        return (batch["x"][:, 0], random.normal(key, (len(batch["x"]),))), state
+
+    loss = gm.Loss(
+        forward,
+        {
+            "square": lambda out: out[0] ** 2,
+            "noise": lambda out: out[1],
+            "one": lambda out: jnp.ones(()),
+        },
+        watched={"size": lambda out: jnp.float32(len(out[0]))},
+    )
+    setup = registry.Setup(SimpleNamespace(players={"toy": SimpleNamespace(loss=loss)}))  # pyright: ignore
+    state = gm.TrainState(jnp.int32(0), {}, {}, {}, {}, jax.random.key(0))
+    chosen = Evaluation(examples=100, batch_size=batch_size)
+    found = evaluation.validation_loss(setup, data, chosen)(state)
+    key = random.from_row(jax.random.key(evaluation.VALIDATION_KEY), 0)
+    assert found["toy/square"] == pytest.approx(28.5)
+    assert found["toy/noise"] == pytest.approx(float(random.normal(key, (10,)).mean()), abs=1e-6)
+    assert found["toy/one"] == pytest.approx(1.0)
+    assert found["toy/size"] <= min(batch_size, 10)
