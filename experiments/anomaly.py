@@ -150,7 +150,7 @@ def _sets(run: runs.Run, arguments: AnomalyArguments) -> tuple[Dataset, dict[str
     test, others = load_splits(config).test, {}
     if config.without_labels:
         for label in config.without_labels:
-            others[f"label {label}, held out"] = some(only_labels(test, [label]))
+            others[f"label {spec.class_name(label)}, held out"] = some(only_labels(test, [label]))
         test = without_labels(test, config.without_labels)
     for name in arguments.against:
         try:

@@ -108,7 +108,7 @@ def compare(arguments: AugmentArguments, few: int) -> augmentation.Gain:
         print(f"  seed {seed}: {pairs[-1][0]:.2f} % alone, {pairs[-1][1]:.2f} % with", flush=True)
         if arguments.out is not None:
             rows = more.rows(np.arange(min(100, len(more))))["x"]
-            plots.save(plots.grid(rows, more.spec.levels, more.spec.num_classes), arguments.out)
+            plots.save(plots.samples(rows, more.spec, more.spec.num_classes), arguments.out)
     alone, with_drawn = np.array(pairs).T
     gain = augmentation.paired_gain(alone, with_drawn)
     print(f"  mean {alone.mean():.2f} % alone, {with_drawn.mean():.2f} % with: {gain} points")

@@ -14,7 +14,7 @@ import tyro
 
 from experiments import runs
 from experiments.arguments import parse
-from experiments.config import NonNegativeInt, PositiveInt, Seed
+from experiments.config import PositiveInt, Seed
 from experiments.files import PICTURES, check_output
 from genjax_models import diffusion, plots
 from genjax_models.applications import editing, restoring
@@ -48,9 +48,9 @@ class EditArguments:
     to the next, along each entry of a code, or from one label to another."""
     num: PositiveInt = 200
     """Images that the figures are of."""
-    source: NonNegativeInt = 4
-    """Of attribute: the label that is taken away."""
-    target: NonNegativeInt = 9
+    source: str = "4"
+    """Of attribute: the label that is taken away, by its class's name or number."""
+    target: str = "9"
     """Of attribute: the label that is given instead."""
     out: Path = Path("edit.png")
     """The picture."""
@@ -207,15 +207,16 @@ def _given_label(run: runs.Run, train: Dataset, test: Dataset, arguments: EditAr
     model, options = run.setup.model, {"state": run.state.state}
     if _condition(run, _rows(test, 1)):
         raise ValueError(f"{arguments.run} is given the label, which its codes do not hold then")
-    of = {k: only_labels(train, [k]).arrays for k in (arguments.source, arguments.target)}
-    ends = [jnp.asarray((of[k] or {})["x"]) for k in (arguments.target, arguments.source)]
+    source, target = (train.spec.label_of(k) for k in (arguments.source, arguments.target))
+    of = {k: only_labels(train, [k]).arrays for k in (source, target)}
+    ends = [jnp.asarray((of[k] or {})["x"]) for k in (target, source)]
     direction = jax.jit(editing.attribute, static_argnums=0)(model, run.params, *ends, **options)
-    rows = _rows(only_labels(test, [arguments.source]), arguments.num)
+    rows = _rows(only_labels(test, [source]), arguments.num)
     moved = [
         _call(run, editing.shift, rows["x"], 0, rows, direction=direction, strength=strength)
         for strength in STRENGTHS
     ]
-    label = np.full(len(rows["x"]), arguments.target)
+    label = np.full(len(rows["x"]), target)
     steps = np.stack([rows["x"][:SHOWN], *(x[:SHOWN] for x in moved)], axis=1)
     return Edited(steps, moved[STRENGTHS.index(1.0)], label=label)
 

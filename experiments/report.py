@@ -128,6 +128,8 @@ def _curves_in_words(rows: list[dict[str, Any]]) -> str:
 def _pictures(record: runs.Record, split: str) -> str:
     dataset, points = record.spec.name, record.spec.shape == (2,)
     drawn = f"New examples of {dataset}, drawn from the model."
+    if record.spec.class_names and "label" in record.setup.condition(1):
+        drawn += f" Their classes, in turn: {', '.join(record.spec.class_names)}."
     beside = f"Points of {dataset} ({split} split) on the left, of the model on the right."
     captions = {
         runs.SAMPLES: ("Samples", beside if points else drawn),

@@ -162,6 +162,7 @@ def read(directory: str | os.PathLike[str]) -> Record:
         config = from_json(values["config"], experiment.config, str(path))
         spec = {**values["spec"], "shape": tuple(values["spec"]["shape"])}
         spec["vocabulary"] = tuple(spec["vocabulary"])
+        spec["class_names"] = tuple(spec.get("class_names", ()))
         example = {k: (tuple(shape), dtype) for k, (shape, dtype) in values["example"].items()}
         return Record(directory, experiment, config, DataSpec(**spec), example)
     except (json.JSONDecodeError, KeyError, TypeError) as error:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _CELL = 56  # pixels that an image in a grid takes at least, so that 8x8 digits can be read
 _GAP = 2  # pixels between images
 _GAP_GREY = 0.25
+_TITLE, _LETTER = 16, 6.5  # pixels of a line of titles, and of one of its letters
 _FILMS = 12  # that are shown at most, a row each
 INK = {False: "#1f2430", True: "#e6e8ee"}
 """The colour of text and lines, by `dark`."""
@@ -34,13 +35,19 @@ _LINES = {
 }
 
 
-def grid(images: Any, levels: int | None = None, columns: int | None = None) -> Figure:
+def grid(
+    images: Any,
+    levels: int | None = None,
+    columns: int | None = None,
+    titles: Sequence[str] = (),
+) -> Figure:
     """Images side by side, every pixel exact: no smoothing, no resampling.
 
     Args:
         images: `[N, H, W, C]` with C of 1, 3 or 4, or `[N, H, W]`; integers or floats.
         levels: The range of the values is 0 .. levels - 1. None scales by the brightest value.
         columns: Images in a row; by default as many as make the grid square.
+        titles: What stands above the columns, such as the names of classes; too long ones are cut.
 
     Returns:
         A figure of as many pixels as the grid has; small images are enlarged by a whole factor.
@@ -52,7 +59,7 @@ def grid(images: Any, levels: int | None = None, columns: int | None = None) -> 
     columns = math.ceil(math.sqrt(len(x))) if columns is None else columns
     if columns < 1:
         raise ValueError(f"columns is {columns}: a grid needs at least one")
-    return _picture(_tile(x, min(columns, len(x))))
+    return _picture(_tile(x, min(columns, len(x))), titles)
 
 
 def reconstructions(
@@ -106,11 +113,12 @@ def samples(x: Any, spec: DataSpec, columns: int | None = None) -> Figure:
     Args:
         x: Examples `[N, *spec.shape]` in the data's units.
         spec: What they are.
-        columns: Images in a row.
+        columns: Images in a row; where it is one a class, the classes' names stand above them.
     """
     x = np.asarray(x)
     if len(spec.shape) == 3:
-        return grid(x, spec.levels, columns)
+        titles = spec.class_names if columns == spec.num_classes else ()
+        return grid(x, spec.levels, columns, titles)
     if len(spec.shape) == 4:
         return traversal(x[:_FILMS], spec.levels)
     if chorales.is_roll(spec):
@@ -231,14 +239,21 @@ def new_figure(width: float, height: float, dpi: float = 110.0) -> Figure:
     return figure
 
 
-def _picture(pixels: np.ndarray) -> Figure:
-    """A figure that is exactly these pixels `[H, W, 3]`."""
-    dpi = 100.0
-    figure = new_figure(pixels.shape[1] / dpi, pixels.shape[0] / dpi, dpi)
+def _picture(pixels: np.ndarray, titles: Sequence[str] = ()) -> Figure:
+    """A figure that is exactly these pixels `[H, W, 3]`, beneath a line of titles if any."""
+    dpi, (height, width, _) = 100.0, pixels.shape
+    whole = height + (_TITLE if titles else 0)
+    figure = new_figure(width / dpi, whole / dpi, dpi)
     figure.set_layout_engine("none")
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes = figure.add_axes((0.0, 0.0, 1.0, height / whole))
     axes.imshow(pixels, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
+    room = max(1, int(width / max(1, len(titles)) / _LETTER))
+    for i, title in enumerate(titles):
+        shown = title if len(title) <= room else title[: room - 1] + "…"
+        style = {"ha": "center", "va": "center", "fontsize": 7, "color": INK[False]}
+        place = (i + 0.5) / len(titles), 1 - _TITLE / 2 / whole
+        figure.text(*place, printable(shown), parse_math=False, **style)
     return figure
 
 

@@ -48,6 +48,8 @@ class DataSpec:
         name: The data set's name, for messages.
         tokenizer: How a text becomes those values (`data.tokenizers.of` reads it); empty where
             each stands for one character.
+        class_names: What the labels 0 .. num_classes - 1 are called, or empty. They are for people:
+            two specs that differ in nothing else are equal.
     """
 
     shape: tuple[int, ...]
@@ -56,6 +58,25 @@ class DataSpec:
     vocabulary: tuple[str, ...] = ()
     name: str = "data"
     tokenizer: str = ""
+    class_names: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+
+    def class_name(self, label: int) -> str:
+        """What a label is called; its number where it has no name."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
+
+    def label_of(self, name: str) -> int:
+        """The label of that name, or of that number.
+
+        Raises:
+            ValueError: There is no such label.
+        """
+        numbers = [str(label) for label in range(self.num_classes or 0)]
+        for known in (self.class_names, numbers):
+            if name in known:
+                return known.index(name)
+        there = ", ".join(self.class_names or numbers[-1:]) or "none"
+        there = there if self.class_names or not numbers else f"0 .. {there}"
+        raise ValueError(f"{self.name} has no label {name!r}: it has {there}")
 
     @property
     def num_dims(self) -> int:

@@ -127,14 +127,14 @@ _RECIPES = (
         example=photo_and_map,
     ),
     Recipe(
-        DataSpec((32, 32, 3), 256, 10, name="cifar10"),
+        DataSpec((32, 32, 3), 256, 10, name="cifar10", class_names=originals.CIFAR10_CLASSES),
         "cifar10:Cifar10",
         "3.0.2",
         _LAST_TENTH,
         originals.CIFAR10,
     ),
     Recipe(
-        DataSpec((32, 32, 3), 256, 10, name="cifar10_jpg"),
+        DataSpec((32, 32, 3), 256, 10, name="cifar10_jpg", class_names=originals.CIFAR10_CLASSES),
         "cifar10:Cifar10Jpg",
         "1.0.0",
         _LAST_TENTH,

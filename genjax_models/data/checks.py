@@ -36,7 +36,7 @@ def examples(images: Any, levels: int | None, name: str) -> tuple[np.ndarray, in
     Raises:
         ValueError: A shape, a type or a value that no example can have.
     """
-    x = np.asarray(images)
+    x = array(images, f"{name}: examples")
     if x.ndim not in (2, 3, 4):
         raise ValueError(
             f"{name}: examples have shape {x.shape}; give images [N, H, W, C] or [N, H, W],"
@@ -68,7 +68,28 @@ def _points(x: np.ndarray, levels: int | None, name: str) -> np.ndarray:
             f"{name}: examples are {x.dtype} of shape {x.shape}; give images as uint8 levels"
             " (0 .. 255), or points as floats [N, D] without levels"
         )
+    largest = np.abs(x).max()
+    if largest > np.finfo(np.float32).max:
+        row = int(np.argwhere(np.abs(x) == largest)[0][0])
+        raise ValueError(
+            f"{name}: row {row} holds {x[row][np.abs(x[row]).argmax()]:.3g}, beyond float32's"
+            f" {np.finfo(np.float32).max:.3g}; scale the data"
+        )
     return np.ascontiguousarray(x, np.float32)
+
+
+def array(values: Any, what: str) -> np.ndarray:
+    """Any array-like as a NumPy array.
+
+    Raises:
+        ValueError: It has rows of different lengths, or values that a mask hides.
+    """
+    if np.ma.is_masked(values):
+        raise ValueError(f"{what} hide values behind a mask: fill them, or remove those rows")
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{what} are rows of different lengths: make them one array") from error
 
 
 def finite(x: np.ndarray, name: str) -> None:
@@ -86,10 +107,17 @@ def _levels(x: np.ndarray, levels: int | None, name: str) -> tuple[np.ndarray, i
     lowest, highest = int(x.min()), int(x.max())
     if levels is None:
         levels = {"bool": 2, "uint8": 256}.get(x.dtype.name)
-    if levels is None:
-        levels = 256 if x.ndim == 4 and highest < 256 else highest + 1
+    levels = highest + 1 if levels is None else levels
+    if lowest < 0:
+        raise ValueError(
+            f"{name}: values lie in {lowest} .. {highest}, and levels count from 0: shift the data"
+        )
     positive_int(levels, f"{name}: levels")
-    if lowest < 0 or highest >= levels:
+    if levels > np.iinfo(np.int32).max:
+        raise ValueError(
+            f"{name}: {levels} levels are more than int32 counts; give real numbers as floats"
+        )
+    if highest >= levels:
         raise ValueError(
             f"{name}: values lie in {lowest} .. {highest} but {levels} levels allow 0 .."
             f" {levels - 1}; rescale the data or give levels={highest + 1}"
@@ -98,39 +126,15 @@ def _levels(x: np.ndarray, levels: int | None, name: str) -> tuple[np.ndarray, i
     return np.ascontiguousarray(x, np.uint8 if narrow else np.int32), levels
 
 
-def labels(
-    values: Any, num_examples: int, num_classes: int | None, name: str
-) -> tuple[np.ndarray, int]:
-    """Labels as int32 `[N]`, and the number of classes.
-
-    Raises:
-        ValueError: Not integers, not one an example, or outside 0 .. num_classes - 1.
-    """
-    y = np.asarray(values)
-    if y.shape != (num_examples,):
-        raise ValueError(
-            f"{name}: labels have shape {y.shape} for {num_examples} examples; give one label an"
-            f" example, shape ({num_examples},)"
-        )
-    if not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(f"{name}: labels are of type {y.dtype}; give integers 0, 1, 2, ...")
-    lowest, highest = int(y.min()), int(y.max())
-    num_classes = highest + 1 if num_classes is None else num_classes
-    if lowest < 0 or highest >= num_classes:
-        raise ValueError(
-            f"{name}: labels lie in {lowest} .. {highest} but {num_classes} classes allow 0 .."
-            f" {num_classes - 1}; number the classes from 0"
-        )
-    return y.astype(np.int32), num_classes
-
-
 def extra_array(value: np.ndarray, num_examples: int, key: str, name: str) -> np.ndarray:
-    """A further array of a data set: one row an example, no NaN."""
+    """A further array of a data set: numbers, one row an example, no NaN."""
     if key in ("x", "label") or value.ndim == 0 or len(value) != num_examples:
         raise ValueError(
             f"{name}: extra array {key!r} has shape {value.shape} for {num_examples} examples;"
             " give one row an example, under a name other than x and label"
         )
-    if np.issubdtype(value.dtype, np.floating):
+    if value.dtype != np.bool_ and not np.issubdtype(value.dtype, np.number):
+        raise ValueError(f"{name}: extra array {key!r} is of type {value.dtype}; give numbers")
+    if np.issubdtype(value.dtype, np.inexact):
         finite(value, f"{name}: extra array {key!r}")
     return value

@@ -12,6 +12,7 @@ import numpy as np
 
 from genjax_models.core.types import DataSpec
 from genjax_models.data import checks
+from genjax_models.data import labels as labels_
 
 
 class Source(Protocol):
@@ -55,6 +56,11 @@ class Dataset:
         """Checks that there is exactly one place to read from."""
         if (self.arrays is None) == (self.source is None):
             raise ValueError("a Dataset needs either arrays (in memory) or a source (streaming)")
+        if self.arrays is not None and not isinstance(self.arrays, Mapping):
+            raise TypeError(
+                f"arrays is a {type(self.arrays).__name__}: give arrays by name, {{'x': ...}}, or"
+                " use gm.Dataset.from_arrays(x, labels)"
+            )
         if self.window is not None:
             checks.text_window(self._num_rows(), self.window, self.spec.name, self.split)
         elif self._num_rows() == 0:
@@ -68,6 +74,7 @@ class Dataset:
         *,
         levels: int | None = None,
         num_classes: int | None = None,
+        class_names: Sequence[str] = (),
         name: str = "arrays",
         split: str = "train",
         extra: Mapping[str, Any] | None = None,
@@ -77,10 +84,13 @@ class Dataset:
         Args:
             images: Images `[N, H, W, C]` or `[N, H, W]` of integers 0 .. levels - 1, sequences
                 `[N, T]` of integers, or points `[N, D]` of floats.
-            labels: Integers `[N]`, 0 .. num_classes - 1, or None.
+            labels: Integers `[N]`, 0 .. num_classes - 1, or None. Also whole floats, truth values,
+                one-hot rows, and words, which are the classes' names (`data.labels`).
             levels: Number of values an entry can take. By default 256 for uint8, 2 for bool, and
                 the highest value plus one for wider integers; points have none.
-            num_classes: Number of labels; by default the highest one plus one.
+            num_classes: Number of labels; by default those that have an example, and where their
+                numbers have gaps, these are closed up with a warning.
+            class_names: What the labels are called, in order.
             name: The data set's name, for messages.
             split: The split's name, for messages.
             extra: Further arrays `[N, ...]` by name, handed on in every batch as they are.
@@ -93,12 +103,15 @@ class Dataset:
             ValueError: A shape, a type or a value that no example can have, with the mend.
         """
         x, levels = checks.examples(images, levels, name)
-        arrays = {"x": x}
+        arrays, classes = {"x": x}, tuple(map(str, class_names))
         if labels is not None:
-            arrays["label"], num_classes = checks.labels(labels, len(x), num_classes, name)
+            arrays["label"], num_classes, classes = labels_.read(
+                labels, len(x), num_classes, classes, name
+            )
         for key, value in (extra or {}).items():
             arrays[key] = checks.extra_array(np.asarray(value), len(x), key, name)
-        return cls(DataSpec(x.shape[1:], levels, num_classes, name=name), split, arrays)
+        spec = DataSpec(x.shape[1:], levels, num_classes, name=name, class_names=classes)
+        return cls(spec, split, arrays)
 
     @property
     def in_memory(self) -> bool:
@@ -198,7 +211,8 @@ class Dataset:
         parts = [f"{len(self):,} examples of shape {spec.shape}"]
         parts.append("real numbers" if spec.levels is None else f"{spec.levels} levels")
         if spec.num_classes is not None:
-            parts.append(f"{spec.num_classes} classes")
+            named = spec.class_names[:3] + ("...",) * (len(spec.class_names) > 3)
+            parts.append(f"{spec.num_classes} classes" + f" ({', '.join(named)})" * bool(named))
         if self.arrays is None:
             parts.append("streaming")
         else:

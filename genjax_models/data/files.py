@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from genjax_models.data import chorales, text
+from genjax_models.data import chorales, folders, images, npz, text
 from genjax_models.data.dataset import Dataset
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 TEXT_ENDINGS = (".txt", ".md", ".text", ".csv", ".json", ".py")
 TEXT_SPLITS = MappingProxyType({"train": "train", "validation": "train[90%:]"})
 """The splits of a text file: its last tenth is held back."""
-_SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
+EXAMPLES, LABELS, CLASS_NAMES = ("x", "images"), ("label", "labels", "y"), "class_names"
+"""The arrays of an `.npz` file that are read; of each kind, the first that is there."""
 
 
 def is_path(name: str | os.PathLike[str]) -> bool:
@@ -31,15 +30,16 @@ def is_path(name: str | os.PathLike[str]) -> bool:
 def splits_of(path: Path) -> Mapping[str, str]:
     """The splits that a path has, and what each is of those that can be read.
 
-    There is `train`, and what else a folder has subfolders for; a text's end is its `validation`.
+    A folder of images has all three unless it holds too few (`data.folders`), an `.npz` file
+    `train` alone; a text's end is its `validation`.
     """
     path = path.expanduser()
     if chorales.is_file(path):
         return chorales.splits_of(path)
     if is_text(path):
         return TEXT_SPLITS
-    found = tuple(split for split in _SPLIT_FOLDERS if _split_folder(path, split) is not None)
-    return {split: split for split in (found if "train" in found else ("train",))}
+    found = tuple(folders.read(path).splits) if path.is_dir() else ("train",)
+    return {split: split for split in found}
 
 
 def is_text(path: Path) -> bool:
@@ -47,17 +47,19 @@ def is_text(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() != ".npz" and not chorales.is_file(path)
 
 
-def _split_folder(path: Path, split: str) -> Path | None:
-    return next((path / f for f in _SPLIT_FOLDERS[split] if (path / f).is_dir()), None)
-
-
-def load(path: Path, split: str = "train", size: int | None = None) -> Dataset:
+def load(
+    path: Path,
+    split: str = "train",
+    size: int | None = None,
+    background: images.Background = 255,
+) -> Dataset:
     """The images or arrays that lie at a path, as a data set; `texts` reads a text.
 
     Args:
         path: A folder of images or an `.npz` file.
         split: `train`, or another one of `splits_of(path)`.
         size: Images in a folder are scaled to `size` x `size`; others stay as they are.
+        background: What lies behind transparent pixels of images in a folder.
 
     Raises:
         FileNotFoundError: There is nothing at that path.
@@ -70,140 +72,74 @@ def load(path: Path, split: str = "train", size: int | None = None) -> Dataset:
         )
     name = path.name or str(path)
     if path.is_dir():
-        return _load_folder(path, name, split, size)
+        return _load_folder(path, name, split, size, background)
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is no file or folder but a device, a pipe or a socket: give the path of a"
+            " folder of images, an .npz file or a text file"
+        )
     return load_npz(path, name)
 
 
-def _load_folder(path: Path, name: str, split: str, size: int | None) -> Dataset:
-    train = _split_folder(path, "train")
-    if train is None:
-        return load_images(path, name, split, size=size)
-    # The training split says which classes there are and in which order.
-    classes = class_folders(train)
-    folder = _split_folder(path, split)
-    assert folder is not None
-    return load_images(folder, name, split, size=size, classes=classes)
-
-
-def class_folders(folder: Path) -> tuple[str, ...]:
-    """The subfolders that hold images, sorted: class i is the i-th."""
-    return tuple(
-        sub.name
-        for sub in sorted(folder.iterdir())
-        if sub.is_dir() and not sub.name.startswith(".") and next(_images(sub), None)
-    )
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    """The image files of a folder and its subfolders, hidden ones left out."""
-    return (
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in IMAGE_ENDINGS
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
-
-
-def load_images(
-    folder: Path,
-    name: str,
-    split: str = "train",
-    *,
-    size: int | None = None,
-    classes: Sequence[str] | None = None,
+def _load_folder(
+    path: Path, name: str, split: str, size: int | None, background: images.Background
 ) -> Dataset:
-    """A folder of images, in the sorted order of their paths; its subfolders are the classes.
-
-    Args:
-        folder: The folder. Images lie in it, or all in subfolders.
-        name: The data set's name, for messages.
-        split: The split's name, for messages.
-        size: Scale images to `size` x `size`; without it they must all be of one size.
-        classes: The classes' names in order, where another folder (the training split) says them.
-
-    Returns:
-        Images uint8 `[N, H, W, C]`, C = 1 if all are grey and 3 if all are in colour.
-
-    Raises:
-        ValueError: No image, a broken one, sizes or colours that differ, images both in the folder
-            and in subfolders, or a class that `classes` lacks.
-    """
-    found = class_folders(folder)
-    loose = [file for file in _images(folder) if file.parent == folder]
-    if found and loose:
-        raise ValueError(
-            f"{folder} holds images ({loose[0].name}, ...) and also subfolders of images"
-            f" ({found[0]}, ...); move all images into subfolders, one a class, or all out of them"
-        )
-    classes = found if classes is None else tuple(classes)
-    strange = [label for label in found if label not in classes]
-    if strange:
-        raise ValueError(f"{folder} has a class {strange[0]!r} that train lacks: {list(classes)}")
-    groups = [(label, list(_images(folder / label))) for label in found] or [("", loose)]
-    paths = [path for _, group in groups for path in group]
-    if not paths:
-        raise ValueError(
-            f"{folder} holds no images; put images ({', '.join(IMAGE_ENDINGS[:3])}, ...) in it, or"
-            " in one subfolder a class"
-        )
-    labels = [classes.index(label) for label, group in groups for _ in group] if found else None
-    images = _stack([_read_image(path, size) for path in paths], paths)
-    return Dataset.from_arrays(
-        images, labels, num_classes=len(classes) or None, name=name, split=split
+    """Images uint8 `[N, H, W, C]`: C = 1 if all of the folder's are grey, of all splits, else 3."""
+    layout = folders.read(path)
+    folders.tell(layout, name)
+    grey = all(
+        images.is_grey(file, background) for part in layout.splits.values() for file, _ in part
     )
+    paths = [file for file, _ in layout.splits[split]]
+    first, notes = layout.splits["train"][0][0], []
 
+    def read(file: Path) -> np.ndarray:
+        picture = images.read(file, background)
+        notes.extend((note, file) for note in picture.notes)
+        return picture.pixels if size is None else images.scaled(picture.pixels, size)
 
-def _read_image(path: Path, size: int | None) -> np.ndarray:
-    """One image, uint8 `[H, W, 1]` if it is grey and `[H, W, 3]` if in colour."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            image = image.convert("L" if image.mode in ("1", "L", "LA", "I", "I;16") else "RGB")
-            if size is not None:
-                image = image.resize((size, size), Image.Resampling.LANCZOS)
-            pixels = np.asarray(image, np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on broken files
-        raise ValueError(f"{path} is no readable image ({error}); repair or remove it") from error
-    return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
-def _stack(images: Sequence[np.ndarray], paths: Sequence[Path]) -> np.ndarray:
-    first = images[0].shape
-    for image, path in zip(images, paths, strict=True):
-        if image.shape[:2] != first[:2]:
-            raise ValueError(
-                f"images differ in size: {paths[0]} is {first[1]}x{first[0]} and {path} is"
-                f" {image.shape[1]}x{image.shape[0]}; give size= to scale them to one"
-            )
-        if image.shape != first:
-            kind = {1: "grey", 3: "in colour"}
-            raise ValueError(
-                f"images are mixed: {paths[0]} is {kind[first[2]]} and {path} is"
-                f" {kind[image.shape[2]]}; convert them to one kind"
-            )
-    return np.stack(images)
+    # One of `train` beside another split's, so that they are refused where their sizes differ.
+    beside = [] if split == "train" else [first]
+    x = images.stack([read(file) for file in (*beside, *paths)], (*beside, *paths), grey=grey)
+    images.tell(notes, name)
+    classes = layout.class_names
+    return Dataset.from_arrays(
+        x[len(beside) :],
+        [label for _, label in layout.splits[split]] if classes else None,
+        num_classes=len(classes) or None,
+        class_names=classes,
+        name=name,
+        split=split,
+    )
 
 
 def load_npz(path: Path, name: str) -> Dataset:
-    """Arrays `x` or `images`, with `y` or `labels` if there are any.
+    """Arrays `x` or `images`, with `label`, `labels` or `y` and `class_names` if there are any.
+
+    Other arrays of the file are not looked at.
 
     Raises:
-        ValueError: The file is broken, or holds no such array.
+        ValueError: The file is broken, or holds no such array, or labels that differ.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no readable .npz file; write it anew") from error
-    images = next((arrays[key] for key in ("x", "images") if key in arrays), None)
-    labels = next((arrays[key] for key in ("y", "labels") if key in arrays), None)
-    if images is None:
+    there = npz.names(path)
+    examples = next((key for key in EXAMPLES if key in there), None)
+    if examples is None:
         raise ValueError(
-            f"{path} holds {', '.join(arrays) or 'nothing'}; save the examples in it as 'x' (or"
-            " 'images'), and labels as 'y' (or 'labels')"
+            f"{path} holds {', '.join(there) or 'nothing'}; save the examples in it as 'x' (or"
+            f" 'images'), and labels, one a row, as {' or '.join(map(repr, LABELS))}"
         )
-    return Dataset.from_arrays(images, labels, name=name)
+    labels = [key for key in LABELS if key in there]
+    names = [key for key in (CLASS_NAMES,) if key in there]
+    arrays = npz.read(path, (examples, *labels, *names))
+    for key in labels[1:]:
+        if not np.array_equal(arrays[key], arrays[labels[0]]):
+            raise ValueError(f"{path} holds {labels[0]} and {key}, which differ: keep the labels")
+    return Dataset.from_arrays(
+        arrays[examples],
+        arrays[labels[0]] if labels else None,
+        class_names=[str(value) for value in np.ravel(arrays[names[0]])] if names else (),
+        name=name,
+    )
 
 
 def texts(path: Path) -> text.Texts | None:

@@ -30,9 +30,10 @@ from genjax_models.data import (
 )
 from genjax_models.data.catalog import RECIPES, SUBSTITUTES, Recipe
 from genjax_models.data.dataset import Dataset
+from genjax_models.data.images import Background
 from genjax_models.data.tokenizers import Fit
 
-_ARRAYS_VERSION = 1
+_ARRAYS_VERSION = 2
 """Part of the cached arrays' path: another layout of theirs gets another number."""
 
 _MADE = {
@@ -80,6 +81,7 @@ def load(
     *,
     in_memory: bool = True,
     size: int | None = None,
+    background: Background = 255,
     window: int | None = None,
     tokenizer: Fit | None = None,
 ) -> Dataset:
@@ -113,10 +115,13 @@ def load(
     so that it then loads in an instant. `cifar10` falls back, with a warning, on `cifar10_jpg`
     where only that one's files are at hand; the data set's `spec.name` says which it is.
 
-    A path is a folder of images (subfolders are classes), an `.npz` file (`x` or `images`, and `y`
-    or `labels`), a text file, or a JSON file of chorales (`data.chorales`), which has splits of its
-    own. Others have the split `train`, and a folder with subfolders `train`, `validation`, `test`
-    has those. The validation split of a text file is its last tenth.
+    A path is a folder of images (subfolders are classes), an `.npz` file (`x` or `images`, and
+    `label`, `labels` or `y`, and `class_names`), a text file, or a JSON file of chorales
+    (`data.chorales`), which has splits of its own. A folder's subfolders `train`, `validation` and
+    `test` (or `training`, `val`, `valid`, `dev`, `testing`, in any case) are its splits; those that
+    are lacking are split off `train`, a tenth of every class each, and a warning says so
+    (`data.folders`). An `.npz` file has the split `train` alone, and the validation split of a text
+    file is its last tenth. Images are read as a viewer shows them (`data.images`).
 
     A text is one long array of tokens, and its examples are windows of it. Slices of its splits
     count characters, so that two slices have none in common. Its tokenizer is made from the
@@ -129,6 +134,8 @@ def load(
             `~/tensorflow_datasets`.
         in_memory: False reads examples when they are asked for, for a set too large for memory.
         size: Images in a folder are scaled to `size` x `size`.
+        background: What lies behind the transparent pixels of images in a folder: a grey level
+            0 .. 255, or red, green and blue.
         window: Tokens of one example of a text; 256 by default, fewer where a file is short. Of
             chorales, steps; 32 by default.
         tokenizer: What makes a text's tokenizer (`data.tokenizers`: `characters`, which is the
@@ -153,7 +160,10 @@ def load(
         raise ValueError(_unknown(key))
     if _is_there(name) and (tokenizer is not None or (window is not None and key != "markov")):
         option = "window" if tokenizer is None else "tokenizer"
-        raise ValueError(f"{key} is no text: only a text takes a {option}; leave it out")
+        raise ValueError(
+            f"{key} is no text: only a text takes a {option}; give the path of a text file, a"
+            f" text's name such as tiny_shakespeare, or no {option}"
+        )
     if key in RECIPES:
         return _load_prepared(_at_hand(RECIPES[key], root), split, root, in_memory)
     base, start, stop = splits.parse(split, split_names(name), key)
@@ -162,7 +172,7 @@ def load(
     elif key in _MADE_OF:
         dataset = _made_of(key, base, root, in_memory)
     else:
-        dataset = files.load(Path(name).expanduser(), base, size)
+        dataset = files.load(Path(name).expanduser(), base, size, background)
     dataset = dataset if window is None else dataset.with_window(window)
     return _part(dataset, start, stop, split)
 

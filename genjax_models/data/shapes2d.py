@@ -99,5 +99,6 @@ def dataset(split: str = "train") -> Dataset:
     start, stop = (round(share * len(factors)) for share in _SPLIT_SHARES[split])
     factors = factors[start:stop]
     images = np.concatenate([render(part) for part in np.array_split(factors, len(factors) // 500)])
-    spec = DataSpec((SIDE, SIDE, 1), 256, len(SHAPES), name="shapes2d")
+    shape = (SIDE, SIDE, 1)
+    spec = DataSpec(shape, 256, len(SHAPES), name="shapes2d", class_names=SHAPES)
     return Dataset(spec, split, {"x": images, "label": factors[:, 0], "factors": factors})

@@ -1,12 +1,14 @@
 """Reads the tensors of a file that PyTorch saved, without PyTorch and without running its code.
 
 Such a file is pickled, and a pickle can run anything. Here its names stand for nothing but tensors
-and dictionaries of them, and all else is refused.
+and dictionaries of them, and all else is refused. Nor can it ask for more memory than it is long:
+its numbers are stored as they are, each storage is read once, and tensors are views of storages.
 """
 
 from __future__ import annotations
 
 import collections
+import math
 import os
 import pickle
 import zipfile
@@ -51,7 +53,10 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def _of_zip(file: IO[bytes]) -> Any:
+    size, storages = os.fstat(file.fileno()).st_size, {}
     with zipfile.ZipFile(file) as archive:
+        if sum(info.file_size for info in archive.infolist()) > size:
+            raise pickle.UnpicklingError("its parts are larger than itself")
         (inside,) = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
         folder = inside.removesuffix("data.pkl")
         order = f"{folder}byteorder"
@@ -60,7 +65,11 @@ def _of_zip(file: IO[bytes]) -> Any:
 
         def storage(identity: tuple[Any, ...]) -> np.ndarray:
             _, dtype, key, *_ = identity
-            return np.frombuffer(archive.read(f"{folder}data/{key}"), dtype)
+            if key not in storages:
+                storages[key] = np.frombuffer(archive.read(f"{folder}data/{key}"), dtype)
+            if storages[key].dtype != dtype:
+                raise pickle.UnpicklingError("it is damaged")
+            return storages[key]
 
         with archive.open(inside) as pickled:
             found = _Unpickler(pickled, storage).load()
@@ -70,15 +79,19 @@ def _of_zip(file: IO[bytes]) -> Any:
 def _of_old(file: IO[bytes]) -> Any:
     file.seek(0)
     storages: dict[str, np.ndarray] = {}
+    size = os.fstat(file.fileno()).st_size
 
     def storage(identity: tuple[Any, ...]) -> np.ndarray:
         """An array that is filled later: the numbers come after the pickle."""
         _, dtype, key, _, num, *view = identity
         if view and view[0] is not None:
             raise pickle.UnpicklingError("it holds views of storages")
-        if not 0 <= num <= os.fstat(file.fileno()).st_size:
-            raise pickle.UnpicklingError("it is damaged")
-        return storages.setdefault(key, np.empty(num, dtype))
+        if key not in storages:
+            taken = sum(array.nbytes for array in storages.values())
+            if not 0 <= num * dtype.itemsize <= size - taken:
+                raise pickle.UnpicklingError("it is damaged")
+            storages[key] = np.empty(num, dtype)
+        return storages[key]
 
     def load() -> Any:
         return _Unpickler(file, storage).load()
@@ -95,24 +108,28 @@ def _of_old(file: IO[bytes]) -> Any:
     return found
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows tensors, storages and ordered dictionaries, and nothing else."""
+class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
+    """Knows tensors, storages and ordered dictionaries, and nothing else.
+
+    It is the one in Python: the one in C makes room for as many objects as a pickle says that it
+    has, which are billions in a few bytes.
+    """
 
     def __init__(self, file: IO[bytes], storage: Any) -> None:
         super().__init__(file)
         self._storage = storage
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
+    def find_class(self, module: str, name: str) -> Any:
         known = {
             ("collections", "OrderedDict"): collections.OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): _tensor,
             ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
         }
-        if (module_name, global_name) in known:
-            return known[module_name, global_name]
-        if module_name == "torch" and global_name in _DTYPES:
-            return np.dtype(_DTYPES[global_name])
-        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
+        if (module, name) in known:
+            return known[module, name]
+        if module == "torch" and name in _DTYPES:
+            return np.dtype(_DTYPES[name])
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
     def persistent_load(self, pid: Any) -> np.ndarray:
         return self._storage(pid)
@@ -137,8 +154,11 @@ def _array(tensor: Any) -> np.ndarray:
         raise pickle.UnpicklingError(f"it holds {type(tensor).__name__}, not tensors alone")
     storage, shape, strides = tensor.storage, tensor.shape, tensor.strides
     reach = tensor.offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
-    if min([tensor.offset, *shape, *strides], default=0) < 0 or reach > len(storage):
+    num = math.prod(shape)
+    if min([tensor.offset, *shape, *strides], default=0) < 0 or (num and reach > len(storage)):
         raise pickle.UnpicklingError("it is damaged")
+    if num > len(storage):  # strides of 0 repeat what is stored
+        raise pickle.UnpicklingError(f"a tensor of shape {shape} has {len(storage)} numbers stored")
     return np.lib.stride_tricks.as_strided(
         storage[tensor.offset :], shape, [s * storage.itemsize for s in strides], writeable=False
-    ).copy()
+    )

@@ -19,11 +19,11 @@ def draw(path: Path, shape=(6, 5), mode: str = "L") -> np.ndarray:
 
 
 def test_a_folder_of_images(tmp_path: Path):
-    drawn = [draw(tmp_path / name) for name in ("a.png", "b.png", "c.bmp")]
-    (tmp_path / "notes.txt").write_text("not an image")
+    drawn = [draw(tmp_path / "train" / name) for name in ("a.png", "b.bmp")]
+    (tmp_path / "train" / "notes.txt").write_text("not an image")
     dataset = data.load(str(tmp_path))
-    assert len(dataset) == 3 and dataset.spec.num_classes is None
-    np.testing.assert_array_equal(dataset.rows(range(3))["x"][..., 0], np.stack(drawn))
+    assert len(dataset) == 2 and dataset.spec.num_classes is None
+    np.testing.assert_array_equal(dataset.rows(range(2))["x"][..., 0], np.stack(drawn))
 
 
 def test_subfolders_are_classes_in_sorted_order(tmp_path: Path):
@@ -41,7 +41,7 @@ def test_folders_may_hold_splits(tmp_path: Path):
     draw(tmp_path / "train" / "cat" / "0.png")
     draw(tmp_path / "train" / "dog" / "0.png")
     dog = draw(tmp_path / "val" / "dog" / "0.png")
-    assert data.split_names(tmp_path) == ("train", "validation")
+    assert data.split_names(tmp_path) == ("train", "validation")  # too few for a test split
     batch = data.load(tmp_path, "validation").rows([0])
     np.testing.assert_array_equal(batch["x"][0, ..., 0], dog)
     assert batch["label"][0] == 1  # as train counts them
@@ -54,19 +54,18 @@ def test_folders_may_hold_splits(tmp_path: Path):
 
 
 def test_images_of_different_sizes_are_refused_unless_scaled(tmp_path: Path):
-    draw(tmp_path / "a.png", (6, 5))
-    draw(tmp_path / "b.png", (6, 5))
-    draw(tmp_path / "c.png", (7, 5))
-    with pytest.raises(ValueError, match=r"a.png is 5x6 and .*c.png is 5x7; give size="):
+    for name in ("train/a.png", "train/b.png", "val/a.png", "test/a.png"):
+        draw(tmp_path / name, (6, 5))
+    draw(tmp_path / "train/c.png", (7, 5))
+    draw(tmp_path / "test/a.png", (7, 5))
+    told = r"2 of 5x6 \(.*a.png, ...\), 1 of 5x7 \(.*c.png\); scale the files"
+    with pytest.raises(ValueError, match=told):
         data.load(tmp_path)
-    assert data.load(tmp_path, size=4).spec.shape == (4, 4, 1)
-
-
-def test_grey_and_colour_do_not_mix(tmp_path: Path):
-    draw(tmp_path / "a.png")
-    draw(tmp_path / "b.png", mode="RGB")
-    with pytest.raises(ValueError, match=r"a.png is grey and .*b.png is in colour; convert"):
-        data.load(tmp_path)
+    (tmp_path / "train/c.png").unlink()
+    assert data.load(tmp_path).spec.shape == data.load(tmp_path, "validation").spec.shape
+    with pytest.raises(ValueError, match=r"1 of 5x6 \(.*train/a.png\), 1 of 5x7 \(.*test/a.png\)"):
+        data.load(tmp_path, "test")  # as a model of train's images cannot be held against it
+    assert data.load(tmp_path, "test", size=4).spec.shape == (4, 4, 1)
 
 
 def test_an_empty_folder(tmp_path: Path):

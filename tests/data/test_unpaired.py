@@ -108,7 +108,9 @@ def test_images_of_the_size_stay_and_points_are_refused():
 def test_margins_are_cut_off_every_side():
     rows, columns = np.meshgrid(np.arange(8), np.arange(6), indexing="ij")
     where = np.stack([rows, columns], -1).astype(np.uint8)[None]
-    data = cropped(Dataset.from_arrays(where, [3], extra={"condition": where[..., :1]}), 2)
+    data = cropped(
+        Dataset.from_arrays(where, [3], num_classes=4, extra={"condition": where[..., :1]}), 2
+    )
     assert data.spec.shape == (4, 2, 2) and list(data.arrays["label"]) == [3]
     np.testing.assert_array_equal(data.arrays["x"], where[:, 2:6, 2:4])
     np.testing.assert_array_equal(data.arrays["condition"], where[:, 2:6, 2:4, :1])

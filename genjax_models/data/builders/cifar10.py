@@ -15,18 +15,7 @@ from tensorflow_datasets.image_classification import cifar as official
 
 from genjax_models.data.builders import originals, raw
 
-CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+CLASSES = originals.CIFAR10_CLASSES
 _RECORD_BYTES = 1 + 3 * 32 * 32
 
 

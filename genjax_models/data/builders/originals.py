@@ -148,6 +148,19 @@ CIFAR10 = (
     ),
 )
 
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
 CIFAR10_JPG = (
     (
         RawFile(

@@ -1,0 +1,249 @@
+"""Image files as a viewer shows them: upright, on a background, 8 bits a channel."""
+
+from __future__ import annotations
+
+import collections
+import re
+import stat
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
+           ".pbm", ".apng")  # fmt: skip
+"""How the names of image files end."""
+
+Background = int | Sequence[int]
+"""What lies behind transparent pixels: a grey level 0 .. 255, or red, green and blue."""
+
+# What is in the file decides, not its ending. Others, PostScript among them, would run programs.
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
+_GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_ORIENTATION = 0x0112
+"""The EXIF tag of how a camera was held."""
+
+_UPRIGHT = {
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: x[::-1].swapaxes(0, 1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: x.swapaxes(0, 1)[::-1],
+}
+"""EXIF's orientations 2 .. 8 -> what brings a stored image upright."""
+
+FRAMES = "several frames or pages, of which the first is taken"
+DEEP = "16 bits a channel, of which 256 levels are kept (0 .. 65535 become 0 .. 255)"
+FLOAT = "floats 0 .. 1, which become 0 .. 255"
+
+
+class Picture(NamedTuple):
+    """One image.
+
+    Attributes:
+        pixels: uint8 `[H, W, 1]` where the file is grey, else `[H, W, 3]`.
+        notes: What a user should know of how it was read: some of `FRAMES`, `DEEP`, `FLOAT`.
+    """
+
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def read(path: Path, background: Background = 255) -> Picture:
+    """One image file as a viewer shows it.
+
+    It is turned upright as its EXIF data say, transparent pixels lie on the background, and of an
+    animation the first frame is taken. Files in grey, or of a palette whose colours in use are all
+    grey, have one channel; a file in true colour has three even where they are equal.
+
+    Args:
+        path: A PNG, JPEG, BMP, GIF, TIFF, WebP or PBM/PGM/PPM file, whatever its name.
+        background: What lies behind transparent pixels; white by default.
+
+    Raises:
+        ValueError: The file is no such image, is damaged, is larger than any image should be, or
+            holds numbers of which nobody knows which is white.
+    """
+    colour = _background(background)
+    try:
+        with _open(path) as image:
+            notes = (FRAMES,) if getattr(image, "is_animated", False) else ()
+            if re.search(";16[BLN]", str(image.tile)) or image.mode.startswith("I"):
+                notes += (DEEP,)
+            image.load()
+            pixels, alpha = _channels(image)
+            if image.mode == "F":
+                notes += (FLOAT,)
+            turn = _UPRIGHT.get(_orientation(image), lambda x: x)
+    except Exception as error:  # a damaged file can end in nearly any error of Pillow's
+        raise ValueError(f"{path} is no readable image: {_reason(error)}") from error
+    if alpha is not None:
+        pixels = _compose(pixels, alpha, colour)
+    return Picture(np.ascontiguousarray(turn(pixels)), notes)
+
+
+def _open(path: Path) -> Any:
+    """The file as Pillow's image, of which only the head is read yet."""
+    from PIL import Image
+
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise OSError("it is no regular file")
+    Image.init()
+    return Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
+
+
+def _background(given: Background) -> np.ndarray:
+    """The background as `[1]` or `[3]`; one channel where it is grey."""
+    colour = np.atleast_1d(np.asarray(given))
+    whole = np.issubdtype(colour.dtype, np.integer) and colour.shape in ((1,), (3,))
+    if not whole or colour.min() < 0 or colour.max() > 255:
+        raise ValueError(
+            f"background is {given!r}: give a grey level 0 .. 255, or three of red, green and blue"
+        )
+    return colour[:1] if (colour == colour[0]).all() else colour
+
+
+def _reason(error: Exception) -> str:
+    """Why, in a few words of one line."""
+    words = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
+    if type(error).__name__ == "UnidentifiedImageError":
+        words = "it is empty, damaged or of another format"
+    elif type(error).__name__ == "DecompressionBombError":
+        words = f"it claims to be too large ({words})"
+    elif isinstance(error, OSError) and error.strerror:
+        words = error.strerror
+    return f"{words}; repair or remove it"
+
+
+def _orientation(image: Any) -> int:
+    """The EXIF orientation, 1 where there is none that can be read; Pillow turns TIFFs itself."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF data: a viewer shows the image all the same
+        return 1
+
+
+def _channels(image: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels uint8 `[H, W, C]`, C of 1 or 3, and how opaque they are, `[H, W, 1]` 0 .. 255."""
+    mode, clear = image.mode, image.info.get("transparency")
+    if mode == "F":
+        return _levels_of_floats(np.asarray(image)), None
+    if mode.startswith("I"):
+        if mode == "I" and image.format not in ("PNG", "PPM"):
+            raise ValueError(
+                "it holds 32-bit integers, of which none is known to be white; save it with 8 or"
+                " 16 bits"
+            )
+        deep = np.asarray(image).astype(np.int64)[..., None]
+        if deep.min() < 0 or deep.max() > 65_535:
+            raise ValueError(f"its values lie in {deep.min()} .. {deep.max()}, not 0 .. 65535")
+        alpha = None if not isinstance(clear, int) else np.where(deep == clear, 0, 255)
+        return ((deep + 128) // 257).astype(np.uint8), alpha
+    if mode in ("1", "L", "LA", "La"):
+        if mode == "1" and clear is None:
+            image = image.convert("L")
+        elif mode == "La" or (mode in ("1", "L") and clear is not None):
+            image = image.convert("LA")
+        pixels = np.asarray(image)
+        return (pixels[..., None], None) if pixels.ndim == 2 else (pixels[..., :1], pixels[..., 1:])
+    may_be_clear = clear is not None or mode in ("PA", "RGBA", "RGBa")
+    pixels = np.asarray(image.convert("RGBA" if may_be_clear else "RGB"))
+    colours, alpha = pixels[..., :3], pixels[..., 3:] if may_be_clear else None
+    if mode in ("P", "PA"):
+        seen = colours if alpha is None else colours[alpha[..., 0] > 0]
+        if (seen == seen[..., :1]).all():
+            colours = colours[..., :1]
+    return colours, alpha
+
+
+def _levels_of_floats(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError("it holds floats that are NaN or infinite")
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError(
+            f"it holds floats {values.min():g} .. {values.max():g}, of which none is known to be"
+            " white; scale them to 0 .. 1, or save it with 8 or 16 bits"
+        )
+    return np.rint(255.0 * values.astype(np.float64)).astype(np.uint8)[..., None]
+
+
+def _compose(pixels: np.ndarray, alpha: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """The image over a background: its share is its opacity, as stored (not linear light)."""
+    if (alpha == 255).all():
+        return pixels
+    alpha = alpha.astype(np.int64)
+    return ((pixels * alpha + colour * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def scaled(pixels: np.ndarray, size: int) -> np.ndarray:
+    """An image `[H, W, C]` of uint8 scaled to `[size, size, C]`."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image = image.resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(image, np.uint8).reshape(size, size, -1)
+
+
+def is_grey(path: Path, background: Background = 255) -> bool:
+    """Whether `read` gives one channel, from the file's head alone where that says it.
+
+    Raises:
+        ValueError: The file is no image.
+    """
+    try:
+        with _open(path) as image:
+            if image.mode in _GREY_MODES:
+                is_opaque = image.mode not in ("LA", "La") and "transparency" not in image.info
+                return is_opaque or len(_background(background)) == 1
+            if image.mode not in ("P", "PA"):
+                return False
+    except Exception:  # `read` says what is wrong with it
+        pass
+    return read(path, background).pixels.shape[-1] == 1
+
+
+def stack(
+    pictures: Sequence[np.ndarray], paths: Sequence[Path], *, grey: bool | None = None
+) -> np.ndarray:
+    """Images of one size as one array uint8 `[N, H, W, C]`.
+
+    Args:
+        pictures: Images `[H, W, C]`, C of 1 or 3.
+        paths: Their files, for messages.
+        grey: Whether all have one channel; by default where all of `pictures` do. Otherwise grey
+            ones get three that are equal.
+
+    Raises:
+        ValueError: They differ in size.
+    """
+    files = collections.defaultdict(list)
+    for picture, path in zip(pictures, paths, strict=True):
+        files[picture.shape[1], picture.shape[0]].append(path)
+    if len(files) > 1:
+        by_number = sorted(files.items(), key=lambda item: -len(item[1]))
+        told = [
+            f"{len(group):,} of {width}x{height} ({group[0]}{', ...' if len(group) > 1 else ''})"
+            for (width, height), group in by_number[:3]
+        ]
+        rest = f" and {len(files) - 3} sizes more" if len(files) > 3 else ""
+        raise ValueError(
+            f"images differ in size: {', '.join(told)}{rest}; scale the files to one size"
+            " (gm.load(..., size=64) scales them as it reads)"
+        )
+    grey = all(picture.shape[-1] == 1 for picture in pictures) if grey is None else grey
+    channels = 1 if grey else 3
+    return np.stack([np.broadcast_to(p, (*p.shape[:2], channels)) for p in pictures])
+
+
+def tell(notes: Sequence[tuple[str, Path]], name: str) -> None:
+    """Warns once of each kind of note, with how many files it is of and the first of them."""
+    files = collections.defaultdict(list)
+    for note, path in notes:
+        files[note].append(path)
+    for note, paths in files.items():
+        many = f"{len(paths):,} files have" if len(paths) > 1 else "one file has"
+        warnings.warn(f"{name}: {many} {note}; the first is {paths[0]}", stacklevel=2)
