@@ -15,7 +15,8 @@ def checked(features: Any) -> np.ndarray:
     """Features as float64 `[N, D]`.
 
     Raises:
-        ValueError: Not a matrix with a row a sample, or entries that are NaN or infinite.
+        ValueError: Not a matrix with a row a sample, no sample, or entries that are NaN, infinite
+            or so large that their squares are.
     """
     return checked_floats(features).astype(np.float64, copy=False)
 
@@ -27,7 +28,8 @@ def checked_floats(features: Any) -> np.ndarray:
         raise ValueError(f"features have shape {x.shape}: give [N, D], a row a sample")
     if x.dtype != np.float32:
         x = x.astype(np.float64, copy=False)
-    if np.isfinite(np.einsum("nd->", x, dtype=np.float64)):  # one pass, and no array of booleans
+    # One pass, and no array of booleans: it finds what is not finite, and what is too large.
+    if np.isfinite(np.einsum("nd,nd->", x, x, dtype=np.float64)):
         return x
     bad = ~np.isfinite(x).all(axis=1)
     if bad.any():
@@ -35,7 +37,10 @@ def checked_floats(features: Any) -> np.ndarray:
             f"{int(bad.sum())} of {len(x)} samples have features that are NaN or infinite, the "
             f"first is row {int(np.argmax(bad))}: look at the samples, or leave those rows out"
         )
-    return x
+    raise ValueError(
+        f"features are as large as {np.abs(x).max():.3g}, and their squares are beyond floating "
+        "point: look at the samples, or give the features in a larger unit"
+    )
 
 
 def checked_pair(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +67,16 @@ def at_least(num: int, needed: int, metric: str) -> None:
         raise ValueError(
             f"there are {num} samples, and the {metric} needs at least {needed}: give more samples"
         )
+
+
+def at_least_groups(groups: int, needed: int = 2) -> None:
+    """Refuses a jackknife over too few groups of samples.
+
+    Raises:
+        ValueError: There are fewer than are needed, which it says.
+    """
+    if groups < needed:
+        raise ValueError(f"groups is {groups}: give at least {needed} groups of samples")
 
 
 def square_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

@@ -76,7 +76,7 @@ def evaluate(
     if not metrics:
         return {}
     values, length = _measured(params, state, dataset, key, metrics, batch_size, devices)
-    result = {name: float(np.mean(rows)) for name, rows in values.items()}
+    result = {name: float(np.mean(rows, dtype=np.float64)) for name, rows in values.items()}
     if "nll" in result:
         result |= _in_other_units(result["nll"], dataset.spec, length)
     return result
@@ -98,7 +98,7 @@ def evaluate_likelihood(
     Takes what `evaluate` takes.
 
     Returns:
-        The likelihood; of a single example, its standard error is infinite.
+        The likelihood; of a single example, or where it is not finite, with an infinite error.
 
     Raises:
         ValueError: The model has no likelihood, the data set is empty, or num_samples below 1.
@@ -108,10 +108,12 @@ def evaluate_likelihood(
         raise ValueError(f"a {type(model).__name__} has no likelihood: its samples can be compared")
     nll = {"nll": metrics["nll"]}
     values, _ = _measured(params, state, dataset, key, nll, batch_size, devices)
-    nats = values["nll"]
-    spread = float(np.std(nats, ddof=1)) / math.sqrt(len(nats)) if len(nats) > 1 else math.inf
+    nats = values["nll"].astype(np.float64)
+    mean, num = float(np.mean(nats)), len(nats)
+    known = num > 1 and math.isfinite(mean)
+    spread = float(np.std(nats, ddof=1)) / math.sqrt(num) if known else math.inf
     error = math.hypot(spread, shared_error(model))
-    return LikelihoodStatement(float(np.mean(nats)), error, len(nats), kind, dataset.spec)
+    return LikelihoodStatement(mean, error, num, kind, dataset.spec)
 
 
 def _measured(

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from genjax_models.core.types import Key
-from genjax_models.metrics.checks import checked_floats
+from genjax_models.metrics.checks import at_least_groups, checked_floats
 from genjax_models.metrics.divergence import Estimate
 
 _ROWS = 1024
@@ -92,7 +92,7 @@ def frechet(a: Any, b: Any) -> float:
         b: The same of the other set; the two numbers may differ.
 
     Returns:
-        The distance, at least 0.
+        The distance in the features' unit squared, at least 0.
 
     Raises:
         ValueError: Features of other dimensions, NaN, or too few samples for a covariance: fewer
@@ -124,6 +124,7 @@ def frechet_estimate(x: Any, y: Any, groups: int = 20) -> Estimate:
     Raises:
         ValueError: As of `frechet`, the samples that are left without a group included.
     """
+    at_least_groups(groups)
     sets = checked_floats(x), checked_floats(y)
     for features in sets:
         _check_number(len(features), features.shape[1], groups=groups)
@@ -156,6 +157,8 @@ def frechet_floor(features: Any, num: int, key: Key) -> float:
     References:
         Chong and Forsyth 2020, arXiv:1911.07023, sec. 3.
     """
+    if num < 1:
+        raise ValueError(f"num is {num}: give the number of samples, at least 1")
     size = len(features)
     return two_halves(features, key) * (1 / num + 1 / size) * size / 4
 
@@ -171,6 +174,8 @@ def two_halves(features: Any, key: Key, splits: int = 5) -> float:
     Raises:
         ValueError: As of `frechet`: a half must have at least D + 1 samples.
     """
+    if splits < 1:
+        raise ValueError(f"splits is {splits}: halve the set in at least 1 way")
     x = checked_floats(features)
     half = len(x) // 2
     _check_number(len(x), x.shape[1], halves=2)

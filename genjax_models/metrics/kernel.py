@@ -19,7 +19,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from genjax_models.metrics.checks import at_least, blocks, checked_pair, square_distances
+from genjax_models.metrics.checks import (
+    at_least,
+    at_least_groups,
+    blocks,
+    checked_pair,
+    square_distances,
+)
 from genjax_models.metrics.divergence import Estimate
 
 Kernel: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -66,6 +72,8 @@ def median_bandwidth(x: Any, y: Any, most: int = 1000) -> float:
     References:
         Gretton et al. 2012, A Kernel Two-Sample Test, JMLR 13 (sec. 8).
     """
+    if most < 1:
+        raise ValueError(f"most is {most}: give at least 1 sample of each set")
     few = np.concatenate([z[:: -(-len(z) // most)] for z in checked_pair(x, y)])
     at_least(len(few), 2, "median distance")
     few = few - few.mean(axis=0)
@@ -88,10 +96,11 @@ def mmd(x: Any, y: Any, kernel: Kernel = polynomial) -> float:
         kernel: k; called on some rows at a time.
 
     Returns:
-        MMD^2, which can be a little below 0.
+        MMD^2 in the kernel's unit, which can be a little below 0.
 
     Raises:
-        ValueError: Features that do not fit or are NaN, or fewer than 2 of a set.
+        ValueError: Features that do not fit or are NaN, fewer than 2 of a set, or a kernel of them
+            that is beyond floating point.
     """
     return mmd_estimate(x, y, kernel, groups=1).value
 
@@ -111,11 +120,12 @@ def mmd_estimate(x: Any, y: Any, kernel: Kernel = polynomial, groups: int = 20) 
     Raises:
         ValueError: As of `mmd`, or a set has fewer than 2 samples beside its largest group.
     """
+    at_least_groups(groups, needed=1)
     x, y = checked_pair(x, y)
     for z in (x, y):
         # 2 must be left without the largest group.
         at_least(len(z), 2 if groups == 1 else max(groups, 4), "maximum mean discrepancy")
-    xx, yy = _sums(x, x, kernel, groups), _sums(y, y, kernel, groups)
+    xx, yy = (_sums(z, None, kernel, groups) for z in (x, y))
     xy = _sums(x, y, kernel, groups)
     sizes = [np.bincount(np.arange(len(z)) % groups, minlength=groups) for z in (x, y)]
 
@@ -125,6 +135,11 @@ def mmd_estimate(x: Any, y: Any, kernel: Kernel = polynomial, groups: int = 20) 
         return float(within - 2.0 * (keep @ xy @ keep) / (n * m))
 
     value = distance(np.ones(groups))
+    if not math.isfinite(value):
+        raise ValueError(
+            f"features are as large as {max(np.abs(x).max(), np.abs(y).max()):.3g}, and the kernel "
+            "of them is beyond floating point: give them in a larger unit"
+        )
     if groups == 1:
         return Estimate(value, math.nan)
     left = [distance(1.0 - row) for row in np.eye(groups)]
@@ -153,6 +168,8 @@ def kernel_distance(
     Raises:
         ValueError: As of `mmd`, or a set has fewer samples than a subset.
     """
+    if subsets < 1:
+        raise ValueError(f"subsets is {subsets}: give at least 1")
     x, y = checked_pair(x, y)
     for z in (x, y):
         at_least(len(z), max(2, subset_size), f"kernel distance by subsets of {subset_size}")
@@ -164,9 +181,12 @@ def kernel_distance(
     return Estimate(float(np.mean(values)), float(np.std(values)))
 
 
-def _sums(x: np.ndarray, y: np.ndarray, kernel: Kernel, groups: int) -> np.ndarray:
-    """Sums of k over pairs of groups `[G, G]`, of the rows g, g + G, ...; none with itself."""
-    same = x is y
+def _sums(x: np.ndarray, other: np.ndarray | None, kernel: Kernel, groups: int) -> np.ndarray:
+    """Sums of k over pairs of groups `[G, G]`, of the rows g, g + G, ...
+
+    Where the other set is None, over pairs of one set, none with itself.
+    """
+    same, y = other is None, x if other is None else other
     in_x, in_y = (_members(len(z), groups) for z in (x, y))
     sums = np.zeros((groups, groups))
     for rows in blocks(len(x), len(y)):

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from genjax_models.metrics.checks import at_least, checked_pair, square_distances
+from genjax_models.metrics.checks import at_least, at_least_groups, checked_pair, square_distances
 from genjax_models.metrics.divergence import Estimate
 
 
@@ -79,6 +79,7 @@ def manifold_estimates(
     Raises:
         ValueError: As of `manifold`, the samples that are left without a group included.
     """
+    at_least_groups(groups)
     whole, *left = _figures(samples, reference, nearest, groups)
     errors = np.std(left, axis=0) * math.sqrt(groups - 1)
     rows = zip(Manifold._fields, whole, errors, strict=True)
@@ -94,9 +95,11 @@ def _figures(samples: Any, reference: Any, nearest: int, groups: int) -> np.ndar
         # k + 1 must be left without the largest group.
         needed = nearest + 1 if not groups else -(-(nearest + 1) * groups // (groups - 1))
         at_least(len(z), needed, f"share of samples within balls of {nearest} neighbours")
+    # Where k neighbours coincide their ball is a point, and what lies there, to rounding, is in it.
+    point = np.finfo(np.float64).eps * max(np.einsum("nd,nd->n", z, z).max() for z in (x, y))
     mean = y.mean(axis=0)
     x, y = x - mean, y - mean
-    radii_x, radii_y = _radii(x, nearest, groups), _radii(y, nearest, groups)
+    radii_x, radii_y = (_radii(z, nearest, groups, point) for z in (x, y))
     # A ball that is left out has no inside: its radius is negative.
     cases = range(1 + groups)
     precision, density = np.zeros((2, 1 + groups))
@@ -118,8 +121,10 @@ def _figures(samples: Any, reference: Any, nearest: int, groups: int) -> np.ndar
     return np.stack([precision / num_x, recall, density / (nearest * num_x), coverage], axis=1)
 
 
-def _radii(x: np.ndarray, nearest: int, groups: int) -> np.ndarray:
+def _radii(x: np.ndarray, nearest: int, groups: int, point: float) -> np.ndarray:
     """Squares of the distances to the k-th neighbour `[1 + G, N]`, also without each group.
+
+    None is below `point`, the square of a distance that is 0 to rounding.
 
     A group's own are -1. Only so many neighbours are kept that a group, a share of 1 / G of points
     in no order, all but never has too many of them; then the ball is a little too small.
@@ -134,6 +139,7 @@ def _radii(x: np.ndarray, nearest: int, groups: int) -> np.ndarray:
         near_distances = np.take_along_axis(distances, near, axis=1)
         order = np.argsort(near_distances, axis=1)
         near_distances = np.take_along_axis(near_distances, order, axis=1)
+        near_distances = np.maximum(near_distances, point)
         radii[0, rows] = near_distances[:, nearest - 1]
         members = np.take_along_axis(near, order, axis=1) % max(groups, 1)
         for group in range(groups):

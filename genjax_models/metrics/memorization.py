@@ -102,6 +102,8 @@ def memorization(
     _, z = checked_pair(y, _flat(held_out))
     if not 0.0 < near < 1.0:
         raise ValueError(f"near is {near}: give a share of the training examples, above 0, below 1")
+    for examples, what in ((x, "nearness of samples"), (z, "nearness of held-out examples")):
+        at_least(len(examples), 2, what)
     at_least(min(len(y), most), max(2, int(np.ceil(1.0 / near))), f"distance of {near:g} of them")
     mean = y.mean(axis=0)
     x, y, z = x - mean, y - mean, z - mean
@@ -140,4 +142,4 @@ def _nearest(x: np.ndarray, y: np.ndarray, rows: np.ndarray | None = None) -> Ne
 
 def _flat(x: Any) -> np.ndarray:
     x = np.asarray(x)
-    return x.reshape(len(x), -1) if x.ndim > 1 else x
+    return x.reshape(len(x), -1) if x.ndim > 1 and x.size else x

@@ -55,6 +55,8 @@ def sliced_wasserstein(
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
 def _sliced(x: Array, y: Array, key: Key, projections: int, order: float) -> Array:
+    unit = _unit(x, y)
+    x, y = x / unit, y / unit
     directions = jax.random.normal(key, (projections, x.shape[1]), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
 
@@ -62,7 +64,7 @@ def _sliced(x: Array, y: Array, key: Key, projections: int, order: float) -> Arr
         return _on_the_line(x @ theta, y @ theta, order)
 
     # A few directions at a time: all of them at once would take N numbers each.
-    return jnp.mean(jax.lax.map(along, directions, batch_size=16)) ** (1.0 / order)
+    return unit * jnp.mean(jax.lax.map(along, directions, batch_size=16)) ** (1.0 / order)
 
 
 def wasserstein_1d(x: Any, y: Any, *, order: float = 2.0) -> Array:
@@ -83,7 +85,8 @@ def wasserstein_1d(x: Any, y: Any, *, order: float = 2.0) -> Array:
     if x.ndim != 1 or y.ndim != 1:
         raise ValueError(f"points on the line have shapes {x.shape}, {y.shape}: give [N] and [M]")
     x, y = _points(x[:, None], y[:, None], order)
-    return _on_the_line(x[:, 0], y[:, 0], order) ** (1.0 / order)
+    unit = _unit(x, y)
+    return unit * _on_the_line(x[:, 0] / unit, y[:, 0] / unit, order) ** (1.0 / order)
 
 
 def _on_the_line(x: Array, y: Array, order: float) -> Array:
@@ -91,6 +94,16 @@ def _on_the_line(x: Array, y: Array, order: float) -> Array:
     first, second, weight = _steps(len(x), len(y))
     apart = jnp.abs(jnp.sort(x)[first] - jnp.sort(y)[second])
     return jnp.sum(weight * apart**order)
+
+
+def _unit(x: Array, y: Array) -> Array:
+    """The power of two in whose unit no point is above 1, so that powers stay in range `[]`.
+
+    Division by it rounds nothing.
+    """
+    largest = jax.lax.stop_gradient(jnp.maximum(jnp.abs(x).max(), jnp.abs(y).max()))
+    _, exponent = jnp.frexp(largest)
+    return jnp.ldexp(jnp.ones((), x.dtype), jnp.clip(exponent, -120, 120))
 
 
 @functools.lru_cache(maxsize=8)
@@ -130,8 +143,10 @@ def wasserstein(x: Any, y: Any, *, order: float = 2.0) -> float:
             f"the sets have {len(x)} and {len(y)} points, and a matching is of equally many, at "
             f"most {_MOST_POINTS}: take as many of each, or use sliced_wasserstein"
         )
-    cost = cdist(x, y) ** order
-    return float(cost[linear_sum_assignment(cost)].mean() ** (1.0 / order))
+    distances = cdist(x, y)
+    unit = distances.max() or 1.0  # powers of large distances would leave the range
+    cost = (distances / unit) ** order
+    return float(unit * cost[linear_sum_assignment(cost)].mean() ** (1.0 / order))
 
 
 def _check_order(order: float) -> None:
