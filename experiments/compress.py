@@ -135,11 +135,15 @@ def examples(run: Run, arguments: CompressArguments) -> tuple[dict[str, np.ndarr
     import genjax_models as gm
     from experiments.datasets import load_split
     from genjax_models.applications import compression
+    from genjax_models.data.selection import relabelled
 
     if arguments.input is None:
         data = load_split(run.record.config, arguments.split or "test")
     else:
-        data = gm.load(str(arguments.input.expanduser().resolve()), arguments.split or "train")
+        path = arguments.input.expanduser().resolve()
+        data = gm.load(path, arguments.split or ("all" if path.is_dir() else "train"))
+        if "label" in run.setup.condition(1):
+            data = relabelled(data, run.record.spec)
     if data.spec.shape != run.record.spec.shape:
         raise ValueError(
             f"{arguments.input} has examples of shape {data.spec.shape}, and {arguments.run} is of"

@@ -15,6 +15,8 @@ from genjax_models.data.dataset import Dataset
 TEXT_ENDINGS = (".txt", ".md", ".text", ".csv", ".json", ".py")
 TEXT_SPLITS = MappingProxyType({"train": "train", "validation": "train[90%:]"})
 """The splits of a text file: its last tenth is held back."""
+EVERYTHING = "all"
+"""What a folder of images has beside its splits: all of them."""
 EXAMPLES, LABELS, CLASS_NAMES = ("x", "images"), ("label", "labels", "y"), "class_names"
 """The arrays of an `.npz` file that are read; of each kind, the first that is there."""
 
@@ -57,7 +59,7 @@ def load(
 
     Args:
         path: A folder of images or an `.npz` file.
-        split: `train`, or another one of `splits_of(path)`.
+        split: `train`, or another one of `splits_of(path)`, or of a folder all of them, `all`.
         size: Images in a folder are scaled to `size` x `size`; others stay as they are.
         background: What lies behind transparent pixels of images in a folder.
 
@@ -86,11 +88,13 @@ def _load_folder(
 ) -> Dataset:
     """Images uint8 `[N, H, W, C]`: C = 1 if all of the folder's are grey, of all splits, else 3."""
     layout = folders.read(path)
-    folders.tell(layout, name)
+    files = layout.everything if split == EVERYTHING else layout.splits[split]
+    if split != EVERYTHING:  # which is of one kind, whatever is held back
+        folders.tell(layout, name)
     grey = all(
         images.is_grey(file, background) for part in layout.splits.values() for file, _ in part
     )
-    paths = [file for file, _ in layout.splits[split]]
+    paths = [file for file, _ in files]
     first, notes = layout.splits["train"][0][0], []
 
     def read(file: Path) -> np.ndarray:
@@ -105,7 +109,7 @@ def _load_folder(
     classes = layout.class_names
     return Dataset.from_arrays(
         x[len(beside) :],
-        [label for _, label in layout.splits[split]] if classes else None,
+        [label for _, label in files] if classes else None,
         num_classes=len(classes) or None,
         class_names=classes,
         name=name,

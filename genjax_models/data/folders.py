@@ -47,6 +47,11 @@ class Layout(NamedTuple):
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def everything(self) -> Sequence[tuple[Path, int]]:
+        """The files of all splits, sorted by path."""
+        return sorted(file for part in self.splits.values() for file in part)
+
 
 def read(folder: Path) -> Layout:
     """The splits and classes of a folder.

@@ -123,8 +123,9 @@ def _whole(y: np.ndarray, name: str) -> np.ndarray:
         return y.astype(np.int64) if y.dtype.kind == "b" else y
     if y.dtype.kind == "f":
         checks.finite(y, f"{name}: labels")
-        if (y == np.floor(y)).all() and np.abs(y).max() < 2**31:
-            return y.astype(np.int64)
+        whole = np.floor(y.astype(np.float64))
+        if (y == whole).all() and np.abs(whole).max() < 2**31:
+            return whole.astype(np.int64)
     raise ValueError(
         f"{name}: labels are of type {y.dtype} and no whole numbers or words; give integers 0, 1,"
         " 2, ... or the classes' names"

@@ -129,7 +129,8 @@ def load(
 
     Args:
         name: One of `names()`, or a path.
-        split: `train`, `validation` or `test`, or a slice such as `train[:1000]`, `train[90%:]`.
+        split: `train`, `validation` or `test`, or a slice such as `train[:1000]`, `train[90%:]`;
+            of a folder also `all`.
         data_dir: Where prepared sets are kept; by default TFDS's own, `$TFDS_DATA_DIR` or
             `~/tensorflow_datasets`.
         in_memory: False reads examples when they are asked for, for a set too large for memory.
@@ -166,7 +167,9 @@ def load(
         )
     if key in RECIPES:
         return _load_prepared(_at_hand(RECIPES[key], root), split, root, in_memory)
-    base, start, stop = splits.parse(split, split_names(name), key)
+    is_folder = key not in names() and Path(name).expanduser().is_dir()
+    known = (*split_names(name), *((files.EVERYTHING,) if is_folder else ()))
+    base, start, stop = splits.parse(split, known, key)
     if key in _MADE:
         dataset = _MADE[key](split=base)
     elif key in _MADE_OF:

@@ -59,6 +59,25 @@ def _chosen(data: Dataset, labels: Sequence[int], keep: bool) -> Dataset:
     return dataclasses.replace(data, arrays={k: a[chosen] for k, a in data.arrays.items()})
 
 
+def relabelled(data: Dataset, spec: DataSpec) -> Dataset:
+    """The same examples with their labels as another set numbers the classes of those names.
+
+    Args:
+        data: A set in memory; one without labels stays as it is.
+        spec: What says which number a class has.
+
+    Raises:
+        ValueError: It has no class of some name.
+    """
+    if data.arrays is None or "label" not in data.arrays or data.spec.num_classes is None:
+        return data
+    there, where = np.unique(data.arrays["label"], return_inverse=True)
+    numbers = np.array([spec.label_of(data.spec.class_name(label)) for label in there], np.int32)
+    mine = {"num_classes": spec.num_classes, "class_names": spec.class_names}
+    arrays = {**data.arrays, "label": numbers[where]}
+    return dataclasses.replace(data, spec=dataclasses.replace(data.spec, **mine), arrays=arrays)
+
+
 def alike(data: Dataset, spec: DataSpec, num: int, seed: int = 0) -> Dataset:
     """Some images of a set in the size and the levels of another one, to be compared with it.
 

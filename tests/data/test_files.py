@@ -1,5 +1,7 @@
 """Data sets on disk: what is read is what was written, and what cannot be read says why."""
 
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from PIL import Image
 
 from genjax_models import data
+from genjax_models.data import npz
 
 RANDOM = np.random.default_rng(0)
 
@@ -90,7 +93,7 @@ def test_a_corrupt_image_is_named(tmp_path: Path, kept: int):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("keys", [("x", "y"), ("images", "labels")])
+@pytest.mark.parametrize("keys", [("x", "y"), ("images", "labels"), ("x", "label")])
 def test_an_npz_file(tmp_path: Path, keys):
     images, labels = RANDOM.integers(0, 256, (9, 4, 4)).astype(np.uint8), np.arange(9) % 4
     np.savez(tmp_path / "mine.npz", **dict(zip(keys, (images, labels), strict=True)))
@@ -114,6 +117,74 @@ def test_npz_files_that_will_not_do(tmp_path: Path):
     np.savez(tmp_path / "nan.npz", x=np.array([[0.0, 1.0], [np.nan, 0.0]]))
     with pytest.raises(ValueError, match="1 values are NaN or infinite, the first in row 1"):
         data.load(tmp_path / "nan.npz")
+
+
+def test_other_arrays_of_an_npz_file_are_not_looked_at(tmp_path: Path):
+    x, objects = np.arange(16, dtype=np.uint8).reshape(4, 2, 2), np.array(["a", None], object)
+    np.savez(tmp_path / "a.npz", meta=objects, x=x, y=[0, 1, 0, 1], class_names=["cat", "dog"])
+    dataset = data.load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(dataset.arrays["x"][..., 0], x)
+    assert dataset.spec.class_names == ("cat", "dog")
+    for asked in ("x", "label"):
+        np.savez(tmp_path / "b.npz", **{"x": x, "label": np.arange(4), asked: objects})
+        with pytest.raises(ValueError, match=f"'{asked}' is an array of Python objects, which are"):
+            data.load(tmp_path / "b.npz")
+
+
+def test_labels_that_differ_are_refused(tmp_path: Path):
+    x = np.zeros((3, 2, 2), np.uint8)
+    np.savez(tmp_path / "a.npz", x=x, label=[0, 1, 2], y=[0.0, 1.0, 2.0])
+    assert data.load(tmp_path / "a.npz").spec.num_classes == 3
+    np.savez(tmp_path / "a.npz", x=x, label=[0, 1, 2], y=[2, 1, 0])
+    with pytest.raises(ValueError, match="holds label and y, which differ"):
+        data.load(tmp_path / "a.npz")
+
+
+def header(shape: str, dtype: str = "|u1", version: int = 1) -> bytes:
+    words = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY" + bytes([version, 0]) + len(words).to_bytes(2 * version, "little") + words
+
+
+CRAFTED = {
+    "huge": header("(1099511627776, 8, 8)"),
+    "overflowing": header("(4294967296, 4294967296, 4294967296)"),
+    "of no bytes": header("(1099511627776, 8)", "<U0"),
+    "negative": header("(-4, -4)"),
+    "cut short": header("(4, 4, 4)") + b"1",
+    "of objects": header("(4,)", "|O") + b"cos\nsystem\n(S'echo'\ntR.",
+    "a head of 4 GiB": b"\x93NUMPY\x02\x00" + b"\xff" * 4,
+    "of a later version": header("(1,)", version=1).replace(b"\x01\x00", b"\x09\x00", 1),
+    "no array": b"hello",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_crafted_arrays_are_refused_at_once(case: str, tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", CRAFTED[case])
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="a.npz is no readable .npz file: .*") as error:
+        data.load(tmp_path / "a.npz")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20e6 and "\n" not in str(error.value)
+
+
+def test_more_than_this_machine_has_is_not_begun(tmp_path: Path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100, 8, 8), np.uint8))
+    monkeypatch.setattr("genjax_models.data.npz._memory", lambda: 6_399)
+    with pytest.raises(ValueError, match="'x' takes 6,400 bytes, more than this machine has"):
+        data.load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["u1", "?", ">i4", "<i8"])
+def test_arrays_of_every_type_and_order_come_back(order: str, dtype: str, tmp_path: Path):
+    x = RANDOM.integers(0, 2, (5, 3, 4, 3)).astype(dtype)
+    np.savez(tmp_path / "a.npz", x=np.asarray(x, order=order))
+    np.testing.assert_array_equal(data.load(tmp_path / "a.npz").arrays["x"], x)
+    assert npz.names(tmp_path / "a.npz") == ("x",)
 
 
 def test_a_text_file(tmp_path: Path):

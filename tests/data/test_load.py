@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from genjax_models import data
-from genjax_models.data import prepare
+from genjax_models.data import cache, prepare
 from genjax_models.data.catalog import RECIPES
 
 
@@ -61,6 +61,30 @@ def test_a_cache_cut_short_is_decoded_anew(tmp_path: Path):
     again = data.load("digits", data_dir=tmp_path)
     np.testing.assert_array_equal(whole.arrays["x"], again.arrays["x"])  # type: ignore[index]
     assert file.stat().st_size > 64_000
+
+
+@pytest.mark.parametrize("case", ["one bit", "another split's file", "another split", "a head"])
+def test_a_damaged_or_exchanged_cache_is_never_used(case: str, data_dir: Path, tmp_path: Path):
+    train = data.load("digits", "train", data_dir)
+    data.load("digits", "test", data_dir)
+    shutil.copytree(data_dir, tmp_path / "data")
+    (home,) = (tmp_path / "data" / "genjax_models").glob("digits-*-arrays*")
+    file = home / "train" / "x.npy"
+    content = bytearray(file.read_bytes())
+    if case == "one bit":
+        content[-7] ^= 1
+        file.write_bytes(content)
+    elif case == "another split's file":
+        shutil.copy(home / "test" / "x.npy", file)
+    elif case == "another split":
+        shutil.rmtree(home / "train")
+        shutil.copytree(home / "test", home / "train")
+    else:
+        file.write_bytes(content.replace(b"(1000, 8, 8, 1)", b"(9999, 9, 9, 9)", 1))
+    again = data.load("digits", "train", tmp_path / "data")
+    np.testing.assert_array_equal(again.arrays["x"], train.arrays["x"])  # type: ignore[index]
+    np.testing.assert_array_equal(again.arrays["label"], train.arrays["label"])  # type: ignore[index]
+    assert cache.read(home / "train") is not None  # written anew
 
 
 def test_streaming_gives_the_same_examples(data_dir: Path):

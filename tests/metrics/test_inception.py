@@ -6,6 +6,7 @@ import dataclasses
 import io
 import pickle
 import sys
+import tracemalloc
 import types
 import zipfile
 import zlib
@@ -129,6 +130,81 @@ def test_no_code_in_a_file_is_run(archive, tmp_path):
     with pytest.raises(ValueError, match="evil.pth is no file .* asks for .*open"):
         read_tensors(path)
     assert not (tmp_path / "ran").exists()
+
+
+def of_shape(shape, strides, stored=4, num_tensors=1):
+    """The pickle of tensors that claim a shape, all of one storage."""
+    numbers = np.arange(stored, dtype=np.float32)
+
+    class Claims(Tensor):
+        def __reduce__(self):
+            rest = (0, shape, strides, False, collections.OrderedDict())
+            return sys.modules["torch._utils"]._rebuild_tensor_v2, (self.storage, *rest)
+
+    file = io.BytesIO()
+    with as_torch() as torch:
+
+        class Pickler(pickle.Pickler):
+            def persistent_id(self, x):
+                if isinstance(x, Storage):
+                    return ("storage", x.kind, x.name, "cpu", x.numbers.size)
+
+        storage = Storage("0", torch.FloatStorage, numbers)
+        Pickler(file, 2).dump({str(i): Claims(storage, numbers) for i in range(num_tensors)})
+    return file.getvalue(), numbers.tobytes()
+
+
+def archive_of(path, inside, numbers, how=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", how) as archive:
+        archive.writestr("weights/data.pkl", inside)
+        archive.writestr("weights/data/0", numbers)
+    return path
+
+
+def peak_of(call):
+    """What a call returns or raises, and the bytes that it took at most."""
+    tracemalloc.start()
+    try:
+        return call(), tracemalloc.get_traced_memory()[1]
+    except ValueError as error:
+        return error, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+CRAFTED = {
+    "strides of 0": lambda p: archive_of(p, *of_shape((2**40,), (0,))),
+    "strides beyond": lambda p: archive_of(p, *of_shape((2,), (2**40,))),
+    "negative strides": lambda p: archive_of(p, *of_shape((2,), (-1,))),
+    "negative shape": lambda p: archive_of(p, *of_shape((-2, -2), (1, 1))),
+    "zeros that are compressed": lambda p: archive_of(
+        p, of_shape((1,), (1,))[0], bytes(10**8), zipfile.ZIP_DEFLATED
+    ),
+    "a memo of billions": lambda p: archive_of(p, b"\x80\x02]r\xff\xff\xff\x7f.", b""),
+    "an old storage of billions": lambda p: p.write_bytes(
+        pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+        + pickle.dumps(1001, 2)
+        + pickle.dumps({}, 2)
+        + of_shape((1,), (1,))[0].replace(b"K\x04", b"J\xff\xff\xff\x7f")
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_a_file_takes_no_more_memory_than_it_is_long(case, tmp_path):
+    CRAFTED[case](tmp_path / "crafted.pth")
+    error, most = peak_of(lambda: read_tensors(tmp_path / "crafted.pth"))
+    assert isinstance(error, ValueError) and "crafted.pth is no file of PyTorch" in str(error)
+    assert most < 5e6 and "\n" not in str(error)
+
+
+def test_many_tensors_of_one_storage_are_views_of_it(tmp_path):
+    path = archive_of(tmp_path / "tied.pth", *of_shape((1000, 1000), (1000, 1), 10**6, 300))
+    found, most = peak_of(lambda: read_tensors(path))
+    assert len(found) == 300 and most < 2e7
+    for tensor in found.values():
+        np.testing.assert_array_equal(tensor.ravel(), np.arange(10**6))
+        assert not tensor.flags.writeable
 
 
 def weights():
