@@ -154,10 +154,19 @@ def _sets(run: runs.Run, arguments: AnomalyArguments) -> tuple[Dataset, dict[str
         test = without_labels(test, config.without_labels)
     for name in arguments.against:
         try:
-            others[name] = some(gm.load(name, "test", config.data_dir))
+            others[name] = some(gm.load(name, _unseen(name), config.data_dir))
         except FileNotFoundError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
     return some(test), others
+
+
+def _unseen(name: str) -> str:
+    """The test split of a named set, and all of a folder or file of the user's own."""
+    from genjax_models.data import names
+
+    if name in names():
+        return "test"
+    return "all" if Path(name).expanduser().is_dir() else "train"
 
 
 def _scores(

@@ -125,7 +125,8 @@ def test_a_tenth_is_held_out_without_a_test_split_of_the_same_classes(
     def load(name, split="train"):
         if split != "test":
             return digits[:200] if split == "train" else digits[200:300]
-        return Dataset.from_arrays(np.zeros((9, 8, 8), np.uint8), np.full(9, 50), levels=17)
+        x, labels = np.zeros((9, 8, 8), np.uint8), np.full(9, 50)
+        return Dataset.from_arrays(x, labels, levels=17, num_classes=51)
 
     monkeypatch.setattr(classifier_cache, "fit", fit)
     monkeypatch.setattr(classifier_cache, "load", load)
