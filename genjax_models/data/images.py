@@ -21,7 +21,8 @@ Background = int | Sequence[int]
 
 # What is in the file decides, not its ending. Others, PostScript among them, would run programs.
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
-_GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_OPAQUE_GREY = ("1", "L", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_GREY_MODES = (*_OPAQUE_GREY, "LA", "La")
 _ORIENTATION = 0x0112
 """The EXIF tag of how a camera was held."""
 
@@ -72,10 +73,13 @@ def read(path: Path, background: Background = 255) -> Picture:
     try:
         with _open(path) as image:
             notes = (FRAMES,) if getattr(image, "is_animated", False) else ()
-            if re.search(";16[BLN]", str(image.tile)) or image.mode.startswith("I"):
+            stored, depth = _stored(image)
+            if depth > 8:
                 notes += (DEEP,)
             image.load()
             pixels, alpha = _channels(image)
+            if stored == "LA":  # of 16 bits, which Pillow gives as colours
+                pixels = pixels[..., :1]
             if image.mode == "F":
                 notes += (FLOAT,)
             turn = _UPRIGHT.get(_orientation(image), lambda x: x)
@@ -94,6 +98,23 @@ def _open(path: Path) -> Any:
         raise OSError("it is no regular file")
     Image.init()
     return Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
+
+
+def _stored(image: Any) -> tuple[str, int]:
+    """The channels as they lie in the file, and bits of each: 8 for fewer, 16 for more."""
+    arguments = image.tile[0][3] if image.tile else ""
+    arguments = arguments if isinstance(arguments, tuple) else (arguments,)
+    channels, *more = arguments or ("",)
+    is_deep = (
+        image.mode.startswith("I")
+        or re.search(";16[BLN]", str(channels)) is not None
+        or (image.format == "PPM" and max(filter(_is_int, more), default=0) > 255)
+    )
+    return str(channels).partition(";")[0], 16 if is_deep else 8
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int)
 
 
 def _background(given: Background) -> np.ndarray:
@@ -196,8 +217,8 @@ def is_grey(path: Path, background: Background = 255) -> bool:
     """
     try:
         with _open(path) as image:
-            if image.mode in _GREY_MODES:
-                is_opaque = image.mode not in ("LA", "La") and "transparency" not in image.info
+            if image.mode in _GREY_MODES or _stored(image)[0] == "LA":
+                is_opaque = image.mode in _OPAQUE_GREY and "transparency" not in image.info
                 return is_opaque or len(_background(background)) == 1
             if image.mode not in ("P", "PA"):
                 return False

@@ -54,7 +54,7 @@ def _chosen(data: Dataset, labels: Sequence[int], keep: bool) -> Dataset:
     if not chosen.any():
         raise ValueError(
             f"no example of {data.spec.name}[{data.split}] has a label "
-            f"{'in' if keep else 'outside'} {', '.join(map(str, labels))}"
+            f"{'in' if keep else 'outside'} {', '.join(map(data.spec.class_name, labels))}"
         )
     return dataclasses.replace(data, arrays={k: a[chosen] for k, a in data.arrays.items()})
 

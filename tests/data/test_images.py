@@ -71,6 +71,43 @@ def test_16_bits_in_both_byte_orders(order: str, tmp_path: Path):
     np.testing.assert_array_equal(read(tmp_path / "a.tif")[..., 0], np.rint(DEEP / 257.0))
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A part of a PNG file."""
+    checksum = struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + checksum
+
+
+def png(head: bytes, body: bytes) -> bytes:
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_png_of_16_bits_with_and_without_colour_and_alpha(kind: int, channels: int, tmp_path: Path):
+    """Files written by hand: Pillow writes grey alone, and reads colours to the level below."""
+    deep = RANDOM.integers(0, 65_536, (6, 5, channels), dtype=np.uint16)
+    head = struct.pack(">IIBBBBB", 5, 6, 16, kind, 0, 0, 0)
+    path = tmp_path / "a.png"
+    path.write_bytes(png(head, b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)))
+    wanted = deep / 257.0
+    if channels in (2, 4):
+        wanted = over(wanted[..., :-1], wanted[..., -1:])
+    picture = images.read(path)
+    assert picture.notes == (images.DEEP,) and picture.pixels.shape == wanted.shape
+    assert np.abs(picture.pixels - wanted).max() < 2
+    assert images.is_grey(path) == (channels < 3)
+
+
+def test_ppm_of_any_depth(tmp_path: Path):
+    for highest in (1, 15, 255, 4_095, 65_535):
+        x = RANDOM.integers(0, highest + 1, (6, 5, 3), dtype=np.uint16)
+        body = x.astype(">u2" if highest > 255 else "u1").tobytes()
+        (tmp_path / "a.ppm").write_bytes(b"P6\n5 6\n%d\n" % highest + body)
+        picture = images.read(tmp_path / "a.ppm")
+        assert picture.notes == ((images.DEEP,) if highest > 255 else ())
+        assert np.abs(picture.pixels - x * (255.0 / highest)).max() <= 1
+
+
 @pytest.mark.parametrize(("background", "behind"), [(255, 255), (0, 0), ((10, 200, 30),) * 2])
 @pytest.mark.parametrize("ending", ["png", "tif", "webp"])
 @pytest.mark.parametrize("pixels", [GREY[..., None], COLOUR], ids=["LA", "RGBA"])
@@ -215,14 +252,7 @@ def test_numbers_of_which_none_is_white_are_refused(array, ending: str, why: str
 
 def bomb(path: Path) -> None:
     """A PNG whose head says 60,000 x 60,000."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + body))
-        return struct.pack(">I", len(body)) + kind + body + checksum
-
-    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    path.write_bytes(png(struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0), b"\0"))
 
 
 def test_a_bomb_is_refused_in_one_line(tmp_path: Path):
