@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NUM_PICTURES = 64
 ENTRIES = 2**21
-"""Entries of examples that are drawn at a time: 2,675 images of MNIST."""
+"""Entries of examples that are drawn at a time, at most: 2,048 images of MNIST."""
 NUM_POINTS = 2_000
 NUM_TEXTS, TEXT_TOKENS = 4, 500
 NUM_WRITTEN = 16
@@ -39,7 +39,8 @@ def draw_samples(run: runs.Run, num: int, seed: int) -> np.ndarray:
     Sample i is a function of the seed and of i alone, however many there are and on what devices.
     """
     devices = run.record.config.devices or jax.device_count()
-    size = min(num, max(1, ENTRIES // run.record.spec.num_dims))
+    # A power of two, so that usual numbers of devices draw as many at a time.
+    size = min(num, 1 << max(1, ENTRIES // run.record.spec.num_dims).bit_length() - 1)
     size = -(-size // devices) * devices  # each device draws as many
     condition = run.setup.condition(-(-num // size) * size)
 

@@ -163,6 +163,8 @@ def complexity(
         ValueError: The examples are no such integers.
     """
     x = np.asarray(x)
+    if not x.size:
+        raise ValueError(f"the examples have shape {x.shape}: give at least one")
     if x.dtype.kind not in "iub" or levels > 256 or x.min() < 0 or x.max() >= levels:
         raise ValueError(
             f"the examples are {x.dtype}, {x.min()} .. {x.max()}: a compressor takes integers 0 .. "

@@ -24,8 +24,8 @@ def inception_score(logits: Any, *, splits: int = 10, seed: int = 2020) -> Estim
         seed: Decides the order that is split.
 
     Returns:
-        The mean over splits, and its standard error: their standard deviation, which papers report
-        (with N in place of N - 1), over the root of their number; NaN of one split.
+        The mean over splits, 1 .. K, and its standard error: their standard deviation, which papers
+        report (with N in place of N - 1), over the root of their number; NaN of one split.
 
     Raises:
         ValueError: Logits that are NaN, a split without samples, or a single class.

@@ -22,7 +22,7 @@ class Neighbours(NamedTuple):
     """The nearest training example of each sample.
 
     Attributes:
-        distance: Euclidean `[N]`; 0 of a copy.
+        distance: Euclidean `[N]`, in the examples' unit; 0 of a copy.
         which: The training example's number `[N]`.
     """
 

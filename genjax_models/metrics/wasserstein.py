@@ -41,8 +41,8 @@ def sliced_wasserstein(
         order: p, at least 1.
 
     Returns:
-        The distance `[]`. It is smaller than W_p: of a shift by v, W_2 is |v|, and this
-        |v| / sqrt(D).
+        The distance `[]`, from 0, in the points' unit. It is smaller than W_p: of a shift by v,
+        W_2 is |v|, and this |v| / sqrt(D).
 
     Raises:
         ValueError: Points of other dimensions, no points, NaN, or an order below 1.
@@ -76,7 +76,7 @@ def wasserstein_1d(x: Any, y: Any, *, order: float = 2.0) -> Array:
         order: p, at least 1.
 
     Returns:
-        The distance `[]`.
+        The distance `[]`, from 0, in the points' unit.
 
     Raises:
         ValueError: Not points on the line, NaN, or an order below 1.
@@ -127,7 +127,7 @@ def wasserstein(x: Any, y: Any, *, order: float = 2.0) -> float:
         order: p, at least 1.
 
     Returns:
-        The distance.
+        The distance, from 0, in the points' unit.
 
     Raises:
         ValueError: Sets of other numbers or dimensions, too large ones, NaN, or an order below 1.

@@ -76,6 +76,10 @@ def test_many_samples_are_drawn_some_at_a_time(tmp_path, monkeypatch):
     assert len(np.unique((many + np.arange(25)[:, None]).round(4), axis=0)) == 25
     np.testing.assert_array_equal(samples.draw_samples(run, 7, 3), many[:7])
     np.testing.assert_array_equal(samples.draw_samples(run, 12, 3), many[:12])
+    for devices in (1, 2, 4, 8):
+        config = dataclasses.replace(run.record.config, devices=devices)
+        chosen = dataclasses.replace(run, record=dataclasses.replace(run.record, config=config))
+        np.testing.assert_array_equal(samples.draw_samples(chosen, 25, 3), many)
 
 
 def page_of(run: runs.Run, metrics) -> str:
