@@ -7,7 +7,6 @@ python -m experiments decompress RUN out.gjx examples.npz
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +17,7 @@ import tyro
 from experiments.arguments import parse
 from experiments.config import PositiveInt, Seed
 from experiments.files import check_output
+from genjax_models.core.files import replaced
 from genjax_models.metrics.progress import progress
 
 if TYPE_CHECKING:
@@ -167,9 +167,5 @@ def examples(run: Run, arguments: CompressArguments) -> tuple[dict[str, np.ndarr
 
 def write(path: Path, save: Callable[[Path], Any]) -> None:
     """Writes a file that is whole or not there, by a function of its path."""
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        save(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(path) as fresh:
+        save(fresh)

@@ -10,6 +10,7 @@ from typing import Any
 from experiments import pages, runs
 from experiments.config import fields
 from genjax_models import plots
+from genjax_models.core.files import replaced
 from genjax_models.data.text import printable
 from genjax_models.training.hooks import read_json_lines
 from genjax_models.training.progress import duration
@@ -38,7 +39,8 @@ def write(record: runs.Record, result: Mapping[str, Any]) -> None:
         settings=_settings(record),
         versions=html.escape(", ".join(f"{k} {v}" for k, v in result["versions"].items())),
     )
-    (record.directory / runs.REPORT).write_text(page, "utf-8")
+    with replaced(record.directory / runs.REPORT) as fresh:
+        fresh.write_text(page, "utf-8")
 
 
 def _goal(result: Mapping[str, Any]) -> str:

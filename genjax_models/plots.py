@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genjax_models.core.files import replaced
 from genjax_models.core.types import DataSpec
 from genjax_models.data import chorales, tokenizers
 from genjax_models.data.text import printable
@@ -226,7 +227,11 @@ def curves(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> Figure:
 
 def save(figure: Figure, path: str | Path | io.BytesIO) -> None:
     """Writes a figure to a file, pixel for pixel; the suffix says the format (`.png`, `.svg`)."""
-    figure.savefig(path, dpi=figure.dpi)
+    if isinstance(path, io.BytesIO):
+        figure.savefig(path, dpi=figure.dpi)
+        return
+    with replaced(path) as fresh:
+        figure.savefig(fresh, dpi=figure.dpi)
 
 
 def new_figure(width: float, height: float, dpi: float = 110.0) -> Figure:

@@ -13,6 +13,7 @@ from experiments.compare import measuring, page, pictures, wording
 from experiments.compare.comparing import Result
 from experiments.compare.settings import Settings
 from experiments.datasets import Splits
+from experiments.tables import plain_cell
 from genjax_models.metrics import Extractor, frechet_floor
 
 PAGE, TABLE, CSV, PICTURE = "compare.html", "table.md", "compare.csv", "compare.png"
@@ -62,7 +63,9 @@ def write_csv(results: Sequence[Result], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         lines = csv.DictWriter(file, COLUMNS)
         lines.writeheader()
-        lines.writerows(map(_line, results))
+        lines.writerows(
+            {name: plain_cell(value) for name, value in _line(result).items()} for result in results
+        )
 
 
 def _line(result: Result) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from experiments import runs, samples
 from experiments.datasets import load_splits
 from experiments.judge.modes import DATA, MODES, ModeName, Session, Shown
-from experiments.judge.store import Example
+from experiments.judge.store import PICTURE, TEXT, Example
 from genjax_models.data import tokenizers
 from genjax_models.data.text import printable
 
@@ -122,11 +122,11 @@ def pictures(x: np.ndarray, levels: int) -> Iterator[Example]:
     for image in grey:
         buffer = io.BytesIO()
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
-        yield Example("image/png", buffer.getvalue())
+        yield Example(PICTURE, buffer.getvalue())
 
 
 def texts(x: np.ndarray, spec: DataSpec) -> Iterator[Example]:
     """Tokens `[N, T]` as what they stand for, with nothing in it that does not print."""
     decode = tokenizers.of(spec).decode
     for row in x:
-        yield Example("text/plain; charset=utf-8", printable(decode(row)).encode())
+        yield Example(TEXT, printable(decode(row)).encode())

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.judge.intervals import Rate, bradley_terry, mean_of, rate
 from experiments.judge.modes import DATA, MODES, ModeName, Session, Trial
 from experiments.judge.store import Answer
+from experiments.tables import plain_cell
 
 
 class Row(NamedTuple):
@@ -144,7 +145,7 @@ def to_csv(session: Session, answers: Sequence[Answer]) -> str:
     writer.writerow(("trial", "time", *kind.columns))
     for answer in answers:
         cells = kind.cells(session, trial(session, answer.trial), answer.choice)
-        writer.writerow((answer.trial, answer.time, *cells))
+        writer.writerow((answer.trial, answer.time, *map(plain_cell, cells)))
     return buffer.getvalue()
 
 

@@ -108,7 +108,10 @@ def make_app(store: Store, host: str) -> Starlette:
         index, side = request.path_params["index"], request.path_params["side"]
         if index >= total or side >= len(trial := mode.trial(session, index)):
             return PlainTextResponse("there is no such example", 404)
-        media_type, content = store.example(trial[side])
+        try:
+            media_type, content = store.example(trial[side])
+        except ValueError as error:
+            return PlainTextResponse(str(error), 404)
         return Response(content, media_type=media_type)
 
     async def answer(request: Request) -> Response:

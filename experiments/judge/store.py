@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import datetime
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.judge.modes import Session, Shown
+from genjax_models.core.files import replaced
 
 APPLICATION = 0x6A756467
 """What SQLite's own header says such a file is, so that no other one is taken for it."""
@@ -31,12 +31,14 @@ CREATE TABLE answers (
 );
 """
 
+PICTURE, TEXT = "image/png", "text/plain; charset=utf-8"
+
 
 class Example(NamedTuple):
     """One example as the page shows it.
 
     Attributes:
-        media_type: `image/png`, or `text/plain; charset=utf-8`.
+        media_type: `PICTURE` or `TEXT`, and no other: a page, say, would run in the browser.
         content: Its bytes.
     """
 
@@ -77,6 +79,8 @@ class Store:
         found = self.connection.execute(
             "SELECT media_type, content FROM examples WHERE source = ? AND number = ?", shown
         ).fetchone()
+        if found is None or found[0] not in (PICTURE, TEXT) or not isinstance(found[1], bytes):
+            raise ValueError(f"there is no picture and no text of example {tuple(shown)}")
         return Example(*found)
 
     def answers(self) -> list[Answer]:
@@ -122,21 +126,15 @@ def create(
         examples: Everything that its trials show.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
     names = json.dumps(session.names)
     row = (session.mode, session.seed, session.num, names, session.dataset, json.dumps(runs))
-    try:
-        with _connected(temporary) as connection:
-            connection.executescript(f"PRAGMA application_id = {APPLICATION}; {SCHEMA}")
-            connection.execute("INSERT INTO session VALUES (?, ?, ?, ?, ?, ?)", row)
-            connection.execute("BEGIN")  # one transaction: an example each would wait for the disk
-            rows = ((*key, *value) for key, value in examples)
-            connection.executemany("INSERT INTO examples VALUES (?, ?, ?, ?)", rows)
-            connection.execute("COMMIT")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(path) as fresh, _connected(fresh) as connection:
+        connection.executescript(f"PRAGMA application_id = {APPLICATION}; {SCHEMA}")
+        connection.execute("INSERT INTO session VALUES (?, ?, ?, ?, ?, ?)", row)
+        connection.execute("BEGIN")  # one transaction: an example each would wait for the disk
+        rows = ((*key, *value) for key, value in examples)
+        connection.executemany("INSERT INTO examples VALUES (?, ?, ?, ?)", rows)
+        connection.execute("COMMIT")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from genjax_models.training.errors import (
     Diverged,
     Interrupted,
     NonFiniteLoss,
+    ProcessLost,
 )
 from genjax_models.training.fit import fit
 from genjax_models.training.state import Optimizers, TrainState, init_state
@@ -19,6 +20,7 @@ __all__ = [
     "Interrupted",
     "NonFiniteLoss",
     "Optimizers",
+    "ProcessLost",
     "Step",
     "TrainState",
     "checkpoint",

@@ -42,6 +42,10 @@ class CheckpointDamaged(CheckpointError):
     """No checkpoint holds what was written."""
 
 
+class ProcessLost(RuntimeError):
+    """Another process of the run is gone."""
+
+
 class Interrupted(KeyboardInterrupt):
     """A run was interrupted, and saved.
 

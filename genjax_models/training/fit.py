@@ -109,6 +109,7 @@ def fit(
             and the place in the model where the model can say it (`core.protocols.Diagnosed`).
         CheckpointError: A checkpoint cannot be written or read.
         CheckpointDamaged: All checkpoints are damaged, and `restart` is not given.
+        ProcessLost: Of several processes, another one is gone.
         Interrupted: Ctrl-C, or another signal of `stop_on`; the run is saved in `checkpoint_dir`.
     """
     checks.check_positive(
@@ -157,7 +158,7 @@ def fit(
     run = over.run(step, feed.gather)
     schedule = Schedule(steps, log_every, checkpoint_every if store else None, tuple(hooks))
     pace, diagnosis = Pace(), Diagnosis(model, over, run, batch_at)
-    with interrupts(store is not None, stop_on) as interrupted:
+    with hosts.peers(), interrupts(store is not None, stop_on) as interrupted:
         while done < steps:
             portion = feed.portion(done, min(pace.steps, schedule.next_stop(done) - done))
             diagnosis.keep(state, done, portion)

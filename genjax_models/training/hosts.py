@@ -6,13 +6,24 @@ and its mesh spans the devices of all. What is here is what they must agree on.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Sharding
 
+from genjax_models.training.errors import ProcessLost
 from genjax_models.training.keys import data_to_keys, is_key, keys_to_data
+
+HEARTBEAT = 20
+"""Seconds without a sign of life after which a process is taken for dead."""
+_GONE = ("Gloo", "UNAVAILABLE", "DEADLINE_EXCEEDED", "coordination", "heartbeat")
+_lost: list[bool] = []
 
 
 def initialize(
@@ -26,6 +37,9 @@ def initialize(
     `jax.distributed.initialize`, with collectives that CPU devices can do. Where the cluster says
     who the processes are (Slurm, TPU pods, Kubernetes), no argument is needed.
 
+    Where one is killed, the others end: `fit` raises ProcessLost, and this process does not wait
+    for it at its end. Where process 0 is, JAX itself aborts the others at once.
+
     Args:
         coordinator_address: `host:port` of process 0.
         num_processes: How many processes there are.
@@ -33,7 +47,37 @@ def initialize(
         **options: Handed on to `jax.distributed.initialize`.
     """
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    options = {"heartbeat_timeout_seconds": HEARTBEAT, **options}
     jax.distributed.initialize(coordinator_address, num_processes, process_id, **options)
+    # After JAX's own, so called before it: that would wait for those that are gone, and abort.
+    atexit.register(_end_without_the_others)
+
+
+@contextlib.contextmanager
+def peers() -> Iterator[None]:
+    """Says in one line that another process is gone, where what it shares with this one fails.
+
+    Raises:
+        ProcessLost: It is.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:  # as which JAX raises what its runtime says
+        if jax.process_count() == 1 or not any(word in str(error) for word in _GONE):
+            raise
+        _lost.append(True)
+        raise ProcessLost(
+            f"process {jax.process_index()} of {jax.process_count()} ends, since another one is "
+            "gone: the last checkpoint is as it was; start all of them again to go on from it"
+        ) from None
+
+
+def _end_without_the_others() -> None:
+    if _lost:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(1)
 
 
 def agree(steps: int, stop: int) -> tuple[int, int]:

@@ -234,6 +234,35 @@ def test_another_model_is_refused(made, vae):
     refused(*vae[:2], file, "another model")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num": 2**40}, r"1,099,511,627,776 examples in \d+ words"),
+        ({"num": 0}, "0 examples"),
+        ({"coder": 7}, "coder 7 for 1"),
+        ({"coder": 2}, "coder 2 for 1"),
+        ({"block": 2**31}, "a block of 2,147,483,648 examples"),
+        ({"block": 0}, "a block of 0 examples"),
+        ({"levels": 2**31}, "levels 2147483648 for"),
+        ({"shape": (2**31,)}, r"shape \(2147483648,\) for"),
+        ({"shape": ()}, r"shape \(\) for"),
+    ],
+    ids=str,
+)
+def test_a_crafted_header_with_the_right_checksum_is_refused_before_the_work(change, words, made):
+    model, params, _, file = made
+    header, label_words, rest = compression.read(file)
+    crafted = container.write(header._replace(**change), label_words, rest)
+    refused(model, params, crafted, f"header cannot be of this model .*{words}")
+
+
+def test_a_block_has_a_most(made):
+    model, params, x, _ = made
+    for block in (0, 2**31):
+        with pytest.raises(ValueError, match="block must be at least 1 and at most 4096"):
+            compression.compress(model, params, x, block=block)
+
+
 def test_fingerprints_tell_functions_apart():
     def of(slope):
         function = functools.partial(jax.nn.leaky_relu, negative_slope=slope)

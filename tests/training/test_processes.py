@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import chex
@@ -93,10 +94,33 @@ def test_ctrl_c_from_a_terminal_saves_the_run(whole, tmp_path):
         chex.assert_trees_all_equal(arrays(worker.fit(tmp_path)), whole)
 
 
-def test_two_processes_give_the_run_of_one(whole, tmp_path):
+def free_address():
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
-        address = f"localhost:{probe.getsockname()[1]}"
+        return f"localhost:{probe.getsockname()[1]}"
+
+
+def test_of_two_processes_the_other_ends_when_one_is_killed(tmp_path):
+    address = free_address()
+    processes = [start("slow_pair", tmp_path, address, i) for i in range(2)]
+    try:
+        for line in processes[0].stdout:
+            if line == "step 5\n":
+                break
+        processes[1].kill()
+        killed = time.monotonic()
+        code, _, err = finish(processes[0])
+        assert code == 1 and time.monotonic() - killed < 60, err
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert "ProcessLost: process 0 of 2 ends, since another one is gone" in err.splitlines()[-1]
+    assert max(checkpoint.all_steps(tmp_path)) >= 4
+
+
+def test_two_processes_give_the_run_of_one(whole, tmp_path):
+    address = free_address()
     processes = [start("pair", tmp_path, address, i, devices=2) for i in range(2)]
     try:
         ends = [finish(process) for process in processes]

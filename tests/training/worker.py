@@ -107,7 +107,19 @@ def pair(directory, address, process_id):
     print("done")
 
 
+def slow_pair(directory, address, process_id):
+    """One of two processes, which train slowly, and of which one is to be killed."""
+    training.devices.initialize(address, 2, int(process_id))
+
+    def slow(state, metrics):
+        print("step", int(state.step), flush=True)
+        time.sleep(0.1)
+
+    slow.every = 1
+    fit(directory, steps=2000, checkpoint_every=2, devices=None, hooks=[slow])
+
+
 if __name__ == "__main__":
     _, task, place, *more = sys.argv
-    tasks = (kill_renaming, kill_after, wait_for_ctrl_c, pair)
+    tasks = (kill_renaming, kill_after, wait_for_ctrl_c, pair, slow_pair)
     {t.__name__: t for t in tasks}[task](Path(place), *more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 from typing import Any
 
@@ -28,6 +29,8 @@ from genjax_models.core.types import Array, Key, Params, State
 
 CODERS = {1: sequential, 2: bits_back}
 """What the file's number of a coder stands for."""
+MOST_IN_BLOCK = 4096
+"""Examples that one pass may see: what a pass takes of memory is of this many."""
 
 
 def compress(
@@ -67,8 +70,8 @@ def compress(
     """
     coder = _coder_of(model)
     size: int = CODERS[coder].BLOCK if block is None else block
-    if size < 1:
-        raise ValueError(f"block must be positive, got {size}")
+    if not 1 <= size <= MOST_IN_BLOCK:
+        raise ValueError(f"block must be at least 1 and at most {MOST_IN_BLOCK}, got {size}")
     with pinned():
         symbols = _symbols(model, np.asarray(x))
         labels = _labels(model, label, len(symbols))
@@ -125,6 +128,7 @@ def decompress(
                 f"the file was written with another model (fingerprint {header.fingerprint.hex()},"
                 f" this one's is {own.hex()}): decompress it with the run that compressed it"
             )
+        _check_header(header, model)
         labels = _decode_labels(label_words, header.num, model.num_classes)
         if model.num_classes is not None:
             learned = learned._replace(label=labels)
@@ -141,6 +145,30 @@ def decompress(
             )
         x = np.asarray(model.preprocess.restore(jnp.asarray(symbols), model.spec))
     return {"x": x} if model.num_classes is None else {"x": x, "label": labels}
+
+
+def _check_header(header: Header, model: Any) -> None:
+    """Refuses what no file of this model says, before memory is taken for it."""
+    coder, spec = _coder_of(model), model.spec
+    levels = int(model.preprocess.describe(spec).levels or 0)
+    own = {"coder": coder, "levels": levels, "shape": tuple(spec.shape)}
+    said = {"coder": header.coder, "levels": header.levels, "shape": tuple(header.shape)}
+    # Of every entry, each level but one has a probability of 2^-24 at least, which costs bits.
+    bits = math.prod(spec.shape) * (levels - 1) * 2**-24 / math.log(2)
+    most = [32 * (header.words + 2) / bits if bits else 0.0]
+    if (model.num_classes or 0) > 1:
+        most.append(32 * (header.label_words + 2) / math.log2(model.num_classes))
+    if said != own:
+        problem = ", ".join(f"{k} {said[k]} for {own[k]}" for k in own if said[k] != own[k])
+    elif not 1 <= header.num <= min(most):
+        problem = f"{header.num:,} examples in {header.words:,} words"
+    elif not 1 <= header.block <= MOST_IN_BLOCK:
+        problem = f"a block of {header.block:,} examples, at most {MOST_IN_BLOCK:,} are allowed"
+    else:
+        return
+    raise ValueError(
+        f"the file's header cannot be of this model ({problem}): fetch or write it anew"
+    )
 
 
 def as_modelled(model: Discrete, x: Array | np.ndarray, key: Key) -> np.ndarray:
