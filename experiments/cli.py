@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -94,8 +95,28 @@ def _told(argv: Sequence[str], debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
+        if _is_of_the_platform(error):
+            print(f"error: {_no_platform(error)}", file=sys.stderr)
+            return 2
         print(f"error: {_in_one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, (ValueError, TypeError, OSError, ImportError)) else 1
+
+
+def _is_of_the_platform(error: BaseException) -> bool:
+    """Whether JAX failed where it looks for its devices."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(Path(f.f_code.co_filename).name == "xla_bridge.py" for f, _ in frames)
+
+
+def _no_platform(error: BaseException) -> str:
+    named = os.environ.get("JAX_PLATFORMS")
+    why = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if not named:
+        return f"JAX finds no device to compute on: {why}"
+    return (
+        f"JAX finds no device for JAX_PLATFORMS={named} ({why}): unset it, or set it to a platform"
+        " that is there, such as cpu"
+    )
 
 
 def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
