@@ -179,3 +179,11 @@ def test_a_dataset_is_hashable_and_replaceable():
     data = Dataset.from_arrays(IMAGES)
     assert hash(data) == hash(data)  # it can be a static argument
     assert dataclasses.replace(data, split="test").split == "test"
+
+
+def test_an_array_in_place_of_arrays_by_name_is_refused_in_one_line():
+    with pytest.raises(
+        TypeError, match=r"arrays is a ndarray: .*from_arrays\(x, labels\)"
+    ) as error:
+        Dataset(DataSpec((4, 5, 3)), arrays=IMAGES)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
