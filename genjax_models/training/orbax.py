@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,8 +57,24 @@ def _quiet() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
+    before = sys.unraisablehook
+    hook = functools.partial(_but_of_writers, before)
+    if not isinstance(before, functools.partial) or before.func is not _but_of_writers:
+        sys.unraisablehook = hook
     try:
         yield
+        if sys.unraisablehook is hook:  # after a failure it stays, for the writers that are left
+            sys.unraisablehook = before
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _but_of_writers(before: Callable[[Any], object], unraisable: Any) -> None:
+    """Tells what could not be raised, but for writers that find their event loop closed.
+
+    Those of a save that failed each would print a trace, whenever they come to their end, where the
+    failure itself is told.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        before(unraisable)

@@ -291,7 +291,7 @@ def test_a_closed_stream_is_no_reason_to_fail(closed, finished, tmp_path):
 def test_a_reader_of_messages_that_goes_away_does_not_end_a_training(tmp_path):
     program = [sys.executable, "-m", "experiments", "train", "vae", *TINY, "--run-dir"]
     end = subprocess.Popen([*program, str(tmp_path / "r")], stderr=subprocess.PIPE)
-    assert b"training" in end.stderr.readline()
+    assert end.stderr is not None and b"training" in end.stderr.readline()
     end.stderr.close()
     assert end.wait(300) == 0
     assert (tmp_path / "r" / "result.json").is_file()

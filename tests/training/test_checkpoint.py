@@ -363,9 +363,8 @@ def test_a_damaged_one_that_cannot_be_moved_is_passed_over(state, tmp_path, monk
     assert int(loaded.step) == 1
 
 
-# Orbax's writers, which it does not wait for where one fails, find their event loop closed.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_leaves_those_before_it_whole(state, tmp_path):
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_leaves_those_before_it_whole(state, tmp_path, capfd):
     save_steps(tmp_path, state, 1)
     large = state._replace(state={"replay": np.random.default_rng(0).normal(size=2**16)})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -377,6 +376,7 @@ def test_a_full_disk_leaves_those_before_it_whole(state, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "of step 2 could not be written to" in str(caught.value)
     assert "see that there is space" in str(caught.value) and "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")  # what Orbax and its writers would say of it
     assert [p.name for p in tmp_path.iterdir()] == ["1"]  # a full disk is not filled further
     loaded, _ = load(tmp_path, state)
     chex.assert_trees_all_equal(arrays(loaded), arrays(at(state, 1)))
