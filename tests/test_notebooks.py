@@ -2,17 +2,11 @@
 
 from pathlib import Path
 
-import jax
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
-CACHED = (
-    "jax_compilation_cache_dir",
-    "jax_persistent_cache_min_compile_time_secs",
-    "jax_persistent_cache_min_entry_size_bytes",
-)
 SHORT = """
 import genjax_models as gm
 fit = gm.fit
@@ -38,8 +32,6 @@ def test_a_notebook_is_kept_as_one_that_was_not_run(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")  # one device and quick programs, as a user has them
-    for name in CACHED:  # but what one notebook has compiled, the others need not
-        monkeypatch.setenv(name.upper(), str(getattr(jax.config, name)))
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(SHORT))
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()

@@ -7,6 +7,7 @@ the short-time Fourier transform, Griffin-Lim and resampling; and soundfile, whi
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import warnings
 from pathlib import Path
@@ -122,13 +123,15 @@ class MelSpectrogram:
         magnitude = librosa.feature.inverse.mel_to_stft(
             mel, sr=self.sample_rate, n_fft=self.window, power=1.0
         )
+        names = inspect.signature(librosa.griffinlim).parameters
+        generator = "rng" if "rng" in names else "random_state"  # librosa 1.0 renamed it
         return librosa.griffinlim(
             magnitude,
             n_iter=iterations,
             hop_length=self.hop,
             n_fft=self.window,
             length=self.hop * s.shape[2],
-            random_state=0,
+            **{generator: np.random.RandomState(0)},
         ).astype(np.float32)
 
     def _checked(self, waveforms: Any) -> np.ndarray:

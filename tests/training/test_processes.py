@@ -29,7 +29,6 @@ def start(task, *arguments, devices=1):
         **os.environ,
         # Of two equal flags the last counts. All else is as here: runs are compared bitwise.
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     return subprocess.Popen(
