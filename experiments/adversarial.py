@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from flax import linen as nn
 
-from experiments import coverage, measures
+from experiments import coverage, measures, needs
 from experiments.config import (
     Config,
     Evaluation,
@@ -114,7 +114,13 @@ class PointsSettings(GameSettings):
         optimizer=Optimizer(learning_rate=1e-3, b1=0.5, b2=0.99, schedule="cosine"),
         evaluation=Evaluation(every=5000, examples=10_000, batch_size=1000),
     ),
-    Goal("within_3_sigma", at_least=90.0, unit="%"),
+    Goal(
+        "within_3_sigma",
+        at_least=90.0,
+        unit="%",
+        also=(Goal("modes", at_least=25, unit="of 25"),),  # one mode alone is all within
+    ),
+    needs=(needs.POINTS,),
 )
 def gan_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
     """A GAN on a density in the plane whose modes are known: 25 Gaussians on a grid."""
@@ -153,7 +159,12 @@ IMAGES: Mapping[str, Any] = {
     "optimizer": Optimizer(learning_rate=2e-4, b1=0.0, b2=0.99),
     "evaluation": Evaluation(every=5000, split="test"),
 }
-GAN_GOAL = Goal("labels_read", at_least=95.0, unit="% of samples read as asked")
+GAN_GOAL = Goal(
+    "labels_read",
+    at_least=95.0,
+    unit="% of samples read as asked",
+    also=(Goal("frechet_distance", at_most=50.0),),  # one image a label is read as asked, too
+)
 
 
 def _image_gan(settings: ImageSettings, spec: DataSpec, classes: int | None) -> Setup:
@@ -169,13 +180,20 @@ def _image_gan(settings: ImageSettings, spec: DataSpec, classes: int | None) -> 
     return gan_setup(model, settings, measures.distance_by_a_classifier)
 
 
-@experiment(Config(ImageSettings(), **IMAGES))
+@experiment(
+    Config(ImageSettings(), **IMAGES),
+    needs=(needs.IMAGES,),
+)
 def gan_mnist(config: Config[ImageSettings], spec: DataSpec) -> Setup:
     """A GAN of images by convolutions."""
     return _image_gan(config.model, spec, None)
 
 
-@experiment(Config(ImageSettings(), **IMAGES), GAN_GOAL)
+@experiment(
+    Config(ImageSettings(), **IMAGES),
+    GAN_GOAL,
+    needs=(needs.IMAGES, needs.LABELS),
+)
 def cgan_mnist(config: Config[ImageSettings], spec: DataSpec) -> Setup:
     """A GAN of images by convolutions, given their labels; the discriminator by projection."""
     return _image_gan(config.model, spec, spec.num_classes)

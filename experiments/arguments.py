@@ -61,6 +61,11 @@ class EvaluateArguments:
     """Samples an example of a bound; None takes the run's own number."""
     seed: Seed = 0
     """Decides the noise of the evaluation."""
+    inception: str | None = None
+    """A file of the FID's Inception-v3, by whose features samples of images are also measured;
+    None takes the run's own."""
+    classifier_steps: PositiveInt | None = None
+    """Steps of the classifier by which samples are measured; None takes the run's own number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +175,25 @@ def parse(kind: Any, command: str, argv: Sequence[str], default: T | None = None
         )
     check(value)
     return value
+
+
+def in_options(message: str, arguments: Any) -> str:
+    """A message of the library, whose arguments `name=` and `` `name` `` are said as options.
+
+    Args:
+        message: What the library says, which names its own arguments.
+        arguments: The dataclass of the command's options: a name is that of the field, at whatever
+            depth, the least deep first; a name that no option sets is left as it is.
+    """
+    names = sorted((name for name, _, _ in fields(arguments)), key=lambda name: -name.count("."))
+    options = {name.rpartition(".")[2]: flag(name) for name in names}
+
+    def said(found: re.Match[str]) -> str:
+        option = options.get(found[1] or found[2])
+        space = " " if found[2] and message[found.end() : found.end() + 1].strip(" ,;:.") else ""
+        return found[0] if option is None else option + space
+
+    return re.sub(r"`(\w+)`|(?<![\w.-])(\w+)=", said, message)
 
 
 def _nearest(option: str, arguments: Any) -> str:

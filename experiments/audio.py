@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import runs, samples
+from experiments import needs, runs, samples
 from experiments.config import Config, Evaluation, PositiveInt
 from experiments.diffusion import UNET_OPTIMIZER
 from experiments.diffusion_settings import LOSSES, UNetSettings, image_diffusion, sampling
@@ -51,6 +51,7 @@ class SpokenSettings(UNetSettings):
         evaluation=Evaluation(every=500, examples=200, num_samples=10),
     ),
     Goal("heard", at_least=85.0, unit="% of clips read as the digit asked for"),
+    needs=(needs.labels_for_guidance(),),
 )
 def spoken_digits(config: Config[SpokenSettings], spec: DataSpec) -> Setup:
     """A diffusion of log-mel spectrograms of spoken digits, given the digit, as wav files."""

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 import genjax_models as gm
+from experiments import needs
 from experiments.config import (
     Config,
     Evaluation,
@@ -106,6 +107,7 @@ def vae_setup(settings: VAESettings, spec: DataSpec) -> Setup:
         evaluation=Evaluation(every=100),
     ),
     Goal("nll", at_most=95.0, unit="nats a digit"),
+    needs=(needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def vae(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """A VAE of fully connected layers, whose likelihood is over the levels of the pixels."""
@@ -118,7 +120,8 @@ def vae(config: Config[VAESettings], spec: DataSpec) -> Setup:
         steps=1000,
         optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", weight_decay=3.0),
         evaluation=Evaluation(every=100),
-    )
+    ),
+    needs=(needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def cvae(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """A VAE that is given the label: p(x | y), drawn class by class."""
@@ -134,7 +137,8 @@ def cvae(config: Config[VAESettings], spec: DataSpec) -> Setup:
         steps=4000,
         log_every=50,
         optimizer=Optimizer(learning_rate=1e-3, schedule="cosine"),
-    )
+    ),
+    needs=(needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def beta_vae(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """A VAE whose KL weighs more, on sprites of five independent factors."""
@@ -160,7 +164,8 @@ class AutoencoderSettings:
         steps=1000,
         optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", weight_decay=1.0),
         evaluation=Evaluation(every=100),
-    )
+    ),
+    needs=(needs.LEVELS,),
 )
 def autoencoder(config: Config[AutoencoderSettings], spec: DataSpec) -> Setup:
     """An autoencoder, sampled through a normal distribution fitted to its codes."""
@@ -201,7 +206,8 @@ class VQVAESettings:
         batch_size=64,
         log_every=50,
         optimizer=Optimizer(learning_rate=1e-3, schedule="cosine"),
-    )
+    ),
+    needs=(needs.IMAGES, needs.LEVELS),
 )
 def vqvae(config: Config[VQVAESettings], spec: DataSpec) -> Setup:
     """A VQ-VAE of convolutions, whose codebook follows the encoder by moving averages."""

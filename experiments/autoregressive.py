@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from flax import linen as nn
 
+from experiments import needs
 from experiments.autoencoders import BINARIZE, DTYPES, LIKELIHOODS, BinarizeName, DtypeName
 from experiments.config import Config, Evaluation, Fraction, Optimizer, PositiveInt
 from experiments.registry import Goal, Setup, every_label, experiment
@@ -192,7 +193,10 @@ MNIST_EVALUATION = Evaluation(every=2000, split="test", examples=2000)
 
 
 @experiment(
-    Config(MADESettings(), steps=2000, optimizer=DIGITS_OPTIMIZER, evaluation=Evaluation(every=200))
+    Config(
+        MADESettings(), steps=2000, optimizer=DIGITS_OPTIMIZER, evaluation=Evaluation(every=200)
+    ),
+    needs=(needs.IMAGES, needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def made(config: Config[MADESettings], spec: DataSpec) -> Setup:
     """Masked fully connected layers, pixel by pixel."""
@@ -208,6 +212,7 @@ def made(config: Config[MADESettings], spec: DataSpec) -> Setup:
         evaluation=Evaluation(every=200),
     ),
     Goal("nll", at_most=86.0, unit="nats a digit"),
+    needs=(needs.IMAGES, needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def pixelcnn(config: Config[PixelCNNSettings], spec: DataSpec) -> Setup:
     """A gated PixelCNN over the levels of the pixels."""
@@ -223,6 +228,7 @@ def pixelcnn(config: Config[PixelCNNSettings], spec: DataSpec) -> Setup:
         evaluation=Evaluation(every=200),
     ),
     Goal("nll", at_most=86.0, unit="nats a digit"),
+    needs=(needs.IMAGES, needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def pixelrnn(config: Config[PixelRNNSettings], spec: DataSpec) -> Setup:
     """A PixelRNN over the levels of the pixels, by rows or by diagonals."""
@@ -239,6 +245,7 @@ def pixelrnn(config: Config[PixelRNNSettings], spec: DataSpec) -> Setup:
         evaluation=MNIST_EVALUATION,
     ),
     Goal("nll", at_most=86.0, unit="nats an image"),
+    needs=(needs.IMAGES, needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def made_mnist(config: Config[MADESettings], spec: DataSpec) -> Setup:
     """MADE on dynamically binarised MNIST."""
@@ -263,6 +270,7 @@ def made_mnist(config: Config[MADESettings], spec: DataSpec) -> Setup:
         evaluation=MNIST_EVALUATION,
     ),
     Goal("nll", at_most=81.4, unit="nats an image"),
+    needs=(needs.IMAGES, needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def pixelcnn_mnist(config: Config[PixelCNNSettings], spec: DataSpec) -> Setup:
     """A gated PixelCNN on dynamically binarised MNIST."""
@@ -286,6 +294,7 @@ def pixelcnn_mnist(config: Config[PixelCNNSettings], spec: DataSpec) -> Setup:
         evaluation=MNIST_EVALUATION,
     ),
     Goal("nll", at_most=80.0, unit="nats an image"),
+    needs=(needs.IMAGES, needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def pixelrnn_mnist(config: Config[PixelRNNSettings], spec: DataSpec) -> Setup:
     """A PixelRNN of diagonal LSTMs on dynamically binarised MNIST."""

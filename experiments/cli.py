@@ -22,6 +22,7 @@ from experiments.arguments import (
     GenerateArguments,
     SampleArguments,
     TrainArguments,
+    in_options,
     parse,
 )
 from experiments.registry import Experiment
@@ -196,6 +197,8 @@ def _train(argv: Sequence[str]) -> int:
         raise KeyboardInterrupt(f"step {stop.step} is saved; resume with: {again}") from stop
     except training.CheckpointDamaged as error:
         raise ValueError(f"{error}, or begin anew with --restart") from error
+    except ValueError as error:
+        raise ValueError(in_options(str(error), config)) from error
     if run is None:
         print(f"{directory} is finished: see {directory / runs.REPORT}, or give another --run-dir")
         return 0
@@ -212,7 +215,7 @@ def _stop_on(arguments: TrainArguments) -> tuple[int, ...]:
 def _print_result(directory: Path) -> None:
     from experiments import runs
 
-    result = json.loads((directory / runs.RESULT).read_text("utf-8"))
+    result = runs.read_result(directory)
     _print_metrics(result["metrics"], result["split"])
     if result["goal"]:
         word = {True: "reached", False: "not reached"}.get(result["reached"], "not measured")
@@ -227,21 +230,21 @@ def _print_metrics(metrics: Mapping[str, Mapping], split: str) -> None:
 
 def _evaluate(argv: Sequence[str]) -> int:
     arguments = parse(EvaluateArguments, "evaluate", argv)
-    from experiments import evaluation, runs, starting
+    from experiments import evaluate
     from experiments.compilation import keep_compiled_programs
-    from experiments.datasets import load_split, load_splits, size_in_words
+    from experiments.datasets import size_in_words
 
     keep_compiled_programs()
-    run = runs.load_run(arguments.run)
-    config, split = run.record.config, arguments.split
-    splits = load_splits(config)
-    starting.check_data(arguments.run, *splits)
-    data = splits.test if split is None else load_split(config, split)
-    metrics = evaluation.final_metrics(
-        run, data, num_samples=arguments.num_samples, seed=arguments.seed
+    done = evaluate.evaluate(
+        arguments.run,
+        arguments.split,
+        num_samples=arguments.num_samples,
+        seed=arguments.seed,
+        inception=arguments.inception,
+        classifier_steps=arguments.classifier_steps,
     )
-    print(f"{arguments.run} at step {int(run.state.step)}, {size_in_words(data)}")
-    _print_metrics(metrics, data.split)
+    print(f"{arguments.run} at step {done.step}, {size_in_words(done.data)}")
+    _print_metrics(done.metrics, done.data.split)
     return 0
 
 

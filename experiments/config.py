@@ -96,6 +96,13 @@ class Evaluation:
     patience: PositiveInt | None = None
     """Evaluations without a new lowest loss on held-back data after which training stops; then, and
     at the end, the best parameters are taken. None trains to the end and takes the last ones."""
+    none: bool = False
+    """Whether nothing is measured at the end: samples and a report are all; a later command
+    without it goes on to the figures."""
+    inception: str | None = None
+    """A file of the FID's Inception-v3, by whose features samples of images are also measured."""
+    classifier_steps: PositiveInt | None = None
+    """Steps of the classifier by which samples are measured; None is each figure's own number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +117,8 @@ class Config(Generic[M]):
     """The split to train on; None is all of train that is not also validation."""
     without_labels: tuple[NonNegativeInt, ...] = ()
     """Labels whose examples are left out of training and validation, not of the test split."""
+    size: PositiveInt | None = None
+    """Height and width that the images of a folder are scaled to; None takes them as they are."""
     window: PositiveInt | None = None
     """Tokens of one example of a text; None is the data set's own, 256."""
     tokenizer: TokenizerName = "characters"
@@ -144,8 +153,11 @@ class Config(Generic[M]):
     """The evaluation's settings."""
 
 
-RUN_MAY_CHANGE = frozenset({"devices", "mapping", "checkpoint_every", "data_dir"})
-"""Fields that a resumed run may set anew, since its results do not depend on them."""
+RUN_MAY_CHANGE = frozenset(
+    {"devices", "mapping", "checkpoint_every", "data_dir"}
+    | {"evaluation.none", "evaluation.inception", "evaluation.classifier_steps"}
+)
+"""Fields that a resumed run may set anew, since what it learns does not depend on them."""
 
 
 def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

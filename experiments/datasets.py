@@ -11,6 +11,7 @@ import numpy as np
 
 import genjax_models as gm
 from experiments.config import Config, TokenizerName
+from experiments.needs import in_words
 from genjax_models.data import Dataset, tokenizers
 from genjax_models.data.selection import without_labels
 
@@ -64,7 +65,24 @@ def load_splits(config: Config[Any]) -> Splits:
     is_lacking = watched in MAY_LACK and watched not in known
     validation = None if is_lacking else load_without(watched)
     test = load("test") if "test" in known else validation or train
+    for other in (validation, test):
+        if other is not None:
+            check_alike(train, other)
     return Splits(train, validation, test)
+
+
+def check_alike(train: Dataset, other: Dataset) -> None:
+    """Refuses a split whose examples are not what those that are trained on are.
+
+    Raises:
+        ValueError: In what they differ.
+    """
+    of, own = other.spec, train.spec
+    if (of.shape, of.levels, of.num_classes) != (own.shape, own.levels, own.num_classes):
+        raise ValueError(
+            f"the split {other.split} is not like {train.split}: {in_words(of)}, and"
+            f" {in_words(own)}; give all splits the same shape, levels and classes"
+        )
 
 
 def of_test_split(config: Config[Any], name: str) -> Callable[[int], Mapping[str, Any]]:
@@ -91,10 +109,13 @@ def load_split(config: Config[Any], split: str) -> Dataset:
         "bytes": tokenizers.utf8,
         "bpe": tokenizers.bpe(config.bpe_size),
     }
+    if config.size is not None and not Path(config.dataset).expanduser().is_dir():
+        raise ValueError(f"--size is for a folder of images, and {config.dataset} is none")
     return gm.load(
         config.dataset,
         split,
         config.data_dir,
+        size=config.size,
         window=config.window,
         tokenizer=fits[config.tokenizer],
     )

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from experiments import energy_measures, measures
+from experiments import energy_measures, measures, needs
 from experiments.config import (
     Config,
     Evaluation,
@@ -100,6 +100,7 @@ class PointsSettings(ChainSettings):
         evaluation=Evaluation(every=1000, examples=10_000, batch_size=1000),
     ),
     Goal("kl_to_truth", at_most=0.05, unit="nats"),
+    needs=(needs.POINTS,),
 )
 def energy_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
     """An energy-based model of a density in the plane, its log Z by annealing."""
@@ -155,7 +156,9 @@ DIGITS_OPTIMIZER = Optimizer(
         batch_size=64,
         optimizer=DIGITS_OPTIMIZER,
     ),
-    Goal("auroc_omniglot", at_least=0.95),
+    # An energy that tells sets apart may still have samples that are like none of them.
+    Goal("auroc_omniglot", at_least=0.95, also=(Goal("frechet_distance", at_most=150.0),)),
+    needs=(needs.IMAGES, needs.LEVELS),
 )
 def energy_digits(config: Config[DigitsSettings], spec: DataSpec) -> Setup:
     """An energy-based model of digits, by persistent chains."""
@@ -191,7 +194,13 @@ class JointSettings(DigitsSettings):
         batch_size=64,
         optimizer=DIGITS_OPTIMIZER,
     ),
-    Goal("accuracy", at_least=96.0, unit="% of labels"),
+    Goal(
+        "accuracy",
+        at_least=96.0,
+        unit="% of labels",
+        also=(Goal("frechet_distance", at_most=150.0),),  # a classifier alone has no samples
+    ),
+    needs=(needs.IMAGES, needs.LEVELS, needs.LABELS),
 )
 def jem_digits(config: Config[JointSettings], spec: DataSpec) -> Setup:
     """A classifier of digits that is their density too."""

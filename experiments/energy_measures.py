@@ -13,6 +13,8 @@ import numpy as np
 import genjax_models as gm
 from experiments import runs
 from experiments.measures import Figures, figure
+from experiments.needs import IMAGES, LABELS, LEVELS
+from experiments.registry import measure
 from genjax_models import energy
 from genjax_models.autoencoders import VAE
 from genjax_models.core.modules import apply_module
@@ -40,7 +42,7 @@ def kl_by_annealing(betas: int, chains: int) -> Measure:
         chains: How many take them.
     """
 
-    def measure(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    def kl_by_annealing(run: runs.Run, data: Dataset, seed: int) -> Figures:
         del data
         make = densities.DENSITIES.get(run.record.config.dataset)
         model, params = _energy_model(run), run.params
@@ -59,7 +61,7 @@ def kl_by_annealing(betas: int, chains: int) -> Measure:
             "log_z_by_grid": figure(_grid_log_z(run), "nats", f"{GRID_SIDE} x {GRID_SIDE} points"),
         }
 
-    return measure
+    return kl_by_annealing
 
 
 def likelihood_by_annealing(betas: int, chains: int) -> Measure:
@@ -70,7 +72,8 @@ def likelihood_by_annealing(betas: int, chains: int) -> Measure:
         chains: How many take them.
     """
 
-    def measure(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    @measure(LEVELS)
+    def likelihood_by_annealing(run: runs.Run, data: Dataset, seed: int) -> Figures:
         found = _annealed(run, betas, chains, seed)
         density: Any = energy.NormalizedLevels(
             _energy_model(run), float(found.value), float(found.standard_error)
@@ -85,7 +88,7 @@ def likelihood_by_annealing(betas: int, chains: int) -> Measure:
             "bits_per_dim": figure(values["bits_per_dim"], "bits an entry", kind),
         }
 
-    return measure
+    return likelihood_by_annealing
 
 
 def evidence_by_annealing(betas: int, chains: int, num: int = 100) -> Measure:
@@ -100,7 +103,7 @@ def evidence_by_annealing(betas: int, chains: int, num: int = 100) -> Measure:
         Wu et al. 2017, arXiv:1611.04273.
     """
 
-    def measure(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    def evidence_by_annealing(run: runs.Run, data: Dataset, seed: int) -> Figures:
         model, (params, state) = run.setup.model, (run.params, run.state.state)
         assert isinstance(model, VAE) and model.num_classes is None
         key_x, key_run = jax.random.split(jax.random.key(seed))
@@ -121,7 +124,7 @@ def evidence_by_annealing(betas: int, chains: int, num: int = 100) -> Measure:
         )
         return {"nll_by_annealing": figure(nll.mean(), "nats an example", kind)}
 
-    return measure
+    return evidence_by_annealing
 
 
 def decoder_evidence(
@@ -160,7 +163,8 @@ def told_apart(*names: str) -> Measure:
         *names: The other sets.
     """
 
-    def measure(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    @measure(IMAGES, LEVELS)
+    def told_apart(run: runs.Run, data: Dataset, seed: int) -> Figures:
         model: Any = run.setup.model
 
         @jax.jit
@@ -180,9 +184,10 @@ def told_apart(*names: str) -> Measure:
             figures[f"auroc_{name}"] = figure(value, "", kind)
         return figures
 
-    return measure
+    return told_apart
 
 
+@measure(LABELS)
 def accuracy(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """How many labels of the split are the most likely ones."""
     del seed

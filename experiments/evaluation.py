@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import genjax_models as gm
-from experiments import runs
-from experiments.config import Evaluation
+from experiments import needs, runs
+from experiments.config import Config, Evaluation
+from experiments.figures import Figures
 from experiments.registry import Setup
 from genjax_models.core import TractableDensity, random
 from genjax_models.data import densities
@@ -86,10 +88,13 @@ def validation_loss(
     return lambda state: {k: float(v) for k, v in evaluate(state, batches).items()}
 
 
-def final_metrics(
+def figures_of(
     run: runs.Run, data: Dataset, *, num_samples: int | None = None, seed: int = 0
-) -> dict[str, dict[str, Any]]:
-    """Every metric that the model's kind allows, each with its unit and what kind of figure it is.
+) -> dict[str, Callable[[], Figures]]:
+    """What there is to measure of a run: name -> a function of its figures.
+
+    They are what the model's kind allows, the experiment's own measures, and the terms of the
+    losses; `figures.measure_all` takes them one after the other.
 
     Args:
         run: The run.
@@ -97,8 +102,45 @@ def final_metrics(
         num_samples: Samples an example of a bound; None takes the run's own number.
         seed: Decides the noise.
     """
+    record = run.record
+    num_samples = num_samples or record.config.evaluation.num_samples
+    found: dict[str, Callable[[], Figures]] = {
+        "of_examples": lambda: _of_examples(run, data, num_samples, seed),
+        "distance_from_truth": lambda: _distance_from_truth(run, seed),
+    }
+    for measure in measures_of(run.setup, record.config):
+        found[measure.__name__] = functools.partial(_checked, measure, run, data, seed)
+    found["terms"] = lambda: final_terms(run, data)
+    return found
+
+
+def measures_of(setup: Setup, config: Config[Any]) -> tuple[Any, ...]:
+    """The experiment's own measures, and the distance that is asked for by --evaluation."""
+    from experiments.measures import distance_by_inception
+
+    asked = () if config.evaluation.inception is None else (distance_by_inception,)
+    return (*setup.measures, *asked)
+
+
+def _checked(measure: Any, run: runs.Run, data: Dataset, seed: int) -> Figures:
+    needs.check(measure.__name__, getattr(measure, "needs", ()), run.record.config, run.record.spec)
+    return measure(run, data, seed)
+
+
+def final_metrics(
+    run: runs.Run, data: Dataset, *, num_samples: int | None = None, seed: int = 0
+) -> Figures:
+    """Every metric that the model's kind allows, each with its unit and what kind of figure it is.
+
+    Args: As for `figures_of`.
+    """
+    found = figures_of(run, data, num_samples=num_samples, seed=seed)
+    return {k: v for name, of in found.items() if name != "terms" for k, v in of().items()}
+
+
+def _of_examples(run: runs.Run, data: Dataset, num_samples: int, seed: int) -> Figures:
+    """Likelihoods, energies, reconstructions: what is a mean over the split."""
     settings = run.record.config.evaluation
-    num_samples = num_samples or settings.num_samples
     values = gm.evaluate(
         run.setup.model,
         run.params,
@@ -113,7 +155,7 @@ def final_metrics(
     if data.window is not None:
         kind += f", windows of {data.window} tokens, each without the text before it"
     units = UNITS if data.spec.levels else {**UNITS, "reconstruction_error": "squared"}
-    metrics = {
+    return {
         name: {
             "value": float(value),
             "unit": units.get(name, ""),
@@ -121,13 +163,9 @@ def final_metrics(
         }
         for name, value in sorted(values.items(), key=lambda item: item[0] not in LIKELIHOODS)
     }
-    metrics |= _distance_from_truth(run, seed)
-    for measure in run.setup.measures:
-        metrics |= measure(run, data, seed)
-    return metrics
 
 
-def _distance_from_truth(run: runs.Run, seed: int) -> dict[str, dict[str, Any]]:
+def _distance_from_truth(run: runs.Run, seed: int) -> Figures:
     """KL(truth || model), where the data are drawn from a density that is known."""
     model, make = run.setup.model, densities.DENSITIES.get(run.record.config.dataset)
     if make is None or not isinstance(model, TractableDensity) or run.setup.condition(1):
@@ -137,7 +175,7 @@ def _distance_from_truth(run: runs.Run, seed: int) -> dict[str, dict[str, Any]]:
     return {"kl_to_truth": {"value": kl.value, "unit": "nats", "kind": kind}}
 
 
-def final_terms(run: runs.Run, data: Dataset) -> dict[str, dict[str, Any]]:
+def final_terms(run: runs.Run, data: Dataset) -> Figures:
     """The terms of the players' losses, and what they watch: means over a split.
 
     Args:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from experiments import needs
 from experiments.config import Config, Evaluation, Optimizer, PositiveFloat, PositiveInt
 from experiments.registry import Goal, Setup, every_label, experiment
 from genjax_models import flows, networks
@@ -62,6 +63,7 @@ class PointsSettings:
         evaluation=Evaluation(every=1000, examples=10_000, batch_size=1000),
     ),
     Goal("kl_to_truth", at_most=0.02, unit="nats a point"),
+    needs=(needs.POINTS,),
 )
 def flow_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
     """A neural spline flow on a density in the plane that is known."""
@@ -122,6 +124,7 @@ def _glow(settings: ConvolutionalSettings, spec: DataSpec) -> flows.Flow | flows
         evaluation=Evaluation(every=50, num_samples=16, batch_size=50),
     ),
     Goal("bits_per_dim", at_most=2.35, unit="bits an entry"),
+    needs=(needs.IMAGES, needs.labels_if("model.conditional")),
 )
 def glow(config: Config[ConvolutionalSettings], spec: DataSpec) -> Setup:
     """A Glow of digits, whose couplings are affine or splines."""
@@ -137,6 +140,7 @@ def glow(config: Config[ConvolutionalSettings], spec: DataSpec) -> Setup:
         ),
         evaluation=Evaluation(every=50, num_samples=16, batch_size=50),
     ),
+    needs=(needs.IMAGES, needs.labels_if("model.conditional")),
 )
 def realnvp(config: Config[ConvolutionalSettings], spec: DataSpec) -> Setup:
     """A multi-scale RealNVP of digits, with checkerboards and channels' halves."""
@@ -178,6 +182,7 @@ class MAFSettings:
         evaluation=Evaluation(every=50, num_samples=16, batch_size=50),
     ),
     Goal("bits_per_dim", at_most=2.35, unit="bits an entry"),
+    needs=(needs.labels_if("model.conditional"),),
 )
 def maf(config: Config[MAFSettings], spec: DataSpec) -> Setup:
     """A masked autoregressive flow of digits, each pixel by a spline given those before it."""
@@ -210,6 +215,7 @@ def maf(config: Config[MAFSettings], spec: DataSpec) -> Setup:
         evaluation=Evaluation(every=1000, examples=1000, num_samples=8),
     ),
     Goal("bits_per_dim", at_most=1.05, unit="bits an entry"),
+    needs=(needs.IMAGES, needs.labels_if("model.conditional")),
 )
 def glow_mnist(config: Config[ConvolutionalSettings], spec: DataSpec) -> Setup:
     """A Glow of 8-bit MNIST, for an accelerator; `--steps` bounds it elsewhere."""

@@ -10,15 +10,17 @@ import numpy as np
 
 from experiments import runs, samples
 from experiments.datasets import load_splits
+from experiments.figures import Figures
+from experiments.needs import IMAGES, LABELS, LEVELS
+from experiments.registry import measure
 from genjax_models import diffusion, plots
 from genjax_models.core.preprocess import to_unit_range
 from genjax_models.data import densities
 
 if TYPE_CHECKING:
     from genjax_models.data import Dataset
+    from genjax_models.metrics import TrainedClassifier
 
-Figures = dict[str, dict[str, Any]]
-"""Name -> value, unit and kind."""
 NUM_POINTS = 50_000
 PAIRS, PAIR_SIZE = 4, 10_000
 NUM_IMAGES = 1_000
@@ -65,23 +67,24 @@ def distance_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
     return {name: figure(np.mean(values), "", kind) for name, values in drawn.items()}
 
 
+@measure(IMAGES, LEVELS, LABELS)
 def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """Fréchet's distance of samples to the split, in the features of a classifier of the set.
 
     Where samples are conditioned on labels, also how many the classifier reads as asked; and how
     many are nearly training images.
     """
-    from genjax_models.metrics import classifier_of, frechet_distance, memorization
+    from genjax_models.metrics import frechet_distance, memorization
 
-    classifier = classifier_of(run.record.config.dataset)
+    reader = classifier(run.record.config)
     real = np.concatenate([batch["x"] for batch in data.batches(1000)])
     num = max(NUM_IMAGES, len(real))
     drawn = samples.draw_samples(run, num, seed)
-    found = frechet_distance(classifier, drawn, real)
+    found = frechet_distance(reader, drawn, real)
     figures = {"frechet_distance": figure(found.figure.value, "", str(found))}
     if (asked := run.setup.condition(num).get("label")) is not None:
-        share = 100 * np.mean(classifier.predict(drawn) == np.asarray(asked))
-        kind = f"{num:,} samples, {classifier.name}"
+        share = 100 * np.mean(reader.predict(drawn) == np.asarray(asked))
+        kind = f"{num:,} samples, {reader.name}"
         figures["labels_read"] = figure(share, "% read as asked", kind)
     training = load_splits(run.record.config).train
     known = training.rows(np.arange(len(training)))["x"]
@@ -93,6 +96,28 @@ def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures
         f"{copied.near_duplicates}; {held_out}",
     )
     return figures
+
+
+@measure(IMAGES, LEVELS)
+def distance_by_inception(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """Fréchet's distance of samples to the split in Inception-v3's features: the FID."""
+    from genjax_models.metrics import frechet_distance
+    from genjax_models.metrics.inception import load_inception
+
+    path, levels = run.record.config.evaluation.inception, data.spec.levels
+    assert path is not None and levels is not None
+    real = np.concatenate([batch["x"] for batch in data.batches(1000)])
+    drawn = samples.draw_samples(run, len(real), seed)
+    found = frechet_distance(load_inception(path, levels), drawn, real)
+    return {"fid": figure(found.figure.value, "", str(found))}
+
+
+def classifier(config: Any, dataset: str | None = None) -> TrainedClassifier:
+    """The classifier of the run's data set, or of another, trained for as long as is asked."""
+    from genjax_models.metrics import classifier_of
+
+    steps = config.evaluation.classifier_steps
+    return classifier_of(dataset or config.dataset, **({} if steps is None else {"steps": steps}))
 
 
 def super_resolution(run: runs.Run, data: Dataset, seed: int) -> Figures:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments import coverage, measures, runs, samples
+from experiments import coverage, measures, needs, runs, samples
 from experiments.adversarial import IMAGES, GameName, ImageSettings, game_of, gan_setup
 from experiments.autoencoders import DTYPES, DtypeName
 from experiments.config import (
@@ -24,7 +24,6 @@ from genjax_models.adversarial import losses
 from genjax_models.adversarial.progressive import Growth, ProgressiveGAN
 from genjax_models.core import DataSpec
 from genjax_models.data import stacked_mnist
-from genjax_models.metrics import classifier_of
 from genjax_models.metrics.modes import classified_modes, read_channels
 from genjax_models.networks.progressive import ProgressiveDiscriminator, ProgressiveGenerator
 
@@ -81,11 +80,14 @@ def _progressive(settings: ProgressiveSettings, spec: DataSpec) -> Setup:
     return Setup(
         model,
         {"discriminator": model.discriminator_loss.weigh(**weights)},
-        measures=(measures.distance_by_a_classifier,) if spec.num_classes else (),
+        measures=(measures.distance_by_a_classifier,),
     )
 
 
-@experiment(Config(ProgressiveSettings(), steps=8_000, **GROWING))
+@experiment(
+    Config(ProgressiveSettings(), steps=8_000, **GROWING),
+    needs=(needs.IMAGES,),
+)
 def progan_digits(config: Config[ProgressiveSettings], spec: DataSpec) -> Setup:
     """A GAN that grows from 4x4 to 8x8 pixels."""
     return _progressive(config.model, spec)
@@ -98,7 +100,8 @@ def progan_digits(config: Config[ProgressiveSettings], spec: DataSpec) -> Setup:
         split="train",
         steps=20_000,
         **GROWING,
-    )
+    ),
+    needs=(needs.IMAGES,),
 )
 def progan_mnist(config: Config[ProgressiveSettings], spec: DataSpec) -> Setup:
     """A GAN that grows from 7x7 to 28x28 pixels."""
@@ -116,7 +119,8 @@ def progan_mnist(config: Config[ProgressiveSettings], spec: DataSpec) -> Setup:
         dataset="cifar10",
         steps=100_000,
         **GROWING,
-    )
+    ),
+    needs=(needs.IMAGES,),
 )
 def progan_cifar10(config: Config[ProgressiveSettings], spec: DataSpec) -> Setup:
     """A GAN that grows from 4x4 to 32x32 pixels, in colour; for an accelerator."""
@@ -125,7 +129,7 @@ def progan_cifar10(config: Config[ProgressiveSettings], spec: DataSpec) -> Setup
 
 def modes_of_stacks(run: runs.Run, data: Dataset, seed: int) -> measures.Figures:
     """How many of the 1,000 modes samples cover, as a classifier of digits reads them."""
-    classifier = classifier_of("mnist")
+    classifier = measures.classifier(run.record.config, "mnist")
 
     def modes(x: np.ndarray) -> np.ndarray:
         return read_channels(classifier.predict, x)
@@ -154,7 +158,11 @@ class StackedSettings(ImageSettings):
 STACKED: dict[str, Any] = {**IMAGES, "dataset": "stacked_mnist", "split": "train"}
 
 
-@experiment(Config(StackedSettings(), **STACKED), Goal("modes", at_least=950, unit="of 1000 modes"))
+@experiment(
+    Config(StackedSettings(), **STACKED),
+    Goal("modes", at_least=950, unit="of 1000 modes"),
+    needs=(needs.IMAGES, needs.the_set("stacked_mnist")),
+)
 def gan_stacked_mnist(config: Config[StackedSettings], spec: DataSpec) -> Setup:
     """A GAN of three digits as one image in colour: 1,000 modes, which are counted."""
     settings = config.model

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
-from experiments.config import Config
+from experiments.config import Config, fields
+from experiments.needs import Need
 
 if TYPE_CHECKING:
     import optax
@@ -66,6 +67,33 @@ class Setup:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A function of figures, and what it asks of the data: without that it is left out.
+
+    Attributes:
+        of: `(run, data, seed) -> figures`.
+        needs: What the data must have.
+    """
+
+    of: Callable[[Any, Any, int], dict[str, dict[str, Any]]]
+    needs: tuple[Need, ...] = ()
+
+    @property
+    def __name__(self) -> str:
+        """The function's own name."""
+        return self.of.__name__
+
+    def __call__(self, run: Any, data: Any, seed: int) -> dict[str, dict[str, Any]]:
+        """The figures."""
+        return self.of(run, data, seed)
+
+
+def measure(*needs: Need) -> Callable[[Callable[[Any, Any, int], dict]], Measure]:
+    """Makes the function beneath it a `Measure` with these needs."""
+    return lambda of: Measure(of, needs)
+
+
 def every_label(classes: int | None) -> Callable[[int], Mapping[str, Any]]:
     """A `Setup.condition` of all labels in turn; of nothing, for an unconditional model."""
 
@@ -82,25 +110,44 @@ Build: TypeAlias = Callable[[Config[M], "DataSpec"], Setup]
 class Goal:
     """A figure on the test split that an experiment must reach.
 
+    One figure alone may be reached by a model that has learned nothing, or by one that draws the
+    same thing always: `also` holds what such a model fails.
+
     Attributes:
         metric: Name of the metric, as the final evaluation gives it.
         at_most: Highest value that reaches it.
         at_least: Lowest value that reaches it.
         unit: The metric's unit, for people.
+        also: Other figures that must be reached with it.
+        fixed: Fields of the configuration, by dotted name, on which the figure or its unit hangs:
+            the goal is of a run that has the experiment's own values of them, and of no other.
     """
 
     metric: str
     at_most: float | None = None
     at_least: float | None = None
     unit: str = ""
+    also: tuple[Goal, ...] = ()
+    fixed: tuple[str, ...] = (
+        *("dataset", "split", "tokenizer", "bpe_size", "window", "model.binarize", "model.source"),
+        *("model.target", "model.other", "model.margin", "model.size", "model.spectrogram"),
+        "evaluation.classifier_steps",
+    )
+
+    def belongs(self, config: Config[Any], own: Config[Any]) -> bool:
+        """Whether it is a goal of that configuration, beside the experiment's own one."""
+        before = {name: value for name, _, value in fields(own)}
+        changed = [name for name, _, value in fields(config) if value != before.get(name)]
+        return not any(f"{n}.".startswith(f"{f}.") for n in changed for f in self.fixed)
 
     def reached(self, metrics: Mapping[str, float]) -> bool | None:
-        """Whether the figure is reached; None if the metric was not measured."""
-        if (value := metrics.get(self.metric)) is None:
-            return None
+        """Whether all figures are reached; None if that hangs on one that was not measured."""
         low = -float("inf") if self.at_least is None else self.at_least
         high = float("inf") if self.at_most is None else self.at_most
-        return low <= value <= high
+        value = metrics.get(self.metric)
+        found = [None if value is None else low <= value <= high]
+        found += [other.reached(metrics) for other in self.also]
+        return False if False in found else None if None in found else True
 
     def __str__(self) -> str:
         """As a line: `nats <= 95 nats a digit`."""
@@ -109,7 +156,8 @@ class Goal:
             for sign, bound in (("≥", self.at_least), ("≤", self.at_most))
             if bound is not None
         ]
-        return " ".join([self.metric, *bounds, self.unit]).strip()
+        own = " ".join([self.metric, *bounds, self.unit]).strip()
+        return ", and ".join([own, *map(str, self.also)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +171,7 @@ class Experiment(Generic[M]):
         config: The configuration that reaches the goal.
         build: `(config, spec) -> Setup`.
         goal: The figure to reach; None for one that only reports.
+        needs: What it asks of its data set, looked at before anything is made.
     """
 
     name: str
@@ -131,23 +180,32 @@ class Experiment(Generic[M]):
     config: Config[M]
     build: Build[M]
     goal: Goal | None = None
+    needs: tuple[Need, ...] = ()
+
+    def goal_of(self, config: Config[M]) -> Goal | None:
+        """The goal of a run with that configuration: none on other data or in another unit."""
+        goal = self.goal
+        return goal if goal is not None and goal.belongs(config, self.config) else None
 
 
 _EXPERIMENTS: dict[str, Experiment[Any]] = {}
 
 
-def experiment(config: Config[M], goal: Goal | None = None) -> Callable[[Build[M]], Experiment[M]]:
+def experiment(
+    config: Config[M], goal: Goal | None = None, needs: Sequence[Need] = ()
+) -> Callable[[Build[M]], Experiment[M]]:
     """Registers the function beneath it as an experiment of that name.
 
     Args:
         config: The configuration that reaches the goal.
         goal: The figure to reach on the test split.
+        needs: What it asks of its data set.
     """
 
     def register(build: Build[M]) -> Experiment[M]:
         summary = (build.__doc__ or "").strip().split("\n")[0]
         family = build.__module__.rsplit(".", 1)[-1]
-        made = Experiment(build.__name__, family, summary, config, build, goal)
+        made = Experiment(build.__name__, family, summary, config, build, goal, tuple(needs))
         _EXPERIMENTS[made.name] = made
         return made
 

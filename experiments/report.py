@@ -58,6 +58,8 @@ def _metrics(result: Mapping[str, Any]) -> str:
         (name, f"{metric['value']:.4g}", metric["unit"], metric["kind"])
         for name, metric in result["metrics"].items()
     ]
+    rows += [(name, "", "", f"left out: {why}") for name, why in result.get("left_out", {}).items()]
+    rows += [(name, "", "", "not measured yet") for name in result.get("pending", ())]
     return _table(("metric", "value", "unit", "kind of figure"), rows, numbers=(1,))
 
 

@@ -176,7 +176,25 @@ def _runs_nearby() -> str:
 
 def is_finished(directory: Path) -> bool:
     """Whether the run was trained and evaluated to its end."""
+    return is_trained(directory) and not read_result(directory).get("pending")
+
+
+def is_trained(directory: Path) -> bool:
+    """Whether the run was trained to its end, and its samples and report were written."""
     return (directory / RESULT).is_file()
+
+
+def read_result(directory: Path) -> dict[str, Any]:
+    """What was measured of a trained run, so far.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
+    path = directory / RESULT
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}): remove it, and evaluate again") from error
 
 
 def listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
@@ -227,7 +245,7 @@ def load_run(directory: str | os.PathLike[str]) -> Run:
     record = read(directory)
     checkpoints = record.directory / CHECKPOINTS
     best = record.directory / BEST
-    if is_finished(record.directory) and best.is_dir():
+    if is_trained(record.directory) and best.is_dir():
         checkpoints = best
     elif not checkpoints.is_dir() or training.checkpoint.latest_step(checkpoints) is None:
         resume = command_line(record.experiment.name, record.config, record.directory)

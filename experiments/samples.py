@@ -18,6 +18,7 @@ from genjax_models.autoregressive.generation import generate
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import Representation, TractableDensity
 from genjax_models.data import tokenizers
+from genjax_models.metrics.progress import progress
 from genjax_models.training.devices import sampler
 from genjax_models.training.hooks import read_json_lines
 
@@ -49,10 +50,12 @@ def draw_samples(run: runs.Run, num: int, seed: int) -> np.ndarray:
         return run.setup.model.sample(params, key, size, state=state, **given, **run.setup.sampling)
 
     draw, key, parts = sampler(sample, devices), jax.random.key(seed), []
-    for i in range(0, num, size):
-        given = {name: value[i : i + size] for name, value in condition.items()}
-        own = key if i == 0 else jax.random.fold_in(key, i)
-        parts.append(np.asarray(draw((run.params, run.state.state, given), own)))
+    with progress(num, "drawing samples") as advance:
+        for i in range(0, num, size):
+            given = {name: value[i : i + size] for name, value in condition.items()}
+            own = key if i == 0 else jax.random.fold_in(key, i)
+            parts.append(np.asarray(draw((run.params, run.state.state, given), own)))
+            advance(size)
     return np.concatenate(parts)[:num]
 
 

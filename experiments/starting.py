@@ -41,7 +41,7 @@ def check_start(
             raise ValueError(f"{directory} is not empty and holds no run: give another --run-dir")
         return False
     steps = checkpoint.all_steps(directory / runs.CHECKPOINTS)
-    if not steps and not runs.is_finished(directory):
+    if not steps and not runs.is_trained(directory):
         damaged = checkpoint.all_damaged(directory / runs.CHECKPOINTS)
         if damaged and not restart:
             raise ValueError(
@@ -110,6 +110,7 @@ def check_data(directory: Path, *splits: Dataset | None) -> None:
 
 def clear(directory: Path) -> None:
     """Takes away what a run without a checkpoint may have written there."""
-    (directory / runs.METRICS).unlink(missing_ok=True)
+    for name in (runs.METRICS, runs.RESULT):
+        (directory / name).unlink(missing_ok=True)
     for folder in (runs.TENSORBOARD, runs.BEST):
         shutil.rmtree(directory / folder, ignore_errors=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import evaluation, report, runs, samples, starting
+from experiments import evaluation, needs, rehearsal, report, runs, samples, starting
 from experiments.config import Config, to_json
 from experiments.datasets import load_splits, num_examples, size_in_words
+from experiments.figures import Measured, measure_all
 from experiments.optimizers import make_optimizer
 from experiments.registry import Experiment, Setup
 from experiments.stopping import Patience, StoppedEarly
@@ -43,13 +46,16 @@ def train(
         The run, or None if it was finished already.
 
     Raises:
-        ValueError: The directory holds something else.
+        ValueError: The directory holds something else, or the run lacks something that it needs:
+            of its data, its device, its disk.
         training.Interrupted: Ctrl-C or another signal; a checkpoint was saved.
     """
     with runs.locked(directory):  # before the look at it, which another process may change
         resumed = starting.check_start(directory, experiment, config, restart)
-        if resumed and runs.is_finished(directory):
-            return None
+        if resumed and runs.is_trained(directory):
+            if config.evaluation.none or runs.is_finished(directory):
+                return None
+            return go_on(runs.load_run(directory), config)
         how = {"restart": restart, "stop_on": stop_on}
         return _train(experiment, config, directory, resumed, how)
 
@@ -62,6 +68,7 @@ def _train(
     how: Mapping[str, Any],
 ) -> runs.Run:
     data, held_back, test = load_splits(config)
+    needs.check(experiment.name, experiment.needs, config, data.spec)
     setup = experiment.build(config, data.spec)
     optimizer = setup.optimizer or make_optimizer(config.optimizer, config.steps)
     size = training.devices.mapped(config.devices, config.mapping).size
@@ -82,7 +89,10 @@ def _train(
     if start == 0:
         if config.initial is not None:
             runs.read(config.initial)  # before writing
+        size = rehearsal.rehearse(experiment.name, config, setup, data, optimizer)
+        rehearsal.check_room(directory, size)
         starting.clear(directory)
+    _tell_what_is_left_out(setup, config, data)
     record = runs.create(directory, experiment, config, data, held_back, test)
     began = time.perf_counter()
     run, rate = _fit(record, setup, optimizer, data, held_back, start, how)
@@ -180,7 +190,7 @@ def fit_options(config: Config[Any]) -> dict[str, Any]:
 
 
 def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> None:
-    """Evaluates a trained run and writes its pictures, its result and its report.
+    """Writes a trained run's pictures, its report and its result, then measures it.
 
     Args:
         run: The run.
@@ -191,29 +201,98 @@ def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> 
     import jax
 
     record = run.record
-    directory, goal = record.directory, record.experiment.goal
-    samples.write_pictures(run, data)
-    metrics = evaluation.final_metrics(run, data, seed=record.config.seed)
-    metrics |= evaluation.final_terms(run, data)
-    values = {name: metric["value"] for name, metric in metrics.items()}
+    if not runs.is_trained(record.directory):
+        import jax
+
+        samples.write_pictures(run, data)
+        result = {
+            "experiment": record.experiment.name,
+            "dataset": record.config.dataset,
+            "split": data.split,
+            "examples": num_examples(data),
+            "seed": record.config.seed,
+            "steps": int(run.state.step),
+            "metrics": {},
+            "seconds": round(seconds, 2),
+            "steps_per_second": None if rate is None else round(rate, 2),
+            "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            "command": runs.command_line(record.experiment.name, record.config, record.directory),
+            "versions": runs.versions(),
+        }
+        _keep(record, result, Measured(), evaluation.figures_of(run, data))
+    go_on(run, record.config, data)
+
+
+def go_on(run: runs.Run, config: Config[Any], data: Dataset | None = None) -> runs.Run:
+    """Measures of a trained run what has not been measured yet, and keeps each figure as it comes.
+
+    Args:
+        run: The run, whose samples and report are written.
+        config: Its configuration, with what the evaluation is to be.
+        data: The split to evaluate on; None loads it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; what was measured is kept.
+    """
+    if config.evaluation.none:
+        return run
+    if data is None:
+        splits = load_splits(config)
+        starting.check_data(run.record.directory, *splits)
+        data = splits.test
+    record = dataclasses.replace(run.record, config=config)
+    run = dataclasses.replace(run, record=record)
+    result = runs.read_result(record.directory)
+    found = Measured(result["metrics"], tuple(result.get("done", ())), result.get("left_out", {}))
+    figures = evaluation.figures_of(run, data, seed=config.seed)
+
+    def keep(found: Measured) -> None:
+        _keep(record, result, found, figures)
+
+    try:
+        measure_all(figures, found, keep)
+    except KeyboardInterrupt as stop:
+        command = f"python -m experiments evaluate {shlex.quote(str(record.directory))}"
+        raise KeyboardInterrupt(
+            f"the run is trained, and what was measured is kept; go on with: {command}"
+        ) from stop
+    return run
+
+
+def _keep(
+    record: runs.Record, result: Mapping[str, Any], found: Measured, figures: Mapping[str, Any]
+) -> None:
+    """Writes the report and the result with what has been measured so far."""
+    goal = record.experiment.goal_of(record.config)
+    values = {name: metric["value"] for name, metric in found.metrics.items()}
     result = {
-        "experiment": record.experiment.name,
-        "dataset": record.config.dataset,
-        "split": data.split,
-        "examples": num_examples(data),
-        "seed": record.config.seed,
-        "steps": int(run.state.step),
-        "metrics": metrics,
+        **result,
+        "metrics": found.metrics,
+        "done": found.done,
+        "left_out": found.left_out,
+        "pending": found.pending(figures),
         "goal": None if goal is None else str(goal),
         "reached": None if goal is None else goal.reached(values),
-        "seconds": round(seconds, 2),
-        "steps_per_second": None if rate is None else round(rate, 2),
-        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "command": runs.command_line(record.experiment.name, record.config, directory),
-        "versions": runs.versions(),
     }
     report.write(record, result)
-    runs.write_json(directory / runs.RESULT, result)  # last: this is what makes a run finished
+    runs.write_json(record.directory / runs.RESULT, result)
+
+
+def _tell_what_is_left_out(setup: Setup, config: Config[Any], data: Dataset) -> None:
+    """Says before the first step which figures cannot be had of such data; reads their files."""
+    if config.evaluation.none:
+        return
+    if config.evaluation.inception is not None:
+        from genjax_models.metrics.inception import load_inception
+
+        load_inception(config.evaluation.inception)
+    for measure in evaluation.measures_of(setup, config):
+        if need := needs.lacking(getattr(measure, "needs", ()), config, data.spec):
+            print(
+                f"{measure.__name__.replace('_', ' ')} will be left out: it needs {need.what},"
+                f" and {needs.in_words(data.spec)}",
+                file=sys.stderr,
+            )
 
 
 def _announce(record: runs.Record, data: Dataset, start: int) -> None:

@@ -58,7 +58,13 @@ def _cyclegan(config: Config[Any], spec: DataSpec, measure: Any) -> Setup:
         optimizer=ADAM,
         evaluation=Evaluation(every=3000, examples=500),
     ),
-    Goal("labels_read", at_least=90.0, unit="% of translated digits read as their own label"),
+    # The identity is read better than any translation, and is as far from usps as mnist is: 78.
+    Goal(
+        "labels_read",
+        at_least=90.0,
+        unit="% of translated digits read as their own label",
+        also=(Goal("frechet_distance", at_most=45.0),),
+    ),
 )
 def cyclegan_mnist_usps(config: Config[TwoSetsSettings], spec: DataSpec) -> Setup:
     """A CycleGAN between two sets of digits, without labels."""

@@ -13,6 +13,7 @@ import genjax_models as gm
 from experiments import runs
 from experiments.datasets import load_splits
 from experiments.measures import Figures, figure
+from experiments.measures import classifier as classifier_of_run
 from experiments.translation_settings import PAIRED, TwoSetsSettings
 from genjax_models import plots
 from genjax_models.adversarial.cyclegan import CycleGAN
@@ -76,7 +77,7 @@ def read_as_the_other_set(run: runs.Run, data: Dataset, seed: int) -> Figures:
     classifier's features. Labels are looked at here alone. The picture shows examples of X,
     translated and back again.
     """
-    from genjax_models.metrics import classifier_of, frechet_distance
+    from genjax_models.metrics import frechet_distance
 
     del data, seed  # the split's labels are what is needed, which the run's data have not
     config, model = run.record.config, run.setup.model
@@ -84,7 +85,7 @@ def read_as_the_other_set(run: runs.Run, data: Dataset, seed: int) -> Figures:
     assert isinstance(model, CycleGAN) and isinstance(settings, TwoSetsSettings)
     test = settings.images_of_x(config, "test")
     rows = test.rows(np.arange(len(test)))
-    classifier = classifier_of(settings.other)
+    classifier = classifier_of_run(config, settings.other)
     other = gm.load(settings.other, "test", config.data_dir)
     there = other.rows(np.arange(len(other)))["x"]
     made = in_parts(lambda x: model.x_to_y(run.params, x, state=run.state.state), rows["x"])

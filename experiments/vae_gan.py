@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from experiments import measures
+from experiments import measures, needs
 from experiments.adversarial import GAMES, GameName
 from experiments.autoencoders import VAESettings, vae_setup
 from experiments.config import Config, Evaluation, NonNegativeFloat, Optimizer, PositiveInt
@@ -134,7 +134,8 @@ class VAEGANSettings:
         steps=3000,
         optimizer=Optimizer(learning_rate=1e-3, b1=0.5),
         evaluation=Evaluation(num_samples=100),
-    )
+    ),
+    needs=(needs.LEVELS, needs.labels_if("model.vae.conditional")),
 )
 def vae_gan(config: Config[VAEGANSettings], spec: DataSpec) -> Setup:
     """A VAE whose samples a discriminator judges, as a loss of two families' terms."""

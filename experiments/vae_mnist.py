@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 import genjax_models as gm
+from experiments import needs
 from experiments.autoencoders import VAESettings, vae_setup
 from experiments.config import Config, Evaluation, NonNegativeInt, Optimizer, PositiveInt
 from experiments.registry import Goal, Setup, experiment
@@ -44,7 +45,11 @@ VAE_200 = VAESettings(
 )
 
 
-@experiment(_binarised(VAE_200), Goal("nll", at_most=87.0, unit="nats an image"))
+@experiment(
+    _binarised(VAE_200),
+    Goal("nll", at_most=87.0, unit="nats an image"),
+    needs=(needs.LEVELS, needs.labels_if("model.conditional")),
+)
 def vae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """784-200-200-50 on dynamically binarised MNIST (Burda et al. 2015, k = 1)."""
     return vae_setup(config.model, spec)
@@ -59,6 +64,7 @@ def vae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
         checkpoint_every=5000,
     ),
     Goal("nll", at_most=85.0, unit="nats an image"),
+    needs=(needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def iwae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """The same trained by the importance-weighted bound, k = 50; `--initial` a run of vae_mnist."""
@@ -77,6 +83,7 @@ def iwae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
         evaluation=Evaluation(every=2000, num_samples=100, batch_size=500, examples=2000),
     ),
     Goal("bits_per_dim", at_most=1.41, unit="bits a pixel"),
+    needs=(needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def vae_mnist_levels(config: Config[VAESettings], spec: DataSpec) -> Setup:
     """A VAE of all 256 levels of MNIST, beta-binomial pixels (Townsend et al. 2019, sec. 3.2)."""
@@ -98,6 +105,7 @@ class HierarchicalSettings:
 @experiment(
     _binarised(HierarchicalSettings(), steps=300_000),
     Goal("nll", at_most=82.5, unit="nats an image"),
+    needs=(needs.LEVELS,),
 )
 def hvae_mnist(config: Config[HierarchicalSettings], spec: DataSpec) -> Setup:
     """A VAE of three layers of codes on dynamically binarised MNIST (Sønderby et al. 2016)."""
@@ -165,7 +173,8 @@ class VAEFlowSettings:
         checkpoint_every=5000,
         optimizer=Optimizer(learning_rate=1e-3, schedule="cosine"),
         evaluation=Evaluation(every=2000, num_samples=100, batch_size=500),
-    )
+    ),
+    needs=(needs.LEVELS,),
 )
 def vae_flow(config: Config[VAEFlowSettings], spec: DataSpec) -> Setup:
     """A VAE with planar flows for its posterior, on binarised digits (Rezende & Mohamed 2015)."""

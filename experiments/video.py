@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import runs, samples
+from experiments import needs, runs, samples
 from experiments.config import Config, Evaluation, PositiveInt
 from experiments.diffusion import UNET_OPTIMIZER
 from experiments.diffusion_settings import LOSSES, UNetSettings, image_diffusion, sampling
 from experiments.measures import Figures, figure
+from experiments.measures import classifier as classifier_of_run
 from experiments.registry import Goal, Setup, every_label, experiment
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
@@ -58,6 +59,7 @@ _LOOSE = 1.5  # pixels by which a digit's centre of brightness may lie off its i
         evaluation=Evaluation(every=500, num_samples=10, examples=300),
     ),
     Goal("frames_read", at_least=90.0, unit="% of frames read as the digit asked for"),
+    needs=(needs.labels_for_guidance(),),
 )
 def moving_digits(config: Config[FilmSettings], spec: DataSpec) -> Setup:
     """A diffusion of films in which a digit moves and bounces, given the digit, as GIF."""
@@ -88,9 +90,7 @@ def of_films(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """
     if run.record.config.dataset != "moving_digits":
         return {}
-    from genjax_models.metrics import classifier_of
-
-    classifier = classifier_of("digits")
+    classifier = classifier_of_run(run.record.config, "digits")
     rows = data.rows(np.arange(min(NUM_FILMS, len(data))))
     asked = run.setup.condition(NUM_FILMS).get("label")
     drawn = samples.draw_samples(run, NUM_FILMS, seed)

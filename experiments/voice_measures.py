@@ -98,7 +98,8 @@ def reader(config: Config[VoiceSettings], name: str, num_classes: int) -> Traine
     train, test = (labelled(spectrograms(config, s), name, num_classes) for s in splits)
     # Turned and moved as far as images are, a spectrogram would be another sound.
     model = dataclasses.replace(classifier_for(train.spec), distortion=0.1, shift=4.0)
-    return classifier_of(train, test, model=model, steps=READER_STEPS)
+    steps = config.evaluation.classifier_steps or READER_STEPS
+    return classifier_of(train, test, model=model, steps=steps)
 
 
 def translate(run: runs.Run, x: np.ndarray, *, back: bool = False) -> np.ndarray:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from experiments import files, samples
+from experiments import files, registry, samples
+from experiments.arguments import in_options
 from experiments.config import Config
 from experiments.datasets import load_splits
 from genjax_models.core import DIGITS
@@ -124,6 +126,30 @@ def test_a_split_to_watch_that_is_not_there(run, tmp_path):
         assert "has no split 'valdation'" in answer.line and known in answer.line
     assert load_splits(Config(None, dataset="mine.npz")).validation is None
     assert len(load_splits(Config(None)).validation) > 0
+
+
+def test_a_message_of_the_library_names_options():
+    config = registry.find("glow").config
+    for said, shown in (
+        ("give size=", "give --size"),
+        ("was given levels=2: pad", "was given --model.levels 2: pad"),
+        ("give `batch_size` fewer", "give --batch-size fewer"),
+        ("build it with spec=data.spec, seed=3.", "build it with spec=data.spec, --seed 3."),
+        ("x=y `nothing` --steps=5", "x=y `nothing` --steps=5"),
+    ):
+        assert in_options(said, config) == shown
+
+
+def test_images_of_several_sizes_are_scaled_by_the_option_that_is_named(run, tmp_path):
+    for name, size in (("a", 4), ("b", 6)):
+        Image.new("L", (size, size)).save(tmp_path / f"{name}.png")
+    answer = run("train", "vae", *TINY, "--dataset", ".", "--run-dir", "r")
+    assert answer.code == 2
+    assert "--size" in answer.err and "size=" not in answer.err
+    scaled = load_splits(Config(None, dataset=".", size=4, split="all"))
+    assert scaled.train.spec.shape == (4, 4, 1)
+    answer = run("train", "vae", *TINY, "--size", "4")
+    assert answer.code == 2 and "--size is for a folder" in answer.line
 
 
 def test_files_that_cannot_be_written(tmp_path, monkeypatch):

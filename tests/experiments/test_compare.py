@@ -213,8 +213,7 @@ def done(tmp_path_factory):
         # What a run of any kind writes of itself has its own tests.
         patch.setattr(samples, "write_pictures", lambda *arguments: None)
         patch.setattr(report, "write", lambda *arguments: None)
-        patch.setattr(evaluation, "final_metrics", lambda *arguments, **options: {})
-        patch.setattr(evaluation, "final_terms", lambda *arguments: {})
+        patch.setattr(evaluation, "figures_of", lambda *arguments, **options: {})
         plan = comparing._plan
         patch.setattr(  # the speed of one is measured, that of the other need not be
             comparing, "_plan", lambda c, *rest: {"steps": 10} if c is TABLE[1] else plan(c, *rest)

@@ -1,0 +1,113 @@
+"""Every experiment on every kind of data: it begins, or refuses in one line before step 1."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import registry, rehearsal, train
+from experiments.config import fields
+from experiments.files import LOCK
+
+KINDS = ("grey", "unlabelled", "small", "points", "text", "music")
+SMALL = {
+    **{"channels": 4, "width": 8, "layers": 1, "blocks": 1, "steps": 1, "levels": 1, "heads": 2},
+    **{"sampling_steps": 2, "chain_steps": 1, "buffer": 0, "first_size": 3, "head": 4},
+    **{"intervals": 2, "num_bins": 4, "hidden": 4, "latent_dim": 2, "flow_layers": 1},
+    **{"pool_size": 8, "discriminator_channels": 2, "components": 1},
+}
+OPTIONS = [
+    *("--steps", "2", "--batch-size", "8", "--devices", "1", "--optimizer.warmup-steps", "0"),
+    *("--evaluation.split", "validation", "--evaluation.batch-size", "20"),
+    *("--evaluation.num-samples", "1", "--evaluation.examples", "20", "--evaluation.every", "2"),
+]
+NUM = 40
+
+
+class BeginsError(Exception):
+    """What training is replaced by."""
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """A tiny data set of each kind."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+
+    def images(*shape):
+        return rng.integers(0, 256, (NUM, *shape)).astype(np.uint8)
+
+    label = np.arange(NUM) % 3
+    np.savez(folder / "grey.npz", x=images(8, 8, 1), y=label)
+    np.savez(folder / "unlabelled.npz", x=images(8, 8, 3))
+    np.savez(folder / "colour.npz", x=images(8, 8, 3), y=label)
+    np.savez(folder / "small.npz", x=images(3, 5, 1), y=label)
+    np.savez(folder / "points.npz", x=rng.normal(size=(NUM, 2)).astype(np.float32))
+    (folder / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 60)
+    piece = [[60 + i % 3, 55, 48, 40] for i in range(40)]
+    pieces = {"train": [piece] * 4, "valid": [piece] * 2, "test": [piece] * 2}
+    (folder / "music.json").write_text(json.dumps(pieces))
+    return {path.stem: str(path) for path in folder.iterdir()}
+
+
+def options(name, kind, path):
+    """The command line of a small model on such data."""
+    config = registry.find(name).config
+    given = ["--dataset", path, "--split", "train", *OPTIONS]
+    for key, _, value in fields(config):
+        last = key.rpartition(".")[2]
+        if key.startswith("model.") and last in SMALL and value is not None:
+            several = len(value) if isinstance(value, tuple) else 1
+            words = [str(SMALL[last])] * several
+            given += ["--" + key.replace("_", "-"), *words]
+    windows = {"text": "40", "music": "8"}
+    if config.window is not None or kind in windows:
+        given += ["--window", windows.get(kind, "None")]
+    return given
+
+
+@pytest.mark.parametrize("name", registry.experiments())
+def test_an_experiment_begins_or_refuses_in_one_line(run, name, paths, tmp_path, monkeypatch):
+    def begin(*arguments, **named):
+        raise BeginsError
+
+    monkeypatch.setattr(train.training, "fit", begin)
+    for kind in KINDS:
+        directory = tmp_path / kind
+        answer = run(
+            "train", name, *options(name, kind, paths[kind]), "--run-dir", directory,
+            "--no-compilation-cache",
+        )  # fmt: skip
+        if "BeginsError" in answer.err:
+            continue
+        assert answer.code == 2, (kind, answer.err)
+        assert "error: " in answer.line
+        assert not any(path.name != LOCK for path in directory.glob("*")), kind
+
+
+@pytest.mark.parametrize("name", ["cvae", "cgan_mnist", "jem_digits", "ddpm", "consistency"])
+def test_what_needs_labels_refuses_data_without_them(run, name, paths):
+    answer = run("train", name, *options(name, "unlabelled", paths["unlabelled"]))
+    assert answer.code == 2
+    assert "needs labels" in answer.line and "without labels" in answer.line
+    assert "--dataset" in answer.line
+
+
+def test_a_figure_that_cannot_be_had_is_told_first_and_left_out(run, paths, tmp_path):
+    given = options("vae_gan", "unlabelled", paths["unlabelled"])
+    answer = run("train", "vae_gan", *given, "--run-dir", "run")
+    assert answer.code == 0, answer.err
+    assert answer.err.index("will be left out: it needs labels") < answer.err.index("training:")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert list(result["left_out"]) == ["distance_by_a_classifier"]
+    assert not result["pending"] and "vae/adversarial" in result["metrics"]
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_disk_without_room_is_told_before_the_first_step(run, paths, monkeypatch):
+    usage = rehearsal.shutil.disk_usage(".")._replace(free=1000)
+    monkeypatch.setattr(rehearsal.shutil, "disk_usage", lambda path: usage)
+    answer = run("train", "vae", *options("vae", "grey", paths["grey"]))
+    assert answer.code == 2
+    assert "MiB free" in answer.line and "--run-dir" in answer.line
