@@ -27,7 +27,7 @@ from genjax_models.core.distributions import Distribution, ExplicitMean, Normal
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
-from genjax_models.core.preprocess import Preprocess, to_unit_range
+from genjax_models.core.preprocess import Preprocess, of_data, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 
 
@@ -243,7 +243,7 @@ class VAE:
         batch = {"x": x} if label is None else {"x": x, "label": label}
         outputs, _ = self.forward(params, batch, key, state=state or {}, train=False)
         bound = -losses.reconstruction(outputs) - losses.kl(outputs)
-        return bound + self.preprocess.log_volume(self.spec)
+        return of_data(bound + self.preprocess.log_volume(self.spec), x, self.spec)
 
     def log_prob_bound(
         self,
@@ -274,19 +274,19 @@ class VAE:
         check_examples(x, self.spec)
         state = state or {}
         key_x, key_z = jax.random.split(key)
-        x = self.preprocess.apply(x, key_x, self.spec)
+        y = self.preprocess.apply(x, key_x, self.spec)
         context = label_context(label, self.num_classes)
-        h, _ = self._encode(params, state, x, context)
+        h, _ = self._encode(params, state, y, context)
         posterior = self.posterior(params["posterior"], h, self.latent_dim)
         prior = self.prior_of(params, x.shape[0])
 
         def log_weight(k: Array) -> Array:
             z, log_q = sample_and_log_prob(posterior, jax.random.fold_in(key_z, k))
             likelihood, _ = self._decode(params, state, z, context)
-            return likelihood.log_prob(x) + prior.log_prob(z) - log_q
+            return likelihood.log_prob(y) + prior.log_prob(z) - log_q
 
         bound = log_mean_weight(log_weight, num_samples, x.shape[0])
-        return bound + self.preprocess.log_volume(self.spec)
+        return of_data(bound + self.preprocess.log_volume(self.spec), x, self.spec)
 
     def _encode(
         self, params: Params, state: State, x: Array, context: Array | None, **kwargs: Any

@@ -18,7 +18,7 @@ from genjax_models.core.distributions import ExplicitMean
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
-from genjax_models.core.preprocess import Preprocess, to_unit_range
+from genjax_models.core.preprocess import Preprocess, of_data, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 
 
@@ -183,13 +183,13 @@ class VQVAE:
         """
         del num_samples
         check_examples(x, self.spec)
-        x = self.preprocess.apply(x, key, self.spec)
+        y = self.preprocess.apply(x, key, self.spec)
         book = self._book(state)
-        codes = codebook.nearest(book, self._encode(params, state or {}, x)[0])
+        codes = codebook.nearest(book, self._encode(params, state or {}, y)[0])
         log_prior = jax.nn.log_softmax(jnp.log(book["count"]))[codes]
         log_prior = jnp.sum(log_prior.reshape(x.shape[0], -1), axis=-1)
-        log_likelihood = self._likelihood(params, state, codes).log_prob(x)
-        return log_likelihood + log_prior + self.preprocess.log_volume(self.spec)
+        log_joint = self._likelihood(params, state, codes).log_prob(y) + log_prior
+        return of_data(log_joint + self.preprocess.log_volume(self.spec), x, self.spec)
 
     def _encode(self, params: Params, state: State, x: Array, **kwargs) -> tuple[Array, State]:  # noqa: ANN003
         scaled = to_unit_range(x, self.preprocess.describe(self.spec))

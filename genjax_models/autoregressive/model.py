@@ -25,7 +25,7 @@ from genjax_models.core.distributions import ExplicitMean
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
-from genjax_models.core.preprocess import Preprocess, to_unit_range
+from genjax_models.core.preprocess import Preprocess, of_data, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 
 
@@ -145,9 +145,10 @@ class Autoregressive:
             state: The model's state.
         """
         check_examples(x, self.spec)
-        x = self.preprocess.apply(x, jax.random.key(0) if key is None else key, self.spec)
+        y = self.preprocess.apply(x, jax.random.key(0) if key is None else key, self.spec)
         context = label_context(label, self.num_classes)
-        return self._likelihood(params, state or {}, x, context)[0].log_prob(x)
+        log_prob = self._likelihood(params, state or {}, y, context)[0].log_prob(y)
+        return of_data(log_prob, x, self.spec)
 
     def sample(
         self,

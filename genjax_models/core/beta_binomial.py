@@ -15,7 +15,13 @@ import jax.numpy as jnp
 from flax import struct
 
 from genjax_models.core import random
-from genjax_models.core.distributions import invert, level_dtype, log_choose, sum_entries
+from genjax_models.core.distributions import (
+    as_levels,
+    invert,
+    level_dtype,
+    log_choose,
+    sum_entries,
+)
 from genjax_models.core.types import Array, Key
 
 MIN_LOG, MAX_LOG = -20.0, 14.0
@@ -41,7 +47,8 @@ class BetaBinomial:
 
     def log_prob(self, x: Array) -> Array:
         """Log-probability of `x` in 0 .. total `[B]`, in nats."""
-        return sum_entries(self._log_level(x))
+        level, outside = as_levels(x, self.total + 1)
+        return sum_entries(self._log_level(level) + outside)
 
     def sample(self, key: Key) -> Array:
         """Draws in 0 .. total `[B, ...]`, the data's integer type."""
@@ -66,19 +73,19 @@ class BetaBinomial:
         edge = jnp.where(alpha > beta, n, 0)
         return jnp.where(excess > 0.0, inside, edge).astype(level_dtype(n + 1))
 
-    def _log_level(self, x: Array) -> Array:
-        r"""Log-probability of each entry `[B, ...]`.
+    def _log_level(self, level: Array) -> Array:
+        r"""Log-probability of levels 0 .. total in each entry `[B, ...]`.
 
         The six log Gammas of large alpha and beta are far larger than what is left of them. By
         Stirling's series each pair, log Gamma(a + k) - log Gamma(a), is `_rising` and a power of
         (a + 4 + k); the three powers join into two of ratios, whose logarithms are small.
         """
         alpha, beta, n = jnp.exp(_cut(self.log_alpha)), jnp.exp(_cut(self.log_beta)), self.total
-        k = x.astype(alpha.dtype)
+        k = level.astype(alpha.dtype)
         both = alpha + beta + _SHIFT + n
         powers = k * jnp.log((alpha + _SHIFT + k) / both)
         powers += (n - k) * jnp.log((beta + _SHIFT + n - k) / both)
-        choose = jnp.asarray(log_choose(n))[x.astype(jnp.int32)]
+        choose = jnp.asarray(log_choose(n), alpha.dtype)[level]
         rising = _rising(alpha, k) + _rising(beta, n - k) - _rising(alpha + beta, n)
         return choose + powers + rising
 

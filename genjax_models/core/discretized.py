@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from genjax_models.core import random
-from genjax_models.core.distributions import level_dtype, sum_entries
+from genjax_models.core.distributions import as_levels, level_dtype, sum_entries
 from genjax_models.core.types import Array, Key
 
 MIN_LOG_SCALE, MAX_LOG_SCALE = -7.0, 14.0
@@ -35,7 +35,7 @@ def log_bin(x: Array, loc: Array, log_scale: Array, levels: int) -> Array:
     an edge bin lacks the factor of the edge that it does not have.
 
     Args:
-        x: Levels 0 .. levels - 1 `[...]`.
+        x: Levels 0 .. levels - 1 `[...]`; anything else has minus infinity, NaN has NaN.
         loc: Centres `[...]` in units where the levels span [-1, 1].
         log_scale: Log-scales `[...]` in the same units.
         levels: Number of levels, at least 2.
@@ -43,13 +43,15 @@ def log_bin(x: Array, loc: Array, log_scale: Array, levels: int) -> Array:
     Returns:
         Log-probabilities `[...]`, in nats.
     """
+    level, outside = as_levels(x, levels)
     half = 1.0 / (levels - 1)
-    v = 2.0 * half * x.astype(loc.dtype) - 1.0
+    v = 2.0 * half * level.astype(loc.dtype) - 1.0
     inv_scale = 1.0 / _scale(log_scale)
     below_upper = jax.nn.log_sigmoid((v + half - loc) * inv_scale)
     above_lower = jax.nn.log_sigmoid((loc - v + half) * inv_scale)
     inside = below_upper + above_lower + jax.nn.log1mexp(2.0 * half * inv_scale)
-    return jnp.where(x == 0, below_upper, jnp.where(x == levels - 1, above_lower, inside))
+    upper = jnp.where(level == levels - 1, above_lower, inside)
+    return jnp.where(level == 0, below_upper, upper) + outside
 
 
 def to_level(v: Array, levels: int) -> Array:
@@ -135,14 +137,16 @@ class DiscretizedLogisticMixture:
 
     def log_prob(self, x: Array) -> Array:
         """Log-probability of images `x` `[B, H, W, C]` of levels: `[B]`, in nats."""
-        v = 2.0 * x.astype(self.loc.dtype) / (self.levels - 1) - 1.0
+        level, outside = as_levels(x, self.levels)
+        v = 2.0 * level.astype(self.loc.dtype) / (self.levels - 1) - 1.0
         loc = jnp.stack(
             [self._centre(c, [v[..., j, None] for j in range(c)]) for c in range(x.shape[-1])],
             axis=-2,
         )  # [B, H, W, C, K]
-        log_bins = log_bin(x[..., None], loc, self.log_scale, self.levels)
+        log_bins = log_bin(level[..., None], loc, self.log_scale, self.levels)
         log_joint = jax.nn.log_softmax(self.mixture_logits) + jnp.sum(log_bins, axis=-2)
-        return sum_entries(jax.nn.logsumexp(log_joint, axis=-1))
+        log_pixels = jax.nn.logsumexp(log_joint, axis=-1)
+        return sum_entries(log_pixels + jnp.sum(outside, axis=-1))
 
     def sample(self, key: Key) -> Array:
         """Draws `[B, H, W, C]`: a component for each pixel, then channel after channel."""
@@ -190,5 +194,7 @@ class DiscretizedLogisticMixture:
         values, levels = [], []
         for c in range(self.loc.shape[-2]):
             levels.append(to_level(draw(c, values)[..., 0], self.levels))
-            values.append(2.0 * levels[-1][..., None].astype(jnp.float32) / (self.levels - 1) - 1.0)
+            values.append(
+                2.0 * levels[-1][..., None].astype(self.loc.dtype) / (self.levels - 1) - 1.0
+            )
         return jnp.stack(levels, axis=-1)

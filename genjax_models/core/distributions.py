@@ -3,6 +3,9 @@
 Axis 0 of every array is the examples; `log_prob` and `kl` sum over all others, and give `[B]` in
 nats. Parameters are kept in log-space, so that densities and their gradients stay finite at the
 edges. `core/discretized.py` holds the discretised logistics.
+
+Of discrete entries, what is no level (a fraction, a number below 0 or beyond the last level) has
+log-probability minus infinity, and NaN has NaN: never a number that could be believed.
 """
 
 from __future__ import annotations
@@ -45,6 +48,26 @@ class ExplicitMean(Distribution, Protocol):
 def sum_entries(a: Array) -> Array:
     """The sum over all axes but the first: `[B, ...] -> [B]`."""
     return jnp.sum(a.reshape(a.shape[0], -1), axis=-1)
+
+
+def as_levels(x: Array, levels: int) -> tuple[Array, Array]:
+    """Data as levels that may be computed with, and what is added to their log-probabilities.
+
+    Args:
+        x: Data `[...]` of any type.
+        levels: How many levels there are.
+
+    Returns:
+        Levels 0 .. levels - 1, int32 `[...]`, 0 in the place of what is none; and 0 where x is a
+        level, minus infinity where it is none, NaN where it is NaN. So gradients with respect to
+        a distribution's parameters are finite whatever x is.
+    """
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        x = x.astype(jnp.promote_types(x.dtype, jnp.int32))  # uint8 cannot be compared with 256
+    inside = (x >= 0) & (x <= levels - 1) & (x == jnp.floor(x))
+    outside = jnp.where(jnp.isnan(x), jnp.nan, -jnp.inf)
+    return jnp.where(inside, x, 0).astype(jnp.int32), jnp.where(inside, 0.0, outside)
 
 
 @struct.dataclass
@@ -104,8 +127,9 @@ class Bernoulli:
 
     def log_prob(self, x: Array) -> Array:
         """Log-probability of `x` in {0, 1} `[B]`, in nats."""
-        sign = 2.0 * x.astype(self.logits.dtype) - 1.0
-        return sum_entries(jax.nn.log_sigmoid(sign * self.logits))
+        level, outside = as_levels(x, 2)
+        sign = 2.0 * level.astype(self.logits.dtype) - 1.0
+        return sum_entries(jax.nn.log_sigmoid(sign * self.logits) + outside)
 
     def sample(self, key: Key) -> Array:
         """Draws in {0, 1} `[B, ...]`, uint8."""
@@ -130,7 +154,7 @@ class Bernoulli:
 def log_choose(n: int) -> np.ndarray:
     """The logarithms of n's binomial coefficients: a table, since float32 loses digits in n!."""
     log_factorial = np.array([math.lgamma(k + 1) for k in range(n + 1)])
-    return (log_factorial[n] - log_factorial - log_factorial[::-1]).astype(np.float32)
+    return log_factorial[n] - log_factorial - log_factorial[::-1]
 
 
 def invert(log_prob: Callable[[Array], Array], uniform: Array, total: int) -> Array:
@@ -170,18 +194,13 @@ class Binomial:
 
     def log_prob(self, x: Array) -> Array:
         """Log-probability of `x` in 0 .. total `[B]`, in nats."""
-        k, n = x.astype(self.logits.dtype), self.total
-        choose = jnp.asarray(log_choose(n))[x.astype(jnp.int32)]
-        log_p, log_q = jax.nn.log_sigmoid(self.logits), jax.nn.log_sigmoid(-self.logits)
-        return sum_entries(choose + k * log_p + (n - k) * log_q)
+        level, outside = as_levels(x, self.total + 1)
+        return sum_entries(self._log_level(level) + outside)
 
     def sample(self, key: Key) -> Array:
         """Draws in 0 .. total `[B, ...]`, the data's integer type."""
         # By going through the levels: JAX's rejection sampler takes seconds to compile.
-        table, n = jnp.asarray(log_choose(self.total)), self.total
-        log_p, log_q = jax.nn.log_sigmoid(self.logits), jax.nn.log_sigmoid(-self.logits)
-        uniform = random.uniform(key, self.logits.shape)
-        return invert(lambda k: table[k] + k * log_p + (n - k) * log_q, uniform, n)
+        return invert(self._log_level, random.uniform(key, self.logits.shape), self.total)
 
     def mean(self) -> Array:
         """The mean total * p `[B, ...]`."""
@@ -191,6 +210,13 @@ class Binomial:
         """floor((total + 1) p), at most total `[B, ...]`."""
         mode = jnp.floor((self.total + 1) * jax.nn.sigmoid(self.logits))
         return jnp.minimum(mode, self.total).astype(level_dtype(self.total + 1))
+
+    def _log_level(self, level: Array) -> Array:
+        """Log-probability of levels 0 .. total in each entry `[B, ...]`."""
+        n, dtype = self.total, self.logits.dtype
+        k, choose = level.astype(dtype), jnp.asarray(log_choose(n), dtype)[level]
+        log_p, log_q = jax.nn.log_sigmoid(self.logits), jax.nn.log_sigmoid(-self.logits)
+        return choose + k * log_p + (n - k) * log_q
 
     def kl(self, other: Binomial) -> Array:
         """KL(self || other) `[B]`, in nats."""
@@ -209,9 +235,10 @@ class Categorical:
 
     def log_prob(self, x: Array) -> Array:
         """Log-probability of `x` in 0 .. levels - 1 `[B]`, in nats."""
-        index = x.astype(jnp.int32)[..., None]
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(self.logits), index, axis=-1)
-        return sum_entries(chosen)
+        level, outside = as_levels(x, self.logits.shape[-1])
+        log_p = jax.nn.log_softmax(self.logits)
+        chosen = jnp.take_along_axis(log_p, level[..., None], axis=-1)[..., 0]
+        return sum_entries(chosen + outside)
 
     def sample(self, key: Key) -> Array:
         """Draws `[B, ...]`, the data's integer type."""

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from genjax_models.core import random
 from genjax_models.core.discretized import to_level
-from genjax_models.core.distributions import level_dtype
+from genjax_models.core.distributions import as_levels, level_dtype, sum_entries
 from genjax_models.core.types import Array, DataSpec, Key
 
 
@@ -123,6 +123,27 @@ def fixed_binarization(seed: int = 0) -> Preprocess:
         return (uniform < x.astype(jnp.float32) / (_levels(spec) - 1)).astype(jnp.uint8)
 
     return Preprocess(apply, _two_levels, _full_range, name=f"fixed binarisation, seed {seed}")
+
+
+def of_data(log_prob: Array, x: Array, spec: DataSpec) -> Array:
+    """Log-probabilities of discrete data, which give all of their mass to the data's levels.
+
+    What is done to the data first (noise, binarisation, tokens) hides from a likelihood what no
+    data can be.
+
+    Args:
+        log_prob: Log-probabilities `[B]`.
+        x: Examples as they are given `[B, *shape]`.
+        spec: What they should be.
+
+    Returns:
+        `[B]`: minus infinity where an entry is no level, NaN where one is NaN; else, and of
+        real-valued data, as they were.
+    """
+    if spec.levels is None:
+        return log_prob
+    outside = sum_entries(as_levels(x, spec.levels)[1])
+    return jnp.where(outside == 0.0, log_prob, outside)
 
 
 def to_unit_range(x: Array, spec: DataSpec) -> Array:

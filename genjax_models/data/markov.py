@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from genjax_models.core.distributions import as_levels
 from genjax_models.core.types import Array, DataSpec, Key
 from genjax_models.data import checks, text
 from genjax_models.data.dataset import Dataset
@@ -126,6 +127,8 @@ class MarkovText:
     def log_prob(self, tokens: Array) -> Array:
         """The exact log p `[B]`, in nats, of texts `[B, T]` that begin anywhere in a sentence.
 
+        It is minus infinity where a token is none of the vocabulary.
+
         The state at the start is not known, so it is summed over: a filter carries the law of the
         state given the characters so far.
         """
@@ -144,7 +147,8 @@ class MarkovText:
         def one(sequence: Array) -> Array:
             return jnp.sum(jax.lax.scan(step, start, sequence)[1])
 
-        return jax.vmap(one)(jnp.asarray(tokens))
+        level, outside = as_levels(tokens, len(self.vocabulary))
+        return jax.vmap(one)(level) + jnp.sum(outside, axis=-1)
 
     def dataset(
         self,

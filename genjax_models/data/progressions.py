@@ -148,7 +148,7 @@ class Progressions:
         order = np.argsort(known)
         codes = np.asarray(x, np.int64) @ place
         at = order[np.searchsorted(known[order], codes).clip(0, len(known) - 1)]
-        return np.where(known[at] == codes, at, -1)
+        return np.where((self.voicings[at] == x).all(-1), at, -1)
 
     @functools.cached_property
     def _table(self) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from genjax_models.core.distributions import Normal, sum_entries
+from genjax_models.core.distributions import Normal, as_levels, sum_entries
 from genjax_models.core.preprocess import to_unit_range
 from genjax_models.core.types import Array, DataSpec
 from genjax_models.diffusion.samplers import Level
@@ -102,8 +102,9 @@ def reconstruction(
         return -Normal(z, jnp.full_like(z, jnp.log(ratio))).log_prob(x)
     values = to_unit_range(jnp.arange(spec.levels), spec)
     log_p = jax.nn.log_softmax(-0.5 * ((z[..., None] - values) / ratio) ** 2)
-    one = jnp.take_along_axis(log_p, x[..., None].astype(jnp.int32), axis=-1)
-    return -sum_entries(one)
+    level, outside = as_levels(x, spec.levels)
+    one = jnp.take_along_axis(log_p, level[..., None], axis=-1)[..., 0]
+    return -sum_entries(one + outside)
 
 
 def step_kl(x_0: Array, denoised: Array, v: Array, at: Level, to: Level) -> Array:

@@ -14,7 +14,7 @@ from genjax_models.core import random
 from genjax_models.core.bounds import check_num_samples, log_mean_weight
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.distributions import Normal, sum_entries
-from genjax_models.core.preprocess import identity, to_unit_range
+from genjax_models.core.preprocess import identity, of_data, to_unit_range
 from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.diffusion import ode
@@ -172,8 +172,10 @@ class DequantizedProbabilityFlow:
             return log_weight + density(self, params, v, key_e, label, state, smallest)
 
         if self.divergence is ode.exact:
-            return log_mean_weight(log_weight, num_samples, x.shape[0])
-        return jnp.mean(jax.lax.map(log_weight, jnp.arange(num_samples)), axis=0)
+            bound = log_mean_weight(log_weight, num_samples, x.shape[0])
+        else:
+            bound = jnp.mean(jax.lax.map(log_weight, jnp.arange(num_samples)), axis=0)
+        return of_data(bound, x, self.spec)
 
     def _dequantized(self, x: Array, key_x: Key, key_v: Key) -> tuple[Array, Array | float, float]:
         """Values that have a density, what their log p is to be raised by, and the ODE's start."""

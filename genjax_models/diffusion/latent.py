@@ -111,11 +111,12 @@ class LatentDiffusion:
                 f"float32{list(wanted)}: give it spec=DataSpec({z.shape[1:]}, levels=None), and "
                 "take a VQ-VAE's vectors by autoencoders.EmbeddedCodes"
             )
+        spread = jnp.std(z)
         codec = {
             "params": codec_params,
             "state": codec_state,
             "mean": jnp.mean(z, axis=0),
-            "scale": jnp.std(z) + 1e-6,
+            "scale": jnp.where(spread > 0.0, spread, 1.0) + 1e-6,
         }
         return {**state, "codec": codec}
 

@@ -20,7 +20,7 @@ from genjax_models.core.conditions import (
 )
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
-from genjax_models.core.preprocess import from_tokens, tokens
+from genjax_models.core.preprocess import from_tokens, of_data, tokens
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 from genjax_models.diffusion import masking
 from genjax_models.diffusion.masked_losses import MaskedOutputs, vlb
@@ -147,15 +147,16 @@ class MaskedDiffusion:
         _check_positive("num_samples", num_samples)
         given = jnp.zeros(x.shape, bool) if mask is None else jnp.broadcast_to(mask, x.shape)
         may = ~given.reshape(x.shape[0], -1)
-        x, context = tokens(x, self.spec), label_context(label, self.num_classes)
+        flat, context = tokens(x, self.spec), label_context(label, self.num_classes)
 
         def add(k: Array, total: Array) -> Array:
             key_t, key_hide = jax.random.split(jax.random.fold_in(key, k))
             t = (k + sequence(key_t, x.shape[0])) / num_samples
-            outputs, _ = self._outputs(params, state or {}, x, context, t, may, key_hide)
+            outputs, _ = self._outputs(params, state or {}, flat, context, t, may, key_hide)
             return total - vlb(outputs)
 
-        return jax.lax.fori_loop(0, num_samples, add, jnp.zeros(x.shape[0])) / num_samples
+        total = jax.lax.fori_loop(0, num_samples, add, jnp.zeros(x.shape[0]))
+        return of_data(total / num_samples, x, self.spec)
 
     def conditionals(
         self,

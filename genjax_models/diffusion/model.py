@@ -16,7 +16,7 @@ from genjax_models.core.bounds import check_num_samples
 from genjax_models.core.conditions import check_examples, labels_to_sample
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import init_modules
-from genjax_models.core.preprocess import Preprocess, from_unit_range, to_unit_range
+from genjax_models.core.preprocess import Preprocess, from_unit_range, of_data, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 from genjax_models.diffusion import bound, grids, losses, passes, predictions, samplers, times
 from genjax_models.diffusion.conditioning import (
@@ -179,16 +179,17 @@ class Diffusion:
         check_examples(x, self.spec)
         check_num_samples(num_samples)
         key_x, key_parts = jax.random.split(key)
-        x = self.preprocess.apply(x, key_x, self.spec)
-        shown, weight = passes.known(self, x, label), jnp.ones(x.shape[0])
+        y = self.preprocess.apply(x, key_x, self.spec)
+        shown, weight = passes.known(self, y, label), jnp.ones(x.shape[0])
 
         def add(k: Array, total: Array) -> Array:
             key_u, key_out = jax.random.split(jax.random.fold_in(key_parts, k))
             u = times.strata(key_u, x.shape[0], k, num_samples)
-            out, _ = passes.look(self, params, state or {}, x, u, weight, shown, key_out)
+            out, _ = passes.look(self, params, state or {}, y, u, weight, shown, key_out)
             return total + losses.vlb(dataclasses.replace(out, denoised=self.within(out.denoised)))
 
-        return -jax.lax.fori_loop(0, num_samples, add, jnp.zeros(x.shape[0])) / num_samples
+        total = jax.lax.fori_loop(0, num_samples, add, jnp.zeros(x.shape[0]))
+        return of_data(-total / num_samples, x, self.spec)
 
     def sample(
         self,

@@ -6,10 +6,10 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples
+from genjax_models.core.preprocess import of_data
 from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.energy import annealing, cells
@@ -158,7 +158,7 @@ class NormalizedLevels:
             return self.model.log_density(params, v, state=state) - self.log_z
 
         bound = log_mean_weight(log_weight, num_samples, x.shape[0])
-        return jnp.asarray(bound + cells.log_volume(self.spec))
+        return of_data(bound + cells.log_volume(self.spec), x, self.spec)
 
     def sample(self, params: Params, key: Key, num: int, **options: Any) -> Array:
         """The model's own samples."""

@@ -18,7 +18,7 @@ from genjax_models.flows.coupling import AffineCoupling, Checkerboard, Halves, S
 from genjax_models.flows.dequantization import Dequantization, Uniform
 from genjax_models.flows.dequantized import Dequantized
 from genjax_models.flows.elementwise import Logit
-from genjax_models.flows.flattened import Flattened
+from genjax_models.flows.flattened import Flattened, Spline
 from genjax_models.flows.linear import ActNorm, InvertibleConv1x1, Permute
 from genjax_models.flows.masked import Affine, Elementwise, MaskedAutoregressive
 from genjax_models.flows.model import POINTS, Flow, real_valued
@@ -152,7 +152,8 @@ def neural_spline_flow(
     """RQ-NSF (C): couplings by rational-quadratic splines, with linear maps between them.
 
     On images it is a Glow whose couplings are splines. `maf(spec, transform=Spline())` is the
-    autoregressive one, RQ-NSF (AR).
+    autoregressive one, RQ-NSF (AR). Of one entry, which no other can be coupled to, the splines
+    are functions of the label alone.
 
     Args:
         spec: What one example is.
@@ -175,14 +176,16 @@ def neural_spline_flow(
 
     def steps_of(size: int) -> Bijector:
         outputs = (3 * num_bins - 1) * (size - size // 2)
-        coupling = SplineCoupling(make(outputs), num_bins=num_bins, bound=bound)
+        coupling: Bijector = SplineCoupling(make(outputs), num_bins=num_bins, bound=bound)
+        if size == 1:
+            coupling = MaskedAutoregressive(transform=Spline(num_bins, bound))
         return Repeat(Chain([ActNorm(), InvertibleConv1x1(), coupling]), steps)
 
     if _is_image(spec):
         levels = _levels("neural_spline_flow", spec, levels)
         bijector = _multiscale(spec.shape[-1], levels, steps_of, make)
     else:
-        bijector = steps_of(_size(spec))
+        bijector = steps_of(_size(spec, least=1))
     return _model(spec, bijector, num_classes, dequantization, alpha)
 
 
@@ -258,16 +261,17 @@ def _is_image(spec: DataSpec) -> bool:
     return len(spec.shape) == 3
 
 
-def _size(spec: DataSpec) -> int:
+def _size(spec: DataSpec, least: int = 2) -> int:
     """The number of entries of a vector.
 
     Raises:
-        ValueError: The examples are no vectors, or there is but one entry.
+        ValueError: The examples are no vectors, or there are too few entries.
     """
-    if len(spec.shape) != 1 or spec.shape[0] < 2:
+    if len(spec.shape) != 1 or spec.shape[0] < least:
+        instead = "use neural_spline_flow" if spec.shape == (1,) else "use maf, which flattens them"
         raise ValueError(
             f"{spec.name} has examples of shape {spec.shape}, and coupling flows are over vectors "
-            "(D,) with D >= 2 or images (H, W, C): reshape the examples, or use maf"
+            f"(D,) with D >= {least} or images (H, W, C): {instead}"
         )
     return spec.shape[0]
 
@@ -281,7 +285,7 @@ def _levels(name: str, spec: DataSpec, levels: int | None) -> int:
     if not _is_image(spec):
         raise ValueError(
             f"{name} is over images (H, W, C), and {spec.name} has examples of shape {spec.shape}: "
-            "use neural_spline_flow, realnvp or maf for vectors"
+            "use neural_spline_flow or maf, which are also for vectors"
         )
     height, width, _ = spec.shape
     most = 0

@@ -12,7 +12,7 @@ from flax import struct
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context
 from genjax_models.core.loss import Loss, Player
-from genjax_models.core.preprocess import uniform_dequantization
+from genjax_models.core.preprocess import of_data, uniform_dequantization
 from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 from genjax_models.flows import losses
@@ -155,7 +155,7 @@ class Dequantized:
             y, log_q = self.dequantization(params["dequantization"], x, key_k, self.spec)
             return self.flow.log_prob(params, y, label=label, state=state) - log_q
 
-        return log_mean_weight(log_weight, num_samples, x.shape[0])
+        return of_data(log_mean_weight(log_weight, num_samples, x.shape[0]), x, self.spec)
 
     def sample(
         self,

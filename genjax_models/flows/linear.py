@@ -91,11 +91,12 @@ class ActNorm:
     """A scale and a shift of each channel: y = exp(log_scale) x + shift.
 
     It starts where the outputs for the examples that `init` is given have mean 0 and variance 1 in
-    each channel; from then on both are parameters like any other.
+    each channel; from then on both are parameters like any other. A channel that does not vary
+    among those examples starts at the scale 1: they do not say how far others will lie from them.
 
     Attributes:
-        epsilon: What is added to the channels' standard deviations at the start, so that a channel
-            that does not vary gets a finite scale.
+        epsilon: What is added to the channels' standard deviations at the start. A channel that
+            varies by less, or by less than so small a part of its size, does not vary.
 
     References:
         Kingma & Dhariwal 2018, Glow, arXiv:1807.03039, sec. 3.1.
@@ -107,7 +108,9 @@ class ActNorm:
         """Log-scale and shift `[C]` from the channels' statistics, over all devices' examples."""
         x = all_examples(x)
         axes = tuple(range(x.ndim - 1))
-        log_scale = -jnp.log(jnp.std(x, axes) + self.epsilon)
+        size = jnp.maximum(1.0, jnp.max(jnp.abs(x), axes))
+        varies = jnp.max(x, axes) - jnp.min(x, axes) > self.epsilon * size
+        log_scale = jnp.where(varies, -jnp.log(jnp.std(x, axes) + self.epsilon), 0.0)
         return {"log_scale": log_scale, "shift": -jnp.exp(log_scale) * jnp.mean(x, axes)}
 
     def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:

@@ -30,7 +30,8 @@ class Block(NamedTuple):
 class MaskedDense(nn.Module):
     """y = (M * W) x + V context + b with M_ij = [degree of input i <= degree of output j].
 
-    A unit's degree is how many of the positions, the first ones, it may know about.
+    A unit's degree is how many of the positions, the first ones, it may know about. Where no output
+    may know an input there is no W.
 
     Attributes:
         before: Degree of each input.
@@ -59,9 +60,14 @@ class MaskedDense(nn.Module):
             block: The outputs to compute, all where None.
         """
         before, after = jnp.asarray(self.before), jnp.asarray(self.after)
-        kernel = self.param("kernel", self._init, (len(self.before), len(self.after)), jnp.float32)
-        mask = before[:, None] <= _columns(after, block)
-        y = x.astype(self.dtype) @ jnp.where(mask, _columns(kernel, block), 0).astype(self.dtype)
+        columns = _columns(after, block)
+        if min(self.before) <= max(self.after):
+            shape = (len(self.before), len(self.after))
+            kernel = self.param("kernel", self._init, shape, jnp.float32)
+            weights = jnp.where(before[:, None] <= columns, _columns(kernel, block), 0)
+            y = x.astype(self.dtype) @ weights.astype(self.dtype)
+        else:
+            y = jnp.zeros((x.shape[0], columns.shape[0]), self.dtype)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (len(self.after),), jnp.float32)
             y += _columns(bias, block).astype(self.dtype)
@@ -87,7 +93,8 @@ class MADE(nn.Module):
     about the first t positions, and no fewer, lie side by side. `step` computes just those, in
     every layer: all steps together cost one pass, and what they compute is the same.
 
-    It is a `Causal` network and the conditioner of a masked autoregressive flow.
+    It is a `Causal` network and the conditioner of a masked autoregressive flow. Over one position
+    without a context there is nothing to see, and the outputs are a bias.
 
     Attributes:
         shape: Shape of one example: `(H, W, C)`, `(D,)` or `(T,)`.
@@ -138,8 +145,8 @@ class MADE(nn.Module):
 
     def start(self, num: int, context: Array | None = None) -> dict[str, Array]:
         """The cache before position 0 of `num` examples: no inputs, no hidden unit known."""
-        del context
-        widths = {f"hidden_{i}": width for i, width in enumerate(self.hidden)}
+        hidden = self._hidden(conditional=context is not None)
+        widths = {f"hidden_{i}": width for i, width in enumerate(hidden)}
         inputs = {"inputs": jnp.zeros((num, self._num * self._width), self._out_dtype)}
         return inputs | {name: jnp.zeros((num, n), self.dtype) for name, n in widths.items()}
 
@@ -188,6 +195,10 @@ class MADE(nn.Module):
             return x
         return jax.nn.one_hot(x, self.vocabulary, dtype=self._out_dtype)
 
+    def _hidden(self, conditional: bool) -> Sequence[int]:
+        """Widths of the hidden layers that have something to know."""
+        return self.hidden if self._num > 1 or conditional else ()
+
     def _degrees(self, width: int, conditional: bool) -> np.ndarray:
         """Degrees of a hidden layer, ascending: each that is of use, as often as the others."""
         # A unit of degree 0 knows no input: of use only where there is a context to know.
@@ -205,13 +216,11 @@ class MADE(nn.Module):
         train: bool,
     ) -> tuple[Array, dict[str, Array]]:
         """All outputs `[B, N * K]`; or those of position t `[B, K]`, and the hidden layers."""
-        if self._num == 1 and context is None:
-            raise ValueError("MADE over one position has no input to depend on: give it a context")
         known = np.repeat(np.arange(1, self._num + 1), self._width)
         after = np.repeat(np.arange(self._num), self.outputs)
         block = None if t is None else Block(t * self.outputs, self.outputs)
         layers, h, before, x = {}, None, known, inputs
-        for i, width in enumerate(self.hidden):
+        for i, width in enumerate(self._hidden(context is not None)):
             degrees = self._degrees(width, context is not None)
             units = None if t is None else _of_degree(degrees, t)
             new = self._dense(before, degrees, f"hidden_{i}")(x, context, units)

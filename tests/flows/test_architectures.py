@@ -93,8 +93,39 @@ def test_sizes_that_do_not_divide_are_refused_when_built(build):
 def test_shapes_that_are_no_images_or_vectors_are_refused():
     with pytest.raises(ValueError, match=r"glow is over images .*\(2,\): use neural_spline_flow"):
         glow(DataSpec((2,), levels=None))
-    with pytest.raises(ValueError, match=r"\(1,\), and coupling flows are over vectors"):
+    with pytest.raises(ValueError, match=r"\(1,\), and coupling.*: use neural_spline_flow"):
         realnvp(DataSpec((1,), levels=None))
+    for build in (realnvp, neural_spline_flow):
+        with pytest.raises(ValueError, match=r"\(4, 3\), and coupling.*: use maf"):
+            build(DataSpec((4, 3), levels=None))
+
+
+@pytest.mark.parametrize("num_classes", [None, 2])
+@pytest.mark.parametrize("levels", [None, 6])
+@pytest.mark.parametrize("build", [neural_spline_flow, maf])
+def test_one_entry_is_data_too(build, levels, num_classes):
+    """The density of one number integrates to 1, and codes come back."""
+    model = build(DataSpec((1,), levels), steps=1, num_classes=num_classes)
+    of = lambda num: {} if num_classes is None else {"label": jnp.arange(num) % 2}  # noqa: E731
+    flow = model if levels is None else model.flow
+    x = jnp.linspace(-12.0, 12.0, 4001)[:, None] if levels is None else jnp.zeros((8, 1), jnp.uint8)
+
+    @jax.jit
+    def run(key):
+        start = x if levels else jax.random.normal(key, (64, 1))
+        params, _ = model.init(key, {"x": start, **of(len(start))})
+        params = shaken(params, 0.1)
+        z = flow.encode(params, x / 10, **of(len(x)))
+        back = flow.decode(params, z, **of(len(x)))
+        label = {} if num_classes is None else {"label": jnp.ones(len(x), int)}
+        log_prob = model.log_prob(params, x, **label) if levels is None else jnp.zeros(1)
+        return back, log_prob, model.sample(params, key, 5)
+
+    back, log_prob, sample = run(jax.random.key(0))
+    np.testing.assert_allclose(back, x / 10, atol=2e-3)
+    assert sample.shape == (5, 1)
+    if levels is None:
+        np.testing.assert_allclose(np.trapezoid(np.exp(log_prob), x[:, 0]), 1.0, atol=2e-3)
 
 
 def test_vectors_of_an_odd_length():

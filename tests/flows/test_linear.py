@@ -58,6 +58,21 @@ def test_act_norm_of_a_channel_that_does_not_vary_is_finite():
     assert np.all(np.isfinite(log_det))
 
 
+@pytest.mark.parametrize("level", [0.0, 0.1, -3.0, 1e4])
+@pytest.mark.parametrize("noise", [0.0, 1e-9])
+@pytest.mark.parametrize("num", [1, 2, 128])
+def test_a_channel_without_spread_starts_at_the_scale_1(level, noise, num):
+    """So that what the first examples lack (here a 1 more) is not an event of 10^6 deviations."""
+    x = draw(num, 3).at[:, 2].set(level + noise * np.arange(num))
+    params = ActNorm().init(KEY, x)
+    y, log_det = ActNorm().forward(params, x.at[:, 2].add(1.0))
+    np.testing.assert_allclose(y[:, 2], 1.0, atol=1e-2)
+    assert params["log_scale"][2] == 0.0
+    if num == 1:
+        np.testing.assert_array_equal(params["log_scale"], 0.0)
+        np.testing.assert_array_equal(log_det, 0.0)
+
+
 @pytest.mark.parametrize("size", [1, 2, 12])
 def test_a_conv_1x1_starts_as_an_orthogonal_matrix(size):
     bijector = InvertibleConv1x1(seed=size)

@@ -16,6 +16,8 @@ CASES = {
     "image": (MADE(IMAGE, 3, (25, 25), activation=jnp.tanh, residual=True), None),
     "double": (MADE(VECTOR, 1, (3,), dtype=jnp.float64), None),
     "text": (MADE((4,), 3, (9,), vocabulary=3), None),
+    "one": (MADE((1,), 2, (9,)), None),
+    "one_context": (MADE((1,), 2, (9,)), 3),
 }
 
 
@@ -42,7 +44,7 @@ def name(request):
         yield request.param
 
 
-@pytest.mark.parametrize("name", ["vector_context", "image", "double"], indirect=True)
+@pytest.mark.parametrize("name", ["vector_context", "image", "double", "one"], indirect=True)
 def test_outputs_are_functions_of_all_earlier_positions_and_no_others(name):
     network, variables, x, context, _ = setup(name)
 
@@ -136,5 +138,3 @@ def test_dropout_is_for_training_and_belongs_to_examples():
 def test_what_does_not_fit_is_said():
     with pytest.raises(ValueError, match=r"examples of shape \(5,\), but was given \(4,\)"):
         MADE(VECTOR, 1).init(KEY, jnp.zeros((2, 4)))
-    with pytest.raises(ValueError, match="one position has no input to depend on"):
-        MADE((1,), 1).init(KEY, jnp.zeros((2, 1)))
