@@ -105,7 +105,7 @@ def test_every_parameter_has_a_gradient(name):
     @jax.jit
     @jax.grad
     def gradient(variables):
-        return jnp.sum(network.apply(variables, x, context) ** 2)
+        return jnp.sum((network.apply(variables, x, context) - 1.0) ** 2)
 
     for path, grad in jax.tree_util.tree_leaves_with_path(gradient(variables)):
         assert np.all(np.isfinite(grad)) and np.any(grad != 0), jax.tree_util.keystr(path)
