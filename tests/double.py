@@ -113,7 +113,11 @@ def main():
         except Exception as error:
             failed += 1
             with contextlib.suppress(IndexError):
-                where = [f for f in traceback.extract_tb(error.__traceback__) if "genjax_models/" in f.filename]
+                where = [
+                    f
+                    for f in traceback.extract_tb(error.__traceback__)
+                    if "genjax_models/" in f.filename
+                ]
                 print(where[-1].filename, where[-1].lineno)
             print(f"{name}: {type(error).__name__}: {str(error)[:600]}", flush=True)
         else:

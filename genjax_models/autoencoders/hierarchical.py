@@ -21,7 +21,7 @@ from genjax_models.core.distributions import ExplicitMean, Normal, standard_norm
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
-from genjax_models.core.preprocess import Preprocess, to_unit_range
+from genjax_models.core.preprocess import Preprocess, of_data, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 
 
@@ -327,18 +327,18 @@ class HierarchicalVAE:
         check_examples(x, self.spec)
         state = state or {}
         key_x, key_z = jax.random.split(key)
-        x = self.preprocess.apply(x, key_x, self.spec)
+        y = self.preprocess.apply(x, key_x, self.spec)
         context = label_context(label, self.num_classes)
-        features, _ = self._ascend(params, state, x, context)
+        features, _ = self._ascend(params, state, y, context)
 
         def log_weight(k: Array) -> Array:
             choose = _drawn(jax.random.fold_in(key_z, k))
             down, _ = self._descend(params, state, features, context, choose, x.shape[0])
             likelihood, _ = self._decode(params, state, down.h)
-            return likelihood.log_prob(x) + down.log_p - down.log_q
+            return likelihood.log_prob(y) + down.log_p - down.log_q
 
         bound = log_mean_weight(log_weight, num_samples, x.shape[0])
-        return bound + self.preprocess.log_volume(self.spec)
+        return of_data(bound + self.preprocess.log_volume(self.spec), x, self.spec)
 
     def _ascend(
         self,

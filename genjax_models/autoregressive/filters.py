@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from typing import TypeVar
 
 import jax
@@ -16,6 +17,9 @@ from genjax_models.core.distributions import Bernoulli, Categorical, Distributio
 from genjax_models.core.types import Array
 
 D = TypeVar("D", bound=Distribution)
+
+COLDEST = 1e-6
+"""The lowest temperature: below it logits in float32 overflow, and their order is lost."""
 
 
 def with_temperature(logits: Array, temperature: float) -> Array:
@@ -89,12 +93,20 @@ def min_p(logits: Array, p: float) -> Array:
     return jnp.where(logits >= highest + math.log(p), logits, -jnp.inf)
 
 
+def _check_number(name: str, value: float | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
+        raise TypeError(
+            f"{name} is {value!r}, a {type(value).__name__}: give a number, which no array and no "
+            "text is"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Filter:
     """Filters one after the other: temperature, top-k, top-p, min-p, each where it is asked for.
 
     Attributes:
-        temperature: Above 0; 1 changes nothing.
+        temperature: At least 1e-6; 1 changes nothing.
         top_k: At least 1, or None.
         top_p: In (0, 1], or None.
         min_p: In [0, 1], or None.
@@ -110,12 +122,14 @@ class Filter:
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+        for name in ("temperature", "top_k", "top_p", "min_p"):
+            _check_number(name, getattr(self, name))
+        if not (self.temperature >= COLDEST and math.isfinite(self.temperature)):
             raise ValueError(
-                f"temperature must be above 0, got {self.temperature}: top_k=1 gives the likeliest "
-                "value each time"
+                f"temperature must be a number of at least {COLDEST}, got {self.temperature}: "
+                "top_k=1 gives the likeliest value each time"
             )
-        if self.top_k is not None and (self.top_k != int(self.top_k) or self.top_k < 1):
+        if self.top_k is not None and not (self.top_k >= 1 and self.top_k == self.top_k // 1):
             raise ValueError(f"top_k must be an integer of at least 1, got {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")

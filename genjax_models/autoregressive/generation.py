@@ -92,7 +92,7 @@ def generate(
             raise ValueError(f"{name} must be positive, got {value}")
     if stop is not None and not 0 <= stop < spec.levels:
         raise ValueError(f"stop is {stop}, but {spec.name} has tokens 0 .. {spec.levels - 1}")
-    tokens = np.asarray(prompt, np.int32)
+    tokens = _tokens(prompt)
     if tokens.ndim not in (1, 2):
         raise ValueError(f"the prompt has shape {tokens.shape}: give tokens [P] or [B, P]")
     check_values(tokens, spec, "the prompt")
@@ -109,6 +109,29 @@ def generate(
     given = (params, state or {}, label)
     texts = _texts(model, keep, stop, given, key, tokens, num_tokens, chunk)
     return (text[0] for text in texts) if one else texts
+
+
+def _tokens(prompt: Any) -> np.ndarray:
+    """A prompt as int32.
+
+    Raises:
+        TypeError: It is no array of whole numbers.
+        ValueError: The texts' lengths differ.
+    """
+    try:
+        tokens = np.asarray(prompt)
+    except ValueError:
+        lengths = sorted({len(text) for text in prompt})
+        raise ValueError(
+            f"the prompts have lengths {', '.join(map(str, lengths))}: give texts of one length, "
+            "or one call each"
+        ) from None
+    if tokens.size and tokens.dtype.kind not in "iu":
+        raise TypeError(
+            f"the prompt holds {tokens.dtype}: give tokens, whole numbers; a text becomes "
+            "tokens by data.tokenizers.of(spec).encode(text)"
+        )
+    return tokens.astype(np.int32)
 
 
 def _texts(

@@ -179,7 +179,7 @@ class Autoregressive:
             given: A prompt: tokens `[num, P]` or `[P]` that the samples begin with. Or whole
                 examples `[num, *shape]` or `[*shape]`, with `mask`.
             mask: Which entries of whole examples are given, bool `[num, *shape]` or `[*shape]`.
-            temperature: Logits are divided by it, above 0; 1 leaves the model as it is.
+            temperature: Logits are divided by it, at least 1e-6; 1 leaves the model as it is.
             top_k: Draw among this many likeliest values only.
             top_p: Draw among the likeliest values that together have this probability, in (0, 1].
             min_p: Draw among values at least this fraction as likely as the likeliest, in [0, 1].

@@ -75,7 +75,7 @@ def _levels(spec: DataSpec) -> int:
     if spec.levels is None:
         raise ValueError(
             f"{spec.name} has real-valued entries, but this likelihood is over discrete levels: "
-            "use likelihoods.normal"
+            "give the model likelihood=likelihoods.normal, or data of integers"
         )
     return spec.levels
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -81,9 +82,17 @@ class Loss:
         """The same loss with other weights: numbers, or schedules of the step.
 
         Raises:
+            TypeError: A weight is neither.
             ValueError: A name is not one of the terms.
         """
         self._check(weights)
+        for name, weight in weights.items():
+            number = isinstance(weight, numbers.Real) or getattr(weight, "shape", None) == ()
+            if not callable(weight) and (isinstance(weight, bool) or not number):
+                raise TypeError(
+                    f"the weight of {name!r} is {weight!r}, a {type(weight).__name__}: give a "
+                    "number, or a schedule of the step (optax.linear_schedule(0.0, 1.0, 500))"
+                )
         return dataclasses.replace(self, weights={**self.weights, **weights})
 
     def add(self, **terms: Term) -> Loss:
@@ -121,8 +130,13 @@ class Loss:
         weight = self.weights.get(name, 1.0)
         return weight(jnp.asarray(step)) if callable(weight) else weight
 
-    def _check_free(self, names: Mapping[str, Any]) -> None:
-        for name in names:
+    def _check_free(self, functions: Mapping[str, Any]) -> None:
+        for name, function in functions.items():
+            if not callable(function):
+                raise TypeError(
+                    f"{name!r} is {function!r}, a {type(function).__name__}: give a function of "
+                    "the forward pass's outputs"
+                )
             if name in self.terms:
                 raise ValueError(
                     f"the loss has a term {name!r} already: drop it first, or choose another name"

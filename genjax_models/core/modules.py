@@ -11,6 +11,23 @@ from flax import linen as nn
 from genjax_models.core.types import Array, Key, Params, State
 
 
+def check_module(name: str, module: Any) -> None:
+    """Raise unless a network is a Flax module.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if isinstance(module, nn.Module):
+        return
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        raise TypeError(f"the {name} is the class {module.__name__}: build one, with its sizes")
+    raise TypeError(
+        f"the {name} is a {getattr(module, '__name__', type(module).__name__)}, and should be a "
+        "flax.linen module, such as gm.networks.MLP((64, 2)); a class of flax.nnx is made one by "
+        "flax.nnx.bridge.to_linen(Class, *arguments)"
+    )
+
+
 def init_modules(
     key: Key, modules: Mapping[str, tuple[nn.Module, tuple[Any, ...]]], **kwargs: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -25,6 +42,8 @@ def init_modules(
         `params` and `state`: name -> trained arrays, and name -> the module's other collections,
         for the modules that have any.
     """
+    for name, (module, _) in modules.items():
+        check_module(name, module)
     params, state = {}, {}
     for (name, (module, args)), k in zip(
         modules.items(), jax.random.split(key, len(modules)), strict=True

@@ -218,7 +218,7 @@ class MaskedDiffusion:
             steps: Passes of the network, evenly spaced in time; None is one for each entry.
             reveal: Which tokens a step shows: `masking.independently`, `evenly` (one by one in
                 N steps), `most_confident`.
-            temperature: Logits are divided by it, above 0; 1 leaves the model as it is.
+            temperature: Logits are divided by it, at least 1e-6; 1 leaves the model as it is.
             state: The model's state.
 
         Raises:
@@ -226,8 +226,8 @@ class MaskedDiffusion:
         """
         steps = self.spec.num_dims if steps is None else steps
         _check_positive("steps", steps)
-        if not (temperature > 0 and math.isfinite(temperature)):
-            raise ValueError(f"temperature must be above 0, got {temperature}")
+        if not (temperature >= 1e-6 and math.isfinite(temperature)):
+            raise ValueError(f"temperature must be a number of at least 1e-6, got {temperature}")
         key_label, key_x = jax.random.split(key)
         label = labels_to_sample(label, self.num_classes, num, key_label)
         known = given_entries(given, mask, num, self.spec)

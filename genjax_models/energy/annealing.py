@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from genjax_models.core import random
 from genjax_models.core.types import Array, Key
-from genjax_models.energy.mcmc import Kernel, LogDensity, Point, at, chain
+from genjax_models.energy.mcmc import Kernel, LogDensity, Point, at, chain, of_types
 
 Path: TypeAlias = Callable[[Array, Array], Array]
 """`(x [...], beta []) -> []`: the log-density, up to a constant, at each place of the way."""
@@ -109,8 +109,8 @@ def anneal(
 
     def level(carry: Any, now: tuple[Array, Array, Array]) -> tuple[Any, Array]:
         points, log_weight = carry
-        points, gained, acceptance = _level(kernel, path, points, now, key, steps)
-        return (points, log_weight + gained), acceptance
+        after, gained, acceptance = _level(kernel, path, points, now, key, steps)
+        return of_types((after, log_weight + gained), carry), acceptance
 
     points = jax.vmap(lambda x: at(lambda y: path(y, betas[0]), x))(x)
     levels = (betas[1:], step_sizes, jnp.arange(len(betas) - 1))
@@ -152,7 +152,7 @@ def tuned_step_sizes(
         beta, t = now
         eps = jnp.exp(log_eps)
         points, _, accepted = _level(kernel, path, points, (beta, eps, t), key, steps)
-        return (points, log_eps + rate * (accepted - acceptance)), eps
+        return of_types((points, log_eps + rate * (accepted - acceptance)), carry), eps
 
     points = jax.vmap(lambda x: at(lambda y: path(y, betas[0]), x))(x)
     start = (points, jnp.log(jnp.asarray(kernel.step_size, jnp.float32)))

@@ -97,7 +97,7 @@ class Langevin:
         noise = jnp.sqrt(2.0 * self.step_size) if self.noise is None else self.noise
         z = jax.random.normal(key, point.x.shape, point.x.dtype)
         x = point.x + self.step_size * point.gradient + noise * z
-        return at(log_density, x), jnp.ones(())
+        return at(log_density, x.astype(point.x.dtype)), jnp.ones(())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +114,11 @@ class MALA:
         """The next point, and the proposal's acceptance probability."""
         from blackjax.mcmc import mala
 
-        here: Any = mala.MALAState(*_untyped(point))
-        after, info = mala.build_kernel()(key, here, log_density, self.step_size)
-        return Point(*_untyped(after)), jnp.asarray(info.acceptance_rate)
+        density, wide = _widened(log_density, point)
+        here: Any = mala.MALAState(*_untyped(wide))
+        after, info = mala.build_kernel()(key, here, density, _step_size(self, wide))
+        after = of_types(Point(*_untyped(after)), point)
+        return after, jnp.asarray(info.acceptance_rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,12 +137,31 @@ class HMC:
         """The next point, and the proposal's acceptance probability."""
         from blackjax.mcmc import hmc
 
-        here: Any = hmc.HMCState(*_untyped(point))
-        masses = jnp.ones(point.x.size, point.x.dtype)
+        density, wide = _widened(log_density, point)
+        here: Any = hmc.HMCState(*_untyped(wide))
+        masses = jnp.ones(point.x.size, wide.x.dtype)
         after, info = hmc.build_kernel()(
-            key, here, log_density, self.step_size, masses, self.leapfrogs
+            key, here, density, _step_size(self, wide), masses, self.leapfrogs
         )
-        return Point(*_untyped(after)), jnp.asarray(info.acceptance_rate)
+        after = of_types(Point(*_untyped(after)), point)
+        return after, jnp.asarray(info.acceptance_rate)
+
+
+def _widened(log_density: LogDensity, point: Point) -> tuple[LogDensity, Point]:
+    """Both in JAX's default precision, in which BlackJAX draws, whatever the point's own is."""
+    own, dtype = point.x.dtype, jnp.promote_types(point.x.dtype, jnp.zeros(()).dtype)
+    wide = jax.tree.map(lambda a: a.astype(dtype), point)
+    return lambda x: log_density(x.astype(own)).astype(dtype), wide
+
+
+def _step_size(kernel: Kernel, point: Point) -> Any:
+    """The step size in the place's own precision, which a step must not change."""
+    return jnp.asarray(kernel.step_size, point.x.dtype)
+
+
+def of_types(new: Any, old: Any) -> Any:
+    """The numbers of one pytree in the types of another: what a loop carries keeps its types."""
+    return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), new, old)
 
 
 def _untyped(point: Any) -> Any:
@@ -169,8 +190,9 @@ def chain(
     def step(i: Array, carry: tuple[Point, Trace]) -> tuple[Point, Trace]:
         point, total = carry
         norm = jnp.linalg.norm(point.gradient.reshape(-1))
-        point, acceptance = kernel(log_density, point, jax.random.fold_in(key, i))
-        return point, Trace(total.acceptance + acceptance, total.gradient_norm + norm)
+        after, acceptance = kernel(log_density, point, jax.random.fold_in(key, i))
+        total = Trace(total.acceptance + acceptance, total.gradient_norm + norm)
+        return of_types(after, point), total
 
     zeros = Trace(jnp.zeros(()), jnp.zeros(()))
     point, total = jax.lax.fori_loop(0, steps, step, (point, zeros))

@@ -24,7 +24,7 @@ from genjax_models.networks.projection import Projection
 from genjax_models.networks.residual import ResidualNetwork
 from genjax_models.networks.residual_pair import ResidualDiscriminator, ResidualGenerator
 from genjax_models.networks.spectral_norm import SpectralNormalized
-from genjax_models.networks.transformer import Transformer
+from genjax_models.networks.transformer import Transformer, gelu_erf, gelu_tanh
 from genjax_models.networks.translators import ResNetTranslator, UNetTranslator
 from genjax_models.networks.unet import UNet
 
@@ -64,4 +64,6 @@ __all__ = [
     "UNet",
     "UNetTranslator",
     "attention",
+    "gelu_erf",
+    "gelu_tanh",
 ]

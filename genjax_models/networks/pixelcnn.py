@@ -235,7 +235,7 @@ class GatedPixelCNN(nn.Module):
         """
         row, column = jnp.divmod(t, self.shape[1])
         # A weight of 0 would not stop a NaN of the pixel that there is not.
-        previous = jnp.where(t > 0, previous, 0.0)[:, None, None]
+        previous = jnp.where(t > 0, previous, 0.0)[:, None, None].astype(cache["row"].dtype)
         before = (column - 1) % self.shape[1]
         cache = {
             **cache,

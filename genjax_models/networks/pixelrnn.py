@@ -110,7 +110,7 @@ class PixelRNN(nn.Module):
         width, reach = self.shape[1], self.first_size // 2
         row, column = jnp.divmod(t, width)
         # A weight of 0 would not stop a NaN of the pixel that there is not.
-        previous = jnp.where(t > 0, previous, 0.0)[:, None, None]
+        previous = jnp.where(t > 0, previous, 0.0)[:, None, None].astype(cache["rows"].dtype)
         place = (0, reach, reach + (column - 1) % width, 0)
         cache = {**cache, "rows": lax.dynamic_update_slice(cache["rows"], previous, place)}
         cache = nn.cond(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -20,16 +21,32 @@ from genjax_models.networks.attention import (
 from genjax_models.networks.dropout import drop
 
 
+def gelu_erf(x: Array) -> Array:
+    """X Phi(x), with the normal's distribution function Phi itself (`[...]` to `[...]`).
+
+    References:
+        Hendrycks & Gimpel 2016, Gaussian Error Linear Units, arXiv:1606.08415, eq. 1.
+    """
+    return nn.gelu(x, approximate=False)
+
+
+def gelu_tanh(x: Array) -> Array:
+    """X Phi(x) with tanh in the place of Phi, at most 5e-4 off: the same as `jax.nn.gelu`."""
+    return nn.gelu(x, approximate=True)
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)).
 
     Attributes:
         attention: The attention.
         dropout: Fraction of the branches' outputs that are dropped in training.
+        activation: Between the two layers of the MLP.
     """
 
     attention: Attention
     dropout: float = 0.0
+    activation: Callable[[Array], Array] = nn.gelu
 
     def setup(self) -> None:
         """The layers, of the attention's width and type."""
@@ -52,7 +69,7 @@ class Block(nn.Module):
         return x + self._mlp(x), cache
 
     def _mlp(self, x: Array) -> Array:
-        return self.out(nn.gelu(self.hidden(self.norm_mlp(x))))
+        return self.out(self.activation(self.hidden(self.norm_mlp(x))))
 
     def _drop(self, x: Array, length: int, train: bool) -> Array:
         if not train or self.dropout == 0.0:
@@ -81,6 +98,8 @@ class Transformer(nn.Module):
         outputs: Number of tokens that are predicted, the first ones of the vocabulary; None for
             all. (A mask is a token that a network reads and never predicts.)
         dtype: What the layers compute in; parameters and outputs are float32.
+        activation: Within the MLPs: `jax.nn.gelu`, which is GPT-2's with tanh; `gelu_erf`, BERT's
+            and PyTorch's default; or any other that has a name.
 
     References:
         Vaswani et al. 2017, arXiv:1706.03762; Radford et al. 2019, Language Models are Unsupervised
@@ -98,6 +117,7 @@ class Transformer(nn.Module):
     causal: bool = True
     outputs: int | None = None
     dtype: jnp.dtype | type = jnp.float32
+    activation: Callable[[Array], Array] = nn.gelu
 
     def setup(self) -> None:
         """The layers, under GPT-2's names for their places."""
@@ -114,7 +134,9 @@ class Transformer(nn.Module):
             WEIGHT_SCALE / math.sqrt(2 * self.layers),  # each layer adds to the sum twice
             self.dtype,
         )
-        self.blocks = [Block(attention(), self.dropout) for _ in range(self.layers)]
+        self.blocks = [
+            Block(attention(), self.dropout, self.activation) for _ in range(self.layers)
+        ]
         scale = nn.initializers.normal(WEIGHT_SCALE)
         self.embedding = self.param("embedding", scale, (self.vocabulary, self.width))
         if self.causal:

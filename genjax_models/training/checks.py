@@ -41,6 +41,61 @@ def _check_integer(name: str, value: int, at_least: int) -> None:
         raise ValueError(f"{name} is {value}: {wanted}")
 
 
+def check_model(model: Any) -> None:
+    """Raise unless it is a model: not its class, not a network.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if isinstance(model, type):
+        raise TypeError(
+            f"the model is the class {model.__name__}: build one, {model.__name__}(...)"
+        )
+    if not hasattr(model, "players") or not hasattr(model, "init"):
+        raise TypeError(
+            f"the model is a {type(model).__name__}, which has no players: give a model of this "
+            "library, such as gm.VAE(...), or one that has the methods of core.protocols.Model"
+        )
+
+
+def check_dataset(data: Any) -> None:
+    """Raise unless it is a data set.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if hasattr(data, "spec") and hasattr(data, "rows"):
+        return
+    given = (
+        f"an array of shape {data.shape}" if hasattr(data, "shape") else f"{type(data).__name__}"
+    )
+    made = 'gm.load("digits") or gm.load("folder")'
+    made = made if isinstance(data, str) else "gm.Dataset.from_arrays(x)"
+    raise TypeError(f"the data are {given}, and no dataset: give {made}")
+
+
+def check_losses(losses: Any, players: Sequence[str]) -> None:
+    """Raise unless losses are given by the names of players.
+
+    Raises:
+        TypeError: They are no mapping, or not to losses.
+    """
+    if losses is None:
+        return
+    example = f'give losses={{"{players[0]}": loss}}'
+    if not isinstance(losses, Mapping):
+        raise TypeError(
+            f"losses is a {type(losses).__name__}, and should say which player each loss is of: "
+            f"{example} (the players are {', '.join(players)})"
+        )
+    for name, loss in losses.items():
+        if not callable(loss) or not hasattr(loss, "terms"):
+            raise TypeError(
+                f"the loss of {name!r} is a {type(loss).__name__}: give a Loss, such as "
+                f"model.loss.weigh(...); terms of your own are added by model.loss.add(name=term)"
+            )
+
+
 def check_spec(given: DataSpec, wanted: DataSpec) -> None:
     """Raise unless a model's `spec` describes the data.
 

@@ -112,6 +112,8 @@ def fit(
         ProcessLost: Of several processes, another one is gone.
         Interrupted: Ctrl-C, or another signal of `stop_on`; the run is saved in `checkpoint_dir`.
     """
+    checks.check_model(model)
+    checks.check_dataset(data)
     checks.check_positive(
         steps=steps,
         batch_size=batch_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +15,11 @@ from genjax_models.core.protocols import Model
 from genjax_models.core.types import Array, Batch, Key, Params, State
 
 Optimizers: TypeAlias = optax.GradientTransformation | Mapping[str, optax.GradientTransformation]
-"""One Optax transformation for all players, or one for each by name."""
+"""One Optax transformation for all players, or one for each by name.
+
+`optax.MultiSteps` is one too: it gathers the gradients of several steps of `fit`, and moves the
+parameters in the last of them (`fit`'s `accumulate` divides one step's batch instead). Those that
+ask for the loss (`optax.contrib.reduce_on_plateau`) are told the player's."""
 
 
 class TrainState(NamedTuple):
@@ -51,13 +56,38 @@ def optimizer_of(optimizers: Optimizers, players: Mapping[str, Any]) -> dict[str
             f"optimizers are given for {_names(optimizers)}, but the model's players are "
             f"{_names(players)}: give one for each, or one for all"
         )
-    for name, optimizer in optimizers.items():
-        if not isinstance(optimizer, optax.GradientTransformation):
-            raise TypeError(
-                f"the optimizer of {name!r} is {optimizer!r}: give an Optax transformation, such "
-                "as optax.adam(1e-3)"
-            )
-    return {name: optimizers[name] for name in players}
+    return {name: _transformation(name, optimizers[name]) for name in players}
+
+
+def _transformation(player: str, optimizer: Any) -> optax.GradientTransformationExtraArgs:
+    """The optimizer as one whose `update` takes the loss, whether it looks at it or not."""
+    if isinstance(optimizer, optax.MultiSteps):
+        optimizer = optimizer.gradient_transformation()
+    if not isinstance(optimizer, optax.GradientTransformation):
+        number = isinstance(optimizer, numbers.Real) and not isinstance(optimizer, bool)
+        raise TypeError(
+            f"the optimizer of {player!r} is {optimizer!r}: give an Optax transformation, such as "
+            f"optax.adam({optimizer if number else 1e-3})"
+        )
+    return optax.with_extra_args_support(optimizer)
+
+
+def _check_update(player: str, optimizer: Any, owned: Params, state: Any) -> None:
+    """Raise if the optimizer asks for what no step of `fit` has; nothing is computed."""
+
+    def update(grads: Params, state: Any, value: Array) -> Any:
+        return optimizer.update(grads, state, grads, value=value, grad=grads)
+
+    try:
+        jax.eval_shape(update, owned, state, jnp.zeros(()))
+    except TypeError as error:
+        if "value_fn" not in str(error):
+            raise
+        raise TypeError(
+            f"the optimizer of {player!r} searches along a line, for which it calls the loss "
+            "again and again (value_fn), and a step of fit calls it once: give one without a line "
+            "search, such as optax.adam(1e-3) or optax.lbfgs(1e-2, linesearch=None)"
+        ) from None
 
 
 def init_state(
@@ -87,10 +117,11 @@ def init_state(
         params, state = initial
     players = model.players
     _check_owners(params, players)
-    opt_state = {
-        name: optimizer.init({k: params[k] for k in players[name].owns})
-        for name, optimizer in optimizer_of(optimizers, players).items()
-    }
+    opt_state = {}
+    for name, optimizer in optimizer_of(optimizers, players).items():
+        owned = {k: params[k] for k in players[name].owns}
+        opt_state[name] = optimizer.init(owned)
+        _check_update(name, optimizer, owned, opt_state[name])
     ema = jax.tree.map(jnp.copy, params)  # a copy: both are donated
     return TrainState(jnp.zeros((), jnp.int32), params, ema, opt_state, state, key)
 

@@ -17,6 +17,7 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.protocols import Model
 from genjax_models.core.random import mean_over_devices
 from genjax_models.core.types import Array, Batch, Key, Metrics, Params, State
+from genjax_models.training import checks
 from genjax_models.training.state import Optimizers, TrainState, optimizer_of
 
 Step: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -44,9 +45,11 @@ def make_step(
         `player/term`, and `player/gradient_norm` is the norm before the optimizer.
 
     Raises:
+        TypeError: `losses` is no mapping to losses.
         ValueError: `losses` or `optimizers` name somebody who is not a player.
     """
     players = dict(model.players)
+    checks.check_losses(losses, tuple(players))
     for name in losses or {}:
         if name not in players:
             raise ValueError(
@@ -69,7 +72,7 @@ def make_step(
                 state = _own(player, params, state, after)
                 owned = {k: params[k] for k in player.owns}
                 updates, opt_state[name] = optimizer_by_player[name].update(
-                    grads, opt_state[name], owned
+                    grads, opt_state[name], owned, value=values["loss"], grad=grads
                 )
                 params = {**params, **cast(Params, optax.apply_updates(owned, updates))}
                 values["gradient_norm"] = optax.tree.norm(grads)
