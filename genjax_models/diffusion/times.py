@@ -41,7 +41,7 @@ def _uniform(key: Key, num: int, memory: Any) -> tuple[Array, Array]:
 def _low_discrepancy(key: Key, num: int, memory: Any) -> tuple[Array, Array]:
     del memory
     rows, size = random.positions(num)
-    return 1.0 - (jax.random.uniform(key) + rows / size) % 1.0, jnp.ones(num)
+    return 1.0 - (jax.random.uniform(key, dtype=jnp.float32) + rows / size) % 1.0, jnp.ones(num)
 
 
 uniform = Times(_uniform)
