@@ -122,7 +122,7 @@ def step_kl(x_0: Array, denoised: Array, v: Array, at: Level, to: Level) -> Arra
     References:
         Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15.
     """
-    kept = (at.alpha / to.alpha * to.sigma / at.sigma) ** 2  # 1 - sigma_{t|s}^2 / sigma_t^2
+    kept = _kept(at, to)
     mean = to.alpha * (1.0 - kept) * (x_0 - denoised)
     log_q = jnp.log1p(-kept) + 2.0 * jnp.log(to.sigma)
     log_p = log_variance(v, at, to)
@@ -132,6 +132,11 @@ def step_kl(x_0: Array, denoised: Array, v: Array, at: Level, to: Level) -> Arra
 
 def log_variance(v: Array, at: Level, to: Level) -> Array:
     """The logarithm of a learned variance `[B, ...]`, between those of the two fixed ones."""
-    kept = (at.alpha / to.alpha * to.sigma / at.sigma) ** 2
-    small = jnp.log1p(-kept) + 2.0 * jnp.log(to.sigma)
+    small = jnp.log1p(-_kept(at, to)) + 2.0 * jnp.log(to.sigma)
     return small + 2.0 * v * (jnp.log(at.sigma) - jnp.log(to.sigma))
+
+
+def _kept(at: Level, to: Level) -> Array:
+    """1 - sigma_{t|s}^2 / sigma_t^2; below 1, as it is but for rounding in tiny steps."""
+    kept = (at.alpha / to.alpha * to.sigma / at.sigma) ** 2
+    return jnp.minimum(kept, 1.0 - jnp.finfo(kept.dtype).epsneg)

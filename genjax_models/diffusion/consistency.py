@@ -27,9 +27,10 @@ from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.diffusion import bound, grids, passes, samplers
 from genjax_models.diffusion.conditioning import hide_some
 from genjax_models.diffusion.guidance import classifier_free
-from genjax_models.diffusion.learned_schedule import bind
+from genjax_models.diffusion.learned_schedule import Learned, bind
 from genjax_models.diffusion.losses import mean_entries
 from genjax_models.diffusion.model import Diffusion
+from genjax_models.diffusion.predictions import check_signal
 from genjax_models.diffusion.samplers import Level, Sampler, walk
 from genjax_models.diffusion.schedules import Schedule
 
@@ -124,6 +125,8 @@ class Consistency:
         """
         if self.intervals < 1:
             raise ValueError(f"a path cannot be cut into {self.intervals} steps: give 1 or more")
+        if not isinstance(self.diffusion.schedule, Learned):
+            check_signal(self.diffusion.prediction, self.diffusion.schedule, 1.0)  # a path's start
 
     @property
     def spec(self) -> DataSpec:

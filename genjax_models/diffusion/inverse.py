@@ -7,11 +7,14 @@ x_0 that are known exactly there is also `repaint`, a sampler that puts them bac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from genjax_models.core import random
 from genjax_models.core.types import Array, Key
@@ -36,8 +39,11 @@ def downsampled(factor: int) -> Operator:
     """Images `[B, H, W, C]` as the means of squares of `factor` pixels, `[B, H/f, W/f, C]`.
 
     Raises:
-        ValueError: (When measuring) the size of the images is no multiple of the factor.
+        ValueError: The factor is not positive, or (when measuring) the size of the images is no
+            multiple of it.
     """
+    if factor < 1:
+        raise ValueError(f"images cannot be downsampled by {factor}: give 1 or more")
 
     def measure(x: Array) -> Array:
         num, height, width, channels = x.shape
@@ -53,7 +59,14 @@ def downsampled(factor: int) -> Operator:
 
 
 def blurred(kernel: Array) -> Operator:
-    """Images `[B, H, W, C]` convolved with a kernel `[k, k]`, k odd; zeros beyond the edges."""
+    """Images `[B, H, W, C]` convolved with a kernel `[k, k]`, k odd; zeros beyond the edges.
+
+    Raises:
+        ValueError: The kernel is not of that shape.
+    """
+    size = np.shape(kernel)
+    if len(size) != 2 or size[0] != size[1] or size[0] % 2 == 0:
+        raise ValueError(f"the kernel's shape is {size}: give [k, k] with k odd")
     taps = jnp.asarray(kernel, jnp.float32)[::-1, ::-1, None, None]  # conv2d does not turn it
 
     def measure(x: Array) -> Array:
@@ -113,9 +126,10 @@ def posterior(
         denoise: The denoiser of all data.
         schedule: Its schedule.
         measure: A.
-        y: The measurements `[B, ...]`, in the units of A.
-        noise: The standard deviation of the noise in y. What is 0 may be ill-posed: give
-            some.
+        y: The measurements, `[B, ...]` or what broadcasts to it, in the units of A. Where A sees
+            nothing, as `masked` does where its mask is False, anything may stand, nan too.
+        noise: The standard deviation of the noise in y. With 0 the problem may be ill-posed, where
+            entries of y say the same of x_0: give some.
         covariance: C: `tweedie` (moment matching) or `isotropic` (PiGDM, whose solves are cheap).
         iterations: Conjugate gradient steps: as many as A C A^T has distinct eigenvalues for an
             exact solution, a few in practice. With `tweedie` each goes back through the network.
@@ -124,32 +138,68 @@ def posterior(
         The guided denoiser. Where alpha is 0 it is the plain one.
 
     Raises:
-        ValueError: There are no iterations, or the noise is negative.
+        ValueError: There are no iterations, or the noise is negative; (when denoising) y has
+            another shape than A(x_0), or is not finite where A sees something.
 
     References:
         Song et al. 2023, Pseudoinverse-guided diffusion models for inverse problems (PiGDM); Rozet
         et al. 2024, arXiv:2405.13712, sec. 4 (moment matching); Chung et al. 2023, arXiv:2209.14687
         (DPS), which takes C = 0.
     """
-    if iterations < 1 or noise < 0:
+    if iterations < 1 or not 0 <= noise < math.inf:
         raise ValueError(
             f"posterior guidance has {iterations} iterations and noise {noise}: give at least 1 "
             "iteration, and noise of at least 0"
         )
 
+    def check(sees: Array) -> None:
+        if not _fits(y, sees):
+            raise ValueError(
+                f"the measurements' shape is {jnp.shape(y)}, but A(x_0) has {sees.shape}: give "
+                "measurements of that shape"
+            )
+        if not isinstance(y, Tracer) and not isinstance(sees, Tracer):
+            if np.any(~np.isfinite(y) & np.asarray(sees)):
+                raise ValueError(
+                    "the measurements have nan or infinite entries that A sees: give finite ones, "
+                    "or an A that does not see them (inverse.masked(jnp.isfinite(y)))"
+                )
+
     def guided(x_t: Array, t: Array) -> Array:
         x_0, back = jax.vjp(lambda x: denoise(x, t), x_t)
         seen, transpose = jax.vjp(measure, x_0)
+        sees = _sees(measure, x_0, seen)
+        check(sees)
+        # Before the difference too, so that nan leaves no trace in gradients.
+        residual = jnp.where(sees, jnp.where(sees, y, 0.0) - seen, 0.0)
         jacobian_t: Operator = lambda v: back(v)[0]  # noqa: E731
         transposed: Operator = lambda u: transpose(u)[0]  # noqa: E731
 
         def system(u: Array) -> Array:
             return measure(covariance(transposed(u), jacobian_t, schedule, t)) + noise**2 * u
 
-        solved = _conjugate_gradients(system, y - seen, iterations)
+        solved = _conjugate_gradients(system, residual, iterations)
         return x_0 + shift_per_score(schedule, t) * jacobian_t(transposed(solved))
 
     return guided
+
+
+def _sees(measure: Operator, x_0: Array, seen: Array) -> Array:
+    """Which entries of a measurement depend on x_0 at all, bool `[B, ...]`.
+
+    An entry does not if it is 0 whatever x_0 is; of random x_0 no other one is.
+    """
+    with jax.ensure_compile_time_eval():
+        probe = jax.random.normal(jax.random.key(0), x_0.shape, x_0.dtype)
+        return jnp.broadcast_to(measure(probe) != 0, seen.shape)
+
+
+def _fits(a: Any, b: Array) -> bool:
+    """Whether `a` broadcasts to the shape of b."""
+    try:
+        return np.broadcast_shapes(jnp.shape(a), b.shape) == b.shape
+    except ValueError:
+        return False
 
 
 def _conjugate_gradients(system: Operator, b: Array, iterations: int) -> Array:
@@ -159,7 +209,8 @@ def _conjugate_gradients(system: Operator, b: Array, iterations: int) -> Array:
     """
     axes = tuple(range(1, b.ndim))
     dot = lambda u, v: jnp.sum(u * v, axes, keepdims=True)  # noqa: E731
-    over = lambda a, b: jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), 0.0)  # noqa: E731
+    # Asked the other way round, so that nan stays nan.
+    over = lambda a, b: jnp.where(b <= 0, 0.0, a / jnp.where(b <= 0, 1.0, b))  # noqa: E731
 
     def step(_: int, carry: Any) -> Any:
         x, residual, direction = carry
@@ -205,7 +256,8 @@ def repaint(
         x_0 `[B, ...]`, with the known part as it was given.
 
     Raises:
-        ValueError: There are no resamplings, or the times do not fall.
+        ValueError: There are no resamplings, the times do not fall, or what is known has another
+            shape than x, or is not finite.
 
     References:
         Lugmayr et al. 2022, RePaint, arXiv:2201.09865, algorithm 1 (jump length 1); replacement:
@@ -213,6 +265,18 @@ def repaint(
     """
     if resamplings < 1:
         raise ValueError(f"the number of resamplings is {resamplings}: give at least 1")
+    if not (_fits(known, x) and _fits(mask, x)):
+        raise ValueError(
+            f"the known part's shape is {jnp.shape(known)} and the mask's {jnp.shape(mask)}: give "
+            f"what broadcasts to {x.shape}"
+        )
+    if not isinstance(known, Tracer) and not isinstance(mask, Tracer):
+        if np.any(~np.isfinite(known) & np.asarray(mask, bool)):
+            raise ValueError(
+                "known has nan or infinite entries where the mask says that it is known: give "
+                "finite ones, or a mask without them (mask & jnp.isfinite(known))"
+            )
+    known = jnp.where(mask, known, 0.0)  # nan elsewhere leaves no trace, in gradients either
 
     def draw(x: Array, at: Level, to: Level, key: Key) -> Array:
         key_step, key_known = jax.random.split(key)

@@ -6,6 +6,7 @@ drawn from (`times.Times`). `weighted(min_snr(5.0))` is the term of another weig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -108,16 +109,23 @@ def diffusion(out: DiffusionOutputs) -> Array:
 
 
 def variance(out: DiffusionOutputs) -> Array:
-    """The same, from which only the learned variance learns: L_hybrid = simple + 0.001 variance.
+    """The same in bits per dimension, from which only the learned variance learns.
 
-    Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 16.
+    L_hybrid = simple + 0.001 variance (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 16), whose
+    bound is in bits per dimension, so that its share does not grow with the data's size. Until
+    version 0.2 this term was in nats an example, D ln 2 times as much for D entries: give it the
+    weight 0.001 D ln 2 to train as before.
     """
-    return out.weight * _divergence(out, jax.lax.stop_gradient(out.denoised))
+    nats = _divergence(out, jax.lax.stop_gradient(out.denoised))
+    return out.weight * nats / (math.prod(out.x_0.shape[1:]) * math.log(2.0))
 
 
 def _divergence(out: DiffusionOutputs, denoised: Array) -> Array:
     """What one time adds to the bound, per unit of u `[B]`."""
     if out.v is None or out.steps is None:
-        return 0.5 * out.snr_rate * sum_entries((out.x_0 - denoised) ** 2)
+        # Where there is nothing of x_0 in x_t, nothing is said of it, and denoised may be nan.
+        told = out.snr_rate.reshape(-1, *(1,) * (denoised.ndim - 1)) > 0
+        error = jnp.where(told, out.x_0 - jnp.where(told, denoised, 0.0), 0.0)
+        return 0.5 * out.snr_rate * sum_entries(error**2)
     kl = bound.step_kl(out.x_0, denoised, out.v, out.at, out.to)
     return jnp.where(out.snr_rate > 0, out.steps * kl, 0.0)  # from z_0 there is no step

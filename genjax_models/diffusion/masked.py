@@ -298,7 +298,9 @@ def _draw(
         z = jnp.where(mask, given.astype(z.dtype), z)
 
     def predict(z: Array) -> Array:
-        return model._logits(params, state, z, context)[0] / temperature
+        logits = model._logits(params, state, z, context)[0]
+        # The likeliest stay 0, whatever they are divided by; 1e-30 leaves nothing to chance.
+        return (logits - jnp.max(logits, -1, keepdims=True)) / max(temperature, 1e-30)
 
     return masking.unmask(predict, model.schedule, z, key, steps, reveal)
 

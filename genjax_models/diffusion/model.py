@@ -90,6 +90,8 @@ class Diffusion:
             raise ValueError("a learned variance is one of discrete steps: give steps=1000")
         if not 0.0 <= self.drop_label < 1.0:
             raise ValueError(f"drop_label is {self.drop_label}: give a probability in [0, 1)")
+        if self.learned_variance and not isinstance(self.schedule, Learned):
+            predictions.check_signal(self.prediction, self.schedule, 1.0)  # where a step is scored
 
     @property
     def prepared(self) -> DataSpec:
@@ -179,6 +181,8 @@ class Diffusion:
         check_examples(x, self.spec)
         check_num_samples(num_samples)
         key_x, key_parts = jax.random.split(key)
+        if self.steps is not None:  # the first of them is from t = 1
+            predictions.check_signal(self.prediction, bind(self.schedule, params), 1.0)
         y = self.preprocess.apply(x, key_x, self.spec)
         shown, weight = passes.known(self, y, label), jnp.ones(x.shape[0])
 
@@ -220,14 +224,15 @@ class Diffusion:
             state: The model's state.
 
         Raises:
-            ValueError: A model that labels were never hidden from is to be guided, or what the
-                model must be given lacks.
+            ValueError: A model that labels were never hidden from is to be guided, what the model
+                must be given lacks, or the times are none that it can be sampled at.
         """
         check_guidance(guidance, self.num_classes, self.drop_label)
         key_label, key_start, key_steps = jax.random.split(key, 3)
         label = labels_to_sample(label, self.num_classes, num, key_label)
         schedule = bind(self.schedule, params)
-        times = grids.linear(50) if times is None else times
+        times = grids.check_times(grids.linear(50) if times is None else times, schedule)
+        predictions.check_signal(self.prediction, schedule, times)
         denoise = classifier_free(
             self.denoiser(params, label=label, observed=observed, state=state),
             self.denoiser(params, observed=observed, state=state),

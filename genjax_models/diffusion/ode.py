@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from genjax_models.core import random
 from genjax_models.core.types import Array, Key
@@ -67,10 +68,14 @@ def adaptive(
         `trajectory`, `[n + 1, B, ...]`.
 
     Raises:
-        ValueError: The times do not fall.
+        ValueError: The times do not fall, or there is no noise at the first.
     """
     del key
-    check_times(times)
+    times = check_times(times, schedule)
+    ended = schedule(times)[1] == 0  # at most at the last
+    if len(times) > 1:  # where there is no noise the ODE has no value: from as near as `encode`
+        near = jnp.minimum(ends(schedule)[1], 0.5 * times[-2])
+        times = times.at[-1].set(jnp.where(ended[-1], near, times[-1]))
     angles, size = _polar(schedule, times)
     path = (x / size[0])[None]
     if len(times) > 1:
@@ -81,6 +86,7 @@ def adaptive(
     if not trajectory:
         return x_0
     between = size[1:].reshape(-1, *[1] * x.ndim) * path[1:]
+    between = jnp.where(ended[1:].reshape(-1, *[1] * x.ndim), x_0, between)
     return jnp.concatenate([x[None], between, x_0[None]])
 
 
@@ -121,9 +127,24 @@ def ends(schedule: Schedule, smallest: float = 1e-3) -> Array:
     Args:
         schedule: The schedule.
         smallest: The noise-to-signal ratio at the end, or the schedule's own lowest.
+
+    Raises:
+        ValueError: There is no noise at the end.
     """
-    highest = jnp.minimum(schedule.log_snr(jnp.zeros(())), -2.0 * math.log(smallest))
-    return jnp.stack([jnp.ones(()), jnp.clip(schedule.time(highest), 0.0, 1.0)])
+    last = schedule.time(-2.0 * jnp.log(_lowest(schedule, smallest)))
+    return jnp.stack([jnp.ones(()), jnp.clip(last, 0.0, 1.0)])
+
+
+def _lowest(schedule: Schedule, smallest: Array | float) -> Array:
+    """The noise-to-signal ratio at the data's end: `smallest`, or the schedule's own lowest."""
+    with jax.ensure_compile_time_eval():
+        ratio = jnp.maximum(jnp.exp(-0.5 * schedule.log_snr(jnp.zeros(()))), smallest)
+    if not isinstance(ratio, Tracer) and not 0 < float(ratio) < math.inf:
+        raise ValueError(
+            f"the ODE is to meet the data at the noise-to-signal ratio {float(ratio):g}, where it "
+            "has no value: give smallest=1e-3, for example"
+        )
+    return ratio
 
 
 def exact(field: Field, x: Array, key: Key) -> tuple[Array, Array]:
@@ -202,8 +223,7 @@ def log_prob(
     References:
         Chen et al. 2018, arXiv:1806.07366, eq. 8; Song et al. 2021, arXiv:2011.13456, eq. 39.
     """
-    lowest = jnp.exp(-0.5 * schedule.log_snr(jnp.zeros(())))
-    bottom = jnp.arctan(jnp.maximum(lowest, smallest))
+    bottom = jnp.arctan(_lowest(schedule, smallest))
     top = _polar(schedule, jnp.ones(1))[0][0]
 
     def one(x: Array, key: Key, condition: tuple[Array, ...]) -> Array:

@@ -21,6 +21,7 @@ from genjax_models.diffusion.conditioning import (
 )
 from genjax_models.diffusion.learned_schedule import bind
 from genjax_models.diffusion.outputs import DiffusionOutputs
+from genjax_models.diffusion.predictions import check_signal
 from genjax_models.diffusion.samplers import Level
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def ask(
     """The level of the times `[]` or `[B]`, the prediction and the variance's place.
 
     Raises:
-        ValueError: What the model must be given lacks.
+        ValueError: What the model must be given lacks, or its prediction says nothing of x_0 there.
     """
     if (observed is None) != (model.observe is None):
         raise ValueError(
@@ -97,9 +98,10 @@ def ask(
             if model.observe is None
             else "the model knows part of the data it is to draw: pass observed=model.observe(x)"
         )
-    num = x_t.shape[0]
+    num, schedule = x_t.shape[0], bind(model.schedule, params)
+    check_signal(model.prediction, schedule, t)
     context = context_of(label, model.num_classes, model.drop_label > 0.0, num)
-    level = samplers.level(bind(model.schedule, params), jnp.broadcast_to(t, (num,)), x_t.ndim)
+    level = samplers.level(schedule, jnp.broadcast_to(t, (num,)), x_t.ndim)
     out, _ = predict(model, params, state or {}, x_t, level, Shown(context, observed))
     return level, *out
 

@@ -7,11 +7,17 @@ eps, and with exact networks they are the same denoiser.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from genjax_models.core.types import Array
+from genjax_models.diffusion.schedules import Schedule
+from genjax_models.networks.noise_level import LOWEST
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,20 +29,47 @@ class Prediction:
         target: `(x_0, eps, alpha, sigma) -> ` what the network is to predict.
         denoised: `(prediction, x_t, alpha, sigma) -> E[x_0 | x_t]`.
         scale: `(alpha, sigma) -> ` the factor of x_t at the network's input.
+        needs_signal: Whether E[x_0 | x_t] can be read only where x_t has some of x_0 in it.
     """
 
     name: str
     target: Callable[[Array, Array, Array, Array], Array]
     denoised: Callable[[Array, Array, Array, Array], Array]
     scale: Callable[[Array, Array], Array] = lambda alpha, sigma: jnp.ones_like(alpha)
+    needs_signal: bool = False
+
+
+def check_signal(prediction: Prediction, schedule: Schedule, t: Array | float) -> None:
+    """Raise if the denoised data could not be read from the prediction at a time.
+
+    Args:
+        prediction: What is predicted.
+        schedule: The schedule.
+        t: The times that will be asked for, of any shape; abstract ones are not checked.
+
+    Raises:
+        ValueError: They could not.
+    """
+    if not prediction.needs_signal or isinstance(t, Tracer):
+        return
+    with jax.ensure_compile_time_eval():
+        log_snr = schedule.log_snr(jnp.max(jnp.asarray(t, float)))
+    if not isinstance(log_snr, Tracer) and float(log_snr) < LOWEST:
+        raise ValueError(
+            f"the model predicts {prediction.name}, which does not tell x_0 at t = "
+            f"{float(np.max(t)):g}, where {type(schedule).__name__} leaves nothing of it (its "
+            f"log-SNR is {float(log_snr):.4g}): build the model with "
+            "prediction=predictions.velocity, or sample at times=grids.karras(schedule, 50)"
+        )
 
 
 noise = Prediction(
     "noise",
     lambda x_0, eps, alpha, sigma: eps,
     lambda prediction, x_t, alpha, sigma: (x_t - sigma * prediction) / alpha,
+    needs_signal=True,
 )
-"""eps (Ho et al. 2020, arXiv:2006.11239, eq. 11). Where alpha is near 0, x_0 is ill-determined."""
+"""eps (Ho et al. 2020, arXiv:2006.11239, eq. 11). Where alpha is 0, it does not tell x_0."""
 
 data = Prediction(
     "data",
@@ -71,9 +104,14 @@ def edm(sigma_data: float = 0.5) -> Prediction:
     Args:
         sigma_data: s_d, the data's standard deviation.
 
+    Raises:
+        ValueError: That is not positive.
+
     References:
         Karras et al. 2022, arXiv:2206.00364, eq. 7 and table 1.
     """
+    if not 0 < sigma_data < math.inf:
+        raise ValueError(f"sigma_data is {sigma_data}: give the data's standard deviation, above 0")
 
     def coefficients(alpha: Array, sigma: Array) -> tuple[Array, Array]:
         # Times alpha above and below, so that they are finite where alpha is 0.

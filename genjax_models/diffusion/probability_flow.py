@@ -15,6 +15,7 @@ from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.diffusion import ode
 from genjax_models.diffusion.learned_schedule import Learned, bind
 from genjax_models.diffusion.ode import Divergence
+from genjax_models.diffusion.predictions import check_signal
 from genjax_models.diffusion.samplers import Denoiser, start
 from genjax_models.diffusion.schedules import Schedule
 
@@ -190,11 +191,15 @@ class ProbabilityFlow:
 
 
 def check_base(diffusion: Denoising) -> None:
-    """Raise if the flow of the model (a `FlowMatching`) begins at examples, not at noise.
+    """Raise unless the model's flow begins at noise, and it denoises there.
 
     Raises:
-        ValueError: It does.
+        ValueError: It is a `FlowMatching` that begins at examples, or a diffusion that predicts
+            noise on a schedule that ends at noise alone.
     """
+    prediction = getattr(diffusion, "prediction", None)
+    if prediction is not None and not isinstance(diffusion.schedule, Learned):
+        check_signal(prediction, diffusion.schedule, 1.0)
     base = getattr(diffusion, "base", None)
     if base is not None:
         raise ValueError(

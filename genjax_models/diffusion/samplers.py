@@ -6,7 +6,8 @@ model's, a guided one, a closed form. `x` is noise at `times[0]`, as `start` dra
 sampler runs inside one `jit`.
 
 A step leads from the level (alpha, sigma) of one time to that of the next. After the last time
-comes (1, 0), so that the last step ends at x_0 itself. Two things are read off the denoiser:
+comes (1, 0), so that the last step ends at x_0 itself. Where there is no noise at the last time
+already, the step to it is the last. Two things are read off the denoiser:
 x_0 ~ E[x_0 | x_t] and eps ~ (x_t - alpha x_0) / sigma. With r = sigma / alpha, the noise-to-signal
 ratio, the probability-flow ODE of every schedule is d(x_t / alpha) / dr = eps (Song et al. 2021,
 arXiv:2011.13456, eq. 13; Karras et al. 2022, arXiv:2206.00364, eq. 4).
@@ -14,16 +15,19 @@ arXiv:2011.13456, eq. 13; Karras et al. 2022, arXiv:2206.00364, eq. 4).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from genjax_models.core import random
 from genjax_models.core.types import Array, Key
 from genjax_models.diffusion.grids import check_times
 from genjax_models.diffusion.schedules import Schedule
+from genjax_models.networks.noise_level import LOWEST
 
 Denoiser: TypeAlias = Callable[[Array, Array], Array]
 """`(x_t [B, ...], t []) -> E[x_0 | x_t] [B, ...]`."""
@@ -58,6 +62,11 @@ class Level(NamedTuple):
         """The noise-to-signal ratio, sigma / alpha; infinite where there is nothing but noise."""
         return self.sigma / self.alpha
 
+    @property
+    def is_noise(self) -> Array:
+        """Whether there is so little of the data that float32 has no trace of it."""
+        return self.ratio >= math.exp(-0.5 * LOWEST)
+
 
 def level(schedule: Schedule, t: Array, ndim: int) -> Level:
     """The level of times `[B]`, in the shape `[B, 1, ...]` of that many axes."""
@@ -72,7 +81,12 @@ Step: TypeAlias = Callable[[Array, Any, Level, Level, Key], tuple[Array, Any]]
 
 
 def start(schedule: Schedule, shape: tuple[int, ...], times: Array, key: Key) -> Array:
-    """Noise of `shape` `[B, ...]` to start from: N(0, sigma^2) at the first of the times."""
+    """Noise of `shape` `[B, ...]` to start from: N(0, sigma^2) at the first of the times.
+
+    Raises:
+        ValueError: The times do not fall, or there is no noise at the first.
+    """
+    times = check_times(times, schedule)
     return schedule(times[0])[1] * random.normal(key, shape)
 
 
@@ -92,21 +106,23 @@ def walk(
         step: One step; `memory` is what it keeps of the steps before.
         schedule: Says the levels of the times.
         x: The state at the first time `[B, ...]`.
-        times: The grid `[n]`, falling.
+        times: The grid `[n]`, falling; no step is taken from one without noise.
         key: Split among the steps.
         memory: What the first step is given.
         trajectory: Whether to return every state.
 
     Raises:
-        ValueError: The times do not fall.
+        ValueError: The times do not fall, or there is no noise at the first.
     """
-    check_times(times)
+    times = check_times(times, schedule)
     here = Level(times, *schedule(times))
     end = Level(*(jnp.full(1, value, times.dtype) for value in (0.0, 1.0, 0.0)))
     after = jax.tree.map(lambda a, e: jnp.concatenate([a[1:], e]), here, end)
 
     def body(carry: tuple[Array, Any], args: tuple[Level, Level, Key]) -> Any:
-        x, memory = step(*carry, *args)
+        at, _, _ = args
+        done = lambda x, memory, *_: (x / at.alpha, memory)  # noqa: E731
+        x, memory = jax.lax.cond(at.sigma > 0, step, done, *carry, *args)
         return (x, memory), x if trajectory else None
 
     keys = jax.random.split(key, len(times))
@@ -125,8 +141,9 @@ def ddim_step(
 ) -> Array:
     """One step of `ddim` `[B, ...]`; at eta = 1 a draw of DDPM's posterior."""
     x_0, eps = read(denoise, x, at)
-    variance = eta**2 * to.sigma**2 * (1.0 - (to.ratio / at.ratio) ** 2)
-    x = to.alpha * x_0 + jnp.sqrt(to.sigma**2 - variance) * eps
+    # Never below 0, which rounding would bring a step between nearly equal levels to.
+    variance = eta**2 * to.sigma**2 * jnp.maximum(1.0 - (to.ratio / at.ratio) ** 2, 0.0)
+    x = to.alpha * x_0 + jnp.sqrt(jnp.maximum(to.sigma**2 - variance, 0.0)) * eps
     return x + jnp.sqrt(variance) * random.normal(key, x.shape, x.dtype)
 
 
@@ -149,9 +166,14 @@ def ddim(
     Takes and returns what `heun` does, but no churn, and asks the denoiser once a step. `eta`,
     0 .. 1, says how much of the noise is new; where it is 0 the key is of no consequence.
 
+    Raises:
+        ValueError: `eta` is not in 0 .. 1, or the times do not fall.
+
     References:
         Song et al. 2021, Denoising diffusion implicit models, arXiv:2010.02502, eq. 12 and 16.
     """
+    if not isinstance(eta, Tracer) and not 0 <= eta <= 1:
+        raise ValueError(f"eta is {eta}: give how much of the noise is new, from 0 to 1")
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
         return ddim_step(denoise, x, at, to, key, eta), memory
@@ -170,8 +192,12 @@ def fixed_large(x: Array, at: Level, to: Level) -> Array:
     `sigma_{t|s}^2 = sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2`, but 0 in the last step.
     """
     del x
-    forward = at.sigma**2 - (at.alpha / to.alpha * to.sigma) ** 2
-    return jnp.where(to.sigma > 0, forward, 0.0)
+    return jnp.where(to.sigma > 0, _added(at, to), 0.0)
+
+
+def _added(at: Level, to: Level) -> Array:
+    """The variance of the noise that the forward process adds from the next level to this one."""
+    return jnp.maximum(at.sigma**2 - (at.alpha / to.alpha * to.sigma) ** 2, 0.0)
 
 
 def ancestral(
@@ -198,9 +224,8 @@ def ancestral(
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
         alpha_ts = at.alpha / to.alpha
-        forward = at.sigma**2 - (alpha_ts * to.sigma) ** 2
         x_0 = denoise(x, at.t)
-        mean = (alpha_ts * to.sigma**2 * x + to.alpha * forward * x_0) / at.sigma**2
+        mean = (alpha_ts * to.sigma**2 * x + to.alpha * _added(at, to) * x_0) / at.sigma**2
         scale = jnp.sqrt(variance(x, at, to))
         return mean + scale * random.normal(key, x.shape, x.dtype), memory
 
@@ -255,7 +280,8 @@ def heun(
         x: Noise at the first time `[B, ...]`.
         times: The grid `[n]`, falling, in [0, 1].
         key: What the churn is a function of.
-        churn: S_churn: r rises by the factor 1 + min(S_churn / n, sqrt(2) - 1) before a step.
+        churn: S_churn: r rises by the factor 1 + min(S_churn / n, sqrt(2) - 1) before each of n
+            steps, also above that of t = 1 where the schedule's formula goes on there.
         churn_range: S_tmin and S_tmax: the r between which it does.
         churn_noise: S_noise: the standard deviation of the noise added.
         trajectory: Whether to return every state.
@@ -264,29 +290,40 @@ def heun(
         x_0 `[B, ...]`; with `trajectory`, all states `[n + 1, B, ...]`, the noise first.
 
     Raises:
-        ValueError: The times do not fall.
+        ValueError: The times do not fall, or what is said of the churn cannot be.
 
     References:
         Karras et al. 2022, arXiv:2206.00364, algorithm 2.
     """
-    gamma = min(churn / len(times), 2.0**0.5 - 1.0)
+    low, high = churn_range
+    if not (0 <= churn < math.inf and 0 <= churn_noise < math.inf and 0 <= low <= high):
+        raise ValueError(
+            f"heun is given churn={churn}, churn_noise={churn_noise} and churn_range={churn_range}"
+            ": give numbers of at least 0, and the lower end of the range first"
+        )
+    times = check_times(times, schedule)
+    num_steps = jnp.sum(schedule(times)[1] > 0)
+    growth = 1.0 + jnp.minimum(churn / num_steps, 2.0**0.5 - 1.0)
 
     def churned(x: Array, at: Level, key: Key) -> tuple[Array, Level]:
-        low, high = churn_range
-        ratio = at.ratio * jnp.where((at.ratio >= low) & (at.ratio <= high), 1.0 + gamma, 1.0)
-        t = jnp.clip(schedule.time(-2.0 * jnp.log(ratio)), at.t, 1.0)  # not above the schedule's
+        inside = (at.ratio >= low) & (at.ratio <= high)
+        t = jnp.maximum(schedule.time(-2.0 * jnp.log(at.ratio * growth)), at.t)
+        # Where all is noise the level stays, and the noise is mixed.
+        t = jnp.where(inside & ~at.is_noise, t, at.t)
         above = Level(t, *schedule(t))
-        grown = jnp.sqrt(jnp.maximum(above.ratio**2 - at.ratio**2, 0.0)) * churn_noise
-        y = x / at.alpha + grown * random.normal(key, x.shape, x.dtype)
-        return above.alpha * y, above
+        # By how much r has grown at the time as rounded; in units of sigma nothing is infinite.
+        factor = jnp.where(at.is_noise, growth, above.ratio / at.ratio)
+        added = jnp.sqrt(jnp.maximum(factor**2 - 1.0, 0.0)) * churn_noise
+        unit = (x / at.sigma + added * random.normal(key, x.shape, x.dtype)) / factor
+        return jnp.where(inside, above.sigma * unit, x), above
 
     def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
-        if gamma > 0:
+        if churn > 0:
             x, at = churned(x, at, key)
         x_0, eps = read(denoise, x, at)
         first = to.alpha * x_0 + to.sigma * eps
-        # A second look, where there is noise left and where r is finite.
-        second = (to.sigma > 0) & (at.alpha > 0)
+        # A second look, where there is noise left and where r is no rounding error's.
+        second = (to.sigma > 0) & ~at.is_noise
 
         def corrected(first: Array) -> Array:
             _, eps_s = read(denoise, first, to)

@@ -49,6 +49,14 @@ def _log_snr(log_alpha: Array) -> Array:
     return 2.0 * log_alpha - jnp.log(-jnp.expm1(2.0 * log_alpha))
 
 
+def _check_sigmas(sigma_min: float, sigma_max: float, allowed: bool) -> None:
+    if not (allowed and sigma_min < sigma_max < math.inf):
+        raise ValueError(
+            f"the noise levels sigma_min={sigma_min} and sigma_max={sigma_max} do not rise from "
+            "above 0: give sigma_min=0.01 and sigma_max=50, for example"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class LinearBeta:
     """DDPM's: noise is added at a rate that rises linearly, beta(t) = b_0 + t (b_1 - b_0).
@@ -67,6 +75,14 @@ class LinearBeta:
     beta_min: float = 0.1
     beta_max: float = 20.0
 
+    def __post_init__(self) -> None:
+        """Refuses rates that take noise away, or that add none."""
+        if not (self.beta_min >= 0 and self.beta_max >= 0 and self.beta_min + self.beta_max > 0):
+            raise ValueError(
+                f"the rates beta_min={self.beta_min} and beta_max={self.beta_max} must not be "
+                "negative, nor both 0: give beta_min=0.1 and beta_max=20, for example"
+            )
+
     def _log_alpha(self, t: Array) -> Array:
         return -0.5 * t * (self.beta_min + 0.5 * t * (self.beta_max - self.beta_min))
 
@@ -82,8 +98,9 @@ class LinearBeta:
     def time(self, log_snr: Array) -> Array:
         """The time of a log-SNR: the positive root of a quadratic."""
         slope, c = self.beta_max - self.beta_min, -2.0 * _log_alpha(log_snr)
+        c = jnp.clip(c, 1e-30, 1e30)  # so that no end is 0 / 0: both are far outside (0, 1)
         # The root in the form that loses no digits where c is small.
-        root = jnp.sqrt(self.beta_min**2 + 2.0 * slope * c)
+        root = jnp.sqrt(jnp.maximum(self.beta_min**2 + 2.0 * slope * c, 0.0))
         return 2.0 * c / (self.beta_min + root)
 
 
@@ -95,7 +112,7 @@ class Cosine:
 
     Attributes:
         s: A small offset, so that the first steps are not too small.
-        min_log_snr: The lowest log-SNR; that of the paper's last step but one.
+        min_log_snr: The lowest log-SNR, -80 .. 20; that of the paper's last step but one.
 
     References:
         Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17.
@@ -105,9 +122,14 @@ class Cosine:
     min_log_snr: float = -13.0
 
     def __post_init__(self) -> None:
-        """Refuses an offset that would not start at alpha = 1."""
-        if self.s < 0:
+        """Refuses an offset that would not start at alpha = 1, and an end that float32 lacks."""
+        if not 0 <= self.s < math.inf:
             raise ValueError(f"the cosine schedule's offset s is {self.s}: give 0 or more")
+        if not -80 <= self.min_log_snr <= 20:
+            raise ValueError(
+                f"the cosine schedule's min_log_snr is {self.min_log_snr}: give a log-SNR of "
+                "-80 .. 20, which float32 can hold"
+            )
 
     @property
     def _start(self) -> float:
@@ -115,18 +137,25 @@ class Cosine:
         return 0.5 * math.pi * self.s / (1.0 + self.s)
 
     @property
-    def _end(self) -> float:
-        """The angle at t = 1, whose alpha is the one of the lowest log-SNR."""
+    def _rest(self) -> float:
+        """What the angle at t = 1 lacks of pi/2; its alpha is the one of the lowest log-SNR."""
         alpha = math.sqrt(1.0 / (1.0 + math.exp(-self.min_log_snr)))
-        return math.acos(alpha * math.cos(self._start))
+        return math.asin(alpha * math.cos(self._start))
+
+    @property
+    def _end(self) -> float:
+        """The angle at t = 1."""
+        return 0.5 * math.pi - self._rest
 
     def _angle(self, t: Array) -> Array:
         return self._start + t * (self._end - self._start)
 
     def __call__(self, t: Array) -> tuple[Array, Array]:
         """`(alpha, sigma)`."""
-        alpha = jnp.cos(self._angle(t)) / math.cos(self._start)
-        return alpha, jnp.sqrt(self._variance(t))
+        # Near the end by the sine of what is left of pi/2, which loses no digits there.
+        left = self._rest + (1.0 - t) * (self._end - self._start)
+        cosine = jnp.where(t > 0.5, jnp.sin(left), jnp.cos(self._angle(t)))
+        return cosine / math.cos(self._start), jnp.sqrt(self._variance(t))
 
     def _variance(self, t: Array) -> Array:
         """1 - alpha^2, as a difference of sines, which loses no digits near t = 0."""
@@ -163,6 +192,10 @@ class VarianceExploding:
     sigma_min: float = 0.01
     sigma_max: float = 50.0
 
+    def __post_init__(self) -> None:
+        """Refuses noise levels that do not rise."""
+        _check_sigmas(self.sigma_min, self.sigma_max, self.sigma_min > 0)
+
     def __call__(self, t: Array) -> tuple[Array, Array]:
         """`(alpha, sigma)`."""
         return jnp.ones_like(t), self.sigma_min * (self.sigma_max / self.sigma_min) ** t
@@ -195,6 +228,12 @@ class EDM:
     sigma_min: float = 0.002
     sigma_max: float = 80.0
     rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        """Refuses noise levels that do not rise, and an exponent that has no root."""
+        _check_sigmas(self.sigma_min, self.sigma_max, self.sigma_min >= 0)
+        if not 0 < self.rho < math.inf:
+            raise ValueError(f"rho is {self.rho}: give one above 0, such as 7")
 
     def __call__(self, t: Array) -> tuple[Array, Array]:
         """`(alpha, sigma)`."""

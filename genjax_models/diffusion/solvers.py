@@ -10,6 +10,7 @@ Lu et al. 2022, DPM-Solver++, arXiv:2211.01095.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -53,10 +54,12 @@ def dpm_solver_2m(
         x_0 = denoise(x, at.t)
         h, h_before = jnp.log(at.ratio / to.ratio), jnp.log(ratio_before / at.ratio)
         # h_before is infinite in the first step: nothing is remembered, and the weight is 0.
-        weight = jnp.where((to.sigma > 0) & jnp.isfinite(h_before), 0.5 * h / h_before, 0.0)
+        remembered = (to.sigma > 0) & jnp.isfinite(h_before) & (h_before > 0)
+        weight = jnp.where(remembered, 0.5 * h / h_before, 0.0)
         return _solved(x, at, to, x_0 + weight * (x_0 - x_0_before)), (x_0, at.ratio)
 
-    memory = jnp.zeros_like(x), jnp.asarray(jnp.inf, times.dtype)
+    dtype = jnp.result_type(times, jnp.float32)
+    memory = jnp.zeros_like(x), jnp.asarray(jnp.inf, dtype)
     return walk(step, schedule, x, times, key, memory=memory, trajectory=trajectory)
 
 
@@ -82,12 +85,12 @@ def dpm_solver_2s(
         x_0 = denoise(x, at.t)
 
         def halfway(x_0: Array) -> Array:
-            t = schedule.time(-jnp.log(at.ratio) - jnp.log(to.ratio))
+            t = jnp.clip(schedule.time(-jnp.log(at.ratio) - jnp.log(to.ratio)), to.t, at.t)
             middle = Level(t, *schedule(t))
             return denoise(_solved(x, at, middle, x_0), t)
 
         # Halfway is nowhere if one end has no noise, or nothing else.
-        second = (to.sigma > 0) & (at.alpha > 0)
+        second = (to.sigma > 0) & ~at.is_noise
         return _solved(x, at, to, jax.lax.cond(second, halfway, lambda x_0: x_0, x_0)), memory
 
     return walk(step, schedule, x, times, key, trajectory=trajectory)
@@ -119,9 +122,17 @@ def predictor_corrector(
         snr: The signal-to-noise ratio of a Langevin step.
         trajectory: Whether to return every state.
 
+    Raises:
+        ValueError: There are fewer than no corrections, or the signal-to-noise ratio is negative.
+
     References:
         Song et al. 2021, arXiv:2011.13456, algorithms 1, 4 and 5.
     """
+    if corrections < 0 or not 0 <= snr < math.inf:
+        raise ValueError(
+            f"the predictor-corrector is given corrections={corrections} and snr={snr}: give "
+            "numbers of at least 0"
+        )
 
     def correct(i: int, x: Array, to: Level, key: Key) -> Array:
         z = random.normal(jax.random.fold_in(key, i), x.shape, x.dtype)
@@ -129,6 +140,7 @@ def predictor_corrector(
         score = -eps / to.sigma
         norms = (jnp.sqrt(sum_entries(a**2)) for a in (z, score))
         noise, slope = (jnp.mean(random.all_examples(norm)) for norm in norms)
+        slope = jnp.where(slope > 0, slope, jnp.inf)  # nowhere to go: no step
         size = 2.0 * to.alpha**2 * (snr * noise / slope) ** 2
         return x + size * score + jnp.sqrt(2.0 * size) * z
 
