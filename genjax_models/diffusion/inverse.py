@@ -205,20 +205,22 @@ def _fits(a: Any, b: Array) -> bool:
 def _conjugate_gradients(system: Operator, b: Array, iterations: int) -> Array:
     """Solves system(x) = b for every example `[B, ...]` by itself, from x = 0.
 
-    Where nothing is left to be solved, nothing more is added.
+    Where nothing but rounding is left to be solved, nothing more is added.
     """
     axes = tuple(range(1, b.ndim))
     dot = lambda u, v: jnp.sum(u * v, axes, keepdims=True)  # noqa: E731
-    # Asked the other way round, so that nan stays nan.
-    over = lambda a, b: jnp.where(b <= 0, 0.0, a / jnp.where(b <= 0, 1.0, b))  # noqa: E731
+    rounding = (4.0 * jnp.finfo(b.dtype).eps) ** 2 * dot(b, b)
 
     def step(_: int, carry: Any) -> Any:
         x, residual, direction = carry
         along = system(direction)
-        norm = dot(residual, residual)
-        size = over(norm, dot(direction, along))
+        norm, curve = dot(residual, residual), dot(direction, along)
+        # Asked so that nan goes on, rather than end the iterations in silence.
+        done = (norm <= rounding) | (curve <= 0)
+        size = jnp.where(done, 0.0, norm / jnp.where(done, 1.0, curve))
         x, residual = x + size * direction, residual - size * along
-        return x, residual, residual + over(dot(residual, residual), norm) * direction
+        turn = jnp.where(done, 0.0, dot(residual, residual) / jnp.where(done, 1.0, norm))
+        return x, residual, residual + turn * direction
 
     return jax.lax.fori_loop(0, iterations, step, (jnp.zeros_like(b), b, b))[0]
 

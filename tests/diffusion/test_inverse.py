@@ -172,3 +172,69 @@ def test_bad_settings_are_refused():
     for noise, iterations in ((-1.0, 5), (0.1, 0)):
         with pytest.raises(ValueError, match="give at least 1"):
             inverse.posterior(PAIR, VP, lambda x: x, jnp.zeros(2), noise, iterations=iterations)
+
+
+MASK = jnp.asarray([True, False, True, False])
+ALL, NONE = jnp.ones(4, bool), jnp.zeros(4, bool)
+
+
+@pytest.mark.parametrize("mask", [MASK, ALL, NONE, jnp.stack([MASK, ~MASK])], ids=str)
+@pytest.mark.parametrize("noise", [0.0, NOISE])
+@pytest.mark.parametrize("junk", [jnp.nan, jnp.inf, -1e30])
+def test_what_a_mask_hides_is_of_no_account_and_what_it_shows_is_exact(mask, noise, junk):
+    y, t = jnp.asarray([[1.0, -0.5, 0.3, 0.9], [0.0, 0.2, -1.0, 1.5]]), jnp.asarray(0.4)
+    x = jax.random.normal(KEY, (2, 4))
+    rows = np.broadcast_to(mask, (2, 4))
+    measure = inverse.masked(mask)
+
+    def guided(x, y):
+        denoise = gaussian(FLOW, MEAN, SIGMA)
+        return inverse.posterior(denoise, FLOW, measure, y, noise)(x, t)
+
+    hidden = jnp.where(mask, y, junk)
+    np.testing.assert_array_equal(guided(x, hidden), guided(x, jnp.where(mask, y, 0.0)))
+    slopes = jax.jit(jax.grad(lambda x, y: jnp.sum(guided(x, y) ** 2), (0, 1)))(x, hidden)
+    assert all(np.all(np.isfinite(slope)) for slope in slopes)
+    for i in range(2):
+        a = np.eye(4)[rows[i]]
+        # x_0 given x_t is normal, with the denoised mean; and so it is given y too.
+        prior = np.linalg.inv(np.linalg.inv(np.asarray(SIGMA, float)) + 0.36 / 0.16 * np.eye(4))
+        mean = np.asarray(gaussian(FLOW, MEAN, SIGMA)(x, t)[i])
+        inner = a @ prior @ a.T + noise**2 * np.eye(len(a))
+        exact = mean + prior @ a.T @ np.linalg.solve(inner, np.asarray(y)[i][rows[i]] - a @ mean)
+        np.testing.assert_allclose(guided(x, hidden)[i], exact, atol=5e-3)
+
+
+def test_measurements_that_cannot_be_are_refused():
+    denoise, x = gaussian(FLOW, MEAN, SIGMA), jnp.ones((2, 4))
+    seen = functools.partial(inverse.posterior, denoise, FLOW)
+    with pytest.raises(ValueError, match="nan or infinite"):
+        seen(inverse.masked(MASK), jnp.asarray([jnp.nan, 1.0, 1.0, 1.0]), 0.1)(x, 0.5)
+    with pytest.raises(ValueError, match="measurements of that shape"):
+        seen(inverse.masked(MASK), jnp.ones((2, 3)), 0.1)(x, 0.5)
+    with pytest.raises(ValueError, match="k odd"):
+        inverse.blurred(np.ones((2, 2)))
+    with pytest.raises(ValueError, match="downsampled by 0"):
+        inverse.downsampled(0)
+    repaint = functools.partial(inverse.repaint, denoise, FLOW, x, linear(3), KEY)
+    with pytest.raises(ValueError, match="known has nan"):
+        repaint(known=jnp.asarray([jnp.nan, 1.0, 1.0, 1.0]), mask=MASK)
+    with pytest.raises(ValueError, match="broadcasts to"):
+        repaint(known=jnp.ones((3, 4)), mask=MASK)
+
+
+@pytest.mark.parametrize("mask", [ALL, NONE])
+def test_repaint_of_all_and_of_none_and_its_gradient_are_finite(mask):
+    times = jnp.linspace(1.0, 0.0, 4)
+    denoise, x = gaussian(FLOW, MEAN, SIGMA), jax.random.normal(KEY, (2, 4))
+    known = jnp.where(mask, 1.5, jnp.nan)
+
+    def run(x, known):
+        options = {"known": known, "mask": mask, "resamplings": 2}
+        return inverse.repaint(denoise, FLOW, x, times, KEY, **options)
+
+    found = run(x, known)
+    np.testing.assert_array_equal(found == 1.5, jnp.broadcast_to(mask, x.shape))
+    assert np.all(np.isfinite(found))
+    slope = jax.jacfwd(lambda x, known: run(x, known).sum(), (0, 1))(x, known)
+    assert all(np.all(np.isfinite(a)) for a in slope)

@@ -10,6 +10,7 @@ import pytest
 from genjax_models import diffusion
 from genjax_models.core import random
 from genjax_models.diffusion import Diffusion, bound, losses, predictions, times
+from genjax_models.diffusion.outputs import DiffusionOutputs
 from tests.diffusion.exact import SPEC, Exact, data
 
 KEY = jax.random.key(0)
@@ -134,3 +135,51 @@ def test_a_learned_schedule_falls_and_is_inverted():
     np.testing.assert_allclose(schedule.time(log_snr), t, atol=1e-5)
     alpha, sigma = schedule(t)
     np.testing.assert_allclose(alpha**2 + sigma**2, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [2, 16])
+def test_the_learned_variances_term_is_nichol_and_dhariwals_in_bits_per_dimension(side):
+    schedule, steps, v = diffusion.LinearBeta(), 1000, 0.3
+    t, s = np.array([0.3, 0.9, 1.0]), np.array([0.299, 0.899, 0.999])
+    at, to = (diffusion.samplers.level(schedule, jnp.asarray(a), 4) for a in (t, s))
+    shape, one = (3, side, side, 1), jnp.ones(3)
+    x_0, denoised = random.normal(KEY, shape), 0.3 * random.normal(jax.random.key(1), shape)
+    out = DiffusionOutputs(
+        x_0=x_0, x_t=x_0, t=jnp.asarray(t), noise=x_0, prediction=x_0, target=x_0,
+        denoised=denoised, v=jnp.full(shape, v), weight=one, log_snr=one, log_snr_rate=one,
+        snr_rate=one, prior=one, reconstruction=one, at=at, to=to, steps=steps,
+    )  # fmt: skip
+    with jax.enable_x64(True):
+        (a_t, s_t), (a_s, s_s) = (map(np.asarray, schedule(jnp.asarray(u))) for u in (t, s))
+    beta = s_t**2 - (a_t / a_s * s_s) ** 2
+    small = beta * s_s**2 / s_t**2
+    learned = beta**v * small ** (1 - v)
+    square = np.mean(np.asarray(x_0 - denoised, float) ** 2, (1, 2, 3)) * (a_s * beta / s_t**2) ** 2
+    nats = 0.5 * (np.log(learned / small) - 1 + (small + square) / learned)
+    np.testing.assert_allclose(losses.variance(out), steps * nats / np.log(2), rtol=0.02)
+    np.testing.assert_allclose(
+        losses.diffusion(out), losses.variance(out) * side**2 * np.log(2), rtol=1e-5
+    )
+
+
+def test_noise_predicted_where_there_is_nothing_else_is_refused_before_the_work():
+    flow = diffusion.RectifiedFlow()
+    model = Diffusion(Exact(predictions.noise), flow, predictions.noise, SPEC)
+    params, _ = model.init(KEY, {"x": X[:2]})
+    for ask in (
+        lambda: model.sample(params, KEY, 2),
+        lambda: model.denoise(params, jnp.ones((2, 4, 1)), jnp.ones(())),
+        lambda: diffusion.Consistency(model),
+        lambda: diffusion.ProbabilityFlow(model),
+        lambda: Diffusion(
+            Exact(predictions.noise), flow, predictions.noise, SPEC, steps=9, learned_variance=True
+        ),
+    ):
+        with pytest.raises(ValueError, match="prediction=predictions.velocity") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    times = diffusion.grids.karras(flow, 4)
+    assert model.sample(params, KEY, 2, times=times).shape == (2, 4, 1)
+    out, _ = model.forward(params, {"x": X[:2]}, KEY, state={}, train=False)
+    nothing = out.replace(denoised=out.denoised * jnp.nan, snr_rate=jnp.zeros(2))
+    np.testing.assert_array_equal(losses.diffusion(nothing), 0.0)
