@@ -15,6 +15,7 @@ from genjax_models.adversarial.gan import to_examples
 from genjax_models.adversarial.losses import CycleGANLogits, CycleGANOutputs, GANLoss, Logits
 from genjax_models.adversarial.translation import broadcast_source, check_source
 from genjax_models.core.conditions import check_examples
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import from_unit_range, to_unit_range
@@ -182,12 +183,14 @@ class CycleGAN:
         y_logits, state = apply("discriminator_y", fake_y, state, keys[3])
         return CycleGANLogits(Logits(real_x, x_logits), Logits(real_y, y_logits)), state
 
+    @entry()
     def x_to_y(self, params: Params, x: Array, *, state: State | None = None) -> Array:
         """G(x): examples of X `[B, *spec.shape]` as examples of Y, both in their data's units."""
         check_examples(x, self.spec)
         fake = self._apply(params, "x_to_y", to_unit_range(x, self.spec), state or {})[0]
         return from_unit_range(fake, self.target)
 
+    @entry(y="target")
     def y_to_x(self, params: Params, y: Array, *, state: State | None = None) -> Array:
         """F(y): examples of Y `[B, *spec_y.shape]` as examples of X, both in their data's units."""
         check_examples(y, self.target)

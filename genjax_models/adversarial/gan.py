@@ -17,6 +17,7 @@ from genjax_models.adversarial.losses import Game, GANOutputs
 from genjax_models.adversarial.noise import Gaussian
 from genjax_models.core import random
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player, Term
 from genjax_models.core.modules import apply_module, apply_with_features, init_modules
 from genjax_models.core.preprocess import bounded, from_unit_range, to_unit_range
@@ -175,6 +176,7 @@ class GAN:
         network = self.discriminator
         return apply_module("discriminator", network, params, state or {}, x, context)[0]
 
+    @entry("num", "truncation")
     def sample(
         self,
         params: Params,
@@ -202,6 +204,7 @@ class GAN:
         z = self.noise(key_z, (num, self.latent_dim), truncation)
         return self.decode_noise(params, z, label=labels, state=state)
 
+    @entry()
     def decode_noise(
         self,
         params: Params,

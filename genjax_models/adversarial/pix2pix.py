@@ -16,6 +16,7 @@ from genjax_models.adversarial.gan import to_examples
 from genjax_models.adversarial.losses import GANLoss, Pix2PixOutputs
 from genjax_models.adversarial.translation import broadcast_source, check_source
 from genjax_models.core.conditions import check_examples
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import from_unit_range, to_unit_range
@@ -132,6 +133,7 @@ class Pix2Pix:
         fake_logits, state = judge(state, _concatenate(source, fake), key=key_fake)
         return Pix2PixOutputs(source, target, fake, real_logits, fake_logits), state
 
+    @entry(source="_source_spec")
     def translate(
         self, params: Params, source: Array, key: Key | None = None, *, state: State | None = None
     ) -> Array:

@@ -12,6 +12,7 @@ from genjax_models.adversarial import losses
 from genjax_models.adversarial.gan import GAN
 from genjax_models.adversarial.losses import GANOutputs
 from genjax_models.core import random
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.networks.progressive import GROWTH
@@ -199,6 +200,7 @@ class ProgressiveGAN:
             state = {**state, "shown": state["shown"] + num}
         return outputs, state
 
+    @entry("num", "truncation")
     def sample(
         self,
         params: Params,
@@ -216,6 +218,7 @@ class ProgressiveGAN:
         grown = self._with_growth(state or {})
         return self.gan.sample(params, key, num, label=label, truncation=truncation, state=grown)
 
+    @entry()
     def decode_noise(
         self, params: Params, z: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:

@@ -91,14 +91,7 @@ def score(
             "the model can only be sampled, and has no score of an example: use sample_distance "
             "with samples of it, or give scores={name: function}"
         )
-    if (data.spec.shape, data.spec.levels) != (model.spec.shape, model.spec.levels):
-        raise ValueError(
-            f"{data.spec.name} has examples of shape {data.spec.shape} and {data.spec.levels} "
-            f"levels, and the model is of {model.spec.name}, {model.spec.shape} and "
-            f"{model.spec.levels}: bring them to its size first (data.selection.alike)"
-        )
-
-    take = of_examples(together(scores), batch_size=batch_size, devices=devices)
+    take = of_examples(model, together(scores), batch_size=batch_size, devices=devices)
     return take((params, state or {}), key, data)
 
 

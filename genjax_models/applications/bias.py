@@ -75,7 +75,7 @@ def codes_of(
         batch_size: Examples at a time.
         devices: How many devices; all where None.
     """
-    take = of_examples(_encoding(model), batch_size=batch_size, devices=devices)
+    take = of_examples(model, _encoding(model), batch_size=batch_size, devices=devices)
     return take((params, state or {}), jax.random.key(0), data)["z"]
 
 
@@ -195,7 +195,7 @@ def by_rarity(
         bins: See `rarity`.
         alpha: See `rarity`.
     """
-    codes = of_examples(_encoding(model))  # compiled once for all the looks
+    codes = of_examples(model, _encoding(model))  # compiled once for all the looks
 
     def weights(state: TrainState) -> np.ndarray:
         found = codes((state.ema, state.state), jax.random.key(0), data)

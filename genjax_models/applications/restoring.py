@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from genjax_models.core import random
+from genjax_models.core.conditions import check_examples, check_known
 from genjax_models.core.protocols import Model, Representation
 from genjax_models.core.types import Array, Key, Params
 
@@ -71,6 +72,8 @@ def complete(
             f"the mask has shape {mask.shape}, and the examples {x.shape}: give "
             f"{x.shape[1:]} or {x.shape}"
         )
+    check_examples(x, model.spec)
+    check_known(x, mask, model.spec)
     if restore is None and isinstance(model, Completes):
         return model.complete(params, x, mask, key, **condition)
     restore = _restore_of(model) if restore is None else restore

@@ -15,6 +15,7 @@ from genjax_models.autoencoders import losses
 from genjax_models.core import likelihoods, preprocess, random
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.distributions import ExplicitMean
+from genjax_models.core.entry import entry
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
@@ -101,6 +102,7 @@ class Autoencoder:
             state = {**state, "codes": self._moved(state["codes"], z)}
         return AutoencoderOutputs(x, z, likelihood), state
 
+    @entry("num")
     def sample(self, params: Params, key: Key, num: int, *, state: State | None = None) -> Array:
         """New examples `[num, *shape]`: z ~ N(m, C), then x ~ p(x | z).
 
@@ -119,6 +121,7 @@ class Autoencoder:
         likelihood, _ = self._decode(params, state, z)
         return self.preprocess.restore(likelihood.sample(key_x), self.spec)
 
+    @entry()
     def encode(
         self, params: Params, x: Array, *, key: Key | None = None, state: State | None = None
     ) -> Array:
@@ -127,6 +130,7 @@ class Autoencoder:
         x = self.preprocess.apply(x, jax.random.key(0) if key is None else key, self.spec)
         return self._encode(params, state or {}, x)[0]
 
+    @entry()
     def decode(self, params: Params, z: Array, *, state: State | None = None) -> Array:
         """The mean example `[B, *shape]` of each code `[B, latent_dim]`, in the data's units."""
         likelihood, _ = self._decode(params, state or {}, z)

@@ -6,6 +6,7 @@ import dataclasses
 
 from genjax_models.autoencoders import codebook
 from genjax_models.autoencoders.vqvae import VQVAE
+from genjax_models.core.entry import entry
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 
 
@@ -28,11 +29,13 @@ class EmbeddedCodes:
         """Fresh parameters and a fresh codebook."""
         return self.vqvae.init(key, batch)
 
+    @entry()
     def encode(self, params: Params, x: Array, *, state: State | None = None) -> Array:
         """The vectors of each example's codes `[B, ..., d]`."""
         codes = self.vqvae.encode(params, x, state=state)
         return (state or {})["codebook"]["embedding"][codes]
 
+    @entry()
     def decode(self, params: Params, z: Array, *, state: State | None = None) -> Array:
         """The example of the codes whose vectors are nearest to z `[B, ..., d]`."""
         codes = codebook.nearest((state or {})["codebook"], z)

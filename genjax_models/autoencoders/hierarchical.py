@@ -18,6 +18,7 @@ from genjax_models.core import likelihoods, preprocess
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
 from genjax_models.core.distributions import ExplicitMean, Normal, standard_normal, sum_entries
+from genjax_models.core.entry import entry
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
@@ -233,6 +234,7 @@ class HierarchicalVAE:
             state,
         )
 
+    @entry("num")
     def sample(
         self,
         params: Params,
@@ -258,6 +260,7 @@ class HierarchicalVAE:
         likelihood, _ = self._decode(params, state or {}, down.h)
         return self.preprocess.restore(likelihood.sample(key_x), self.spec)
 
+    @entry()
     def encode(
         self,
         params: Params,
@@ -283,6 +286,7 @@ class HierarchicalVAE:
         down, _ = self._descend(params, state or {}, features, context, _mean, x.shape[0])
         return jnp.concatenate(down.z, axis=-1)
 
+    @entry()
     def decode(
         self,
         params: Params,
@@ -304,6 +308,7 @@ class HierarchicalVAE:
         likelihood, _ = self._decode(params, state or {}, down.h)
         return self.preprocess.restore(likelihood.mean(), self.spec)
 
+    @entry("num_samples")
     def log_prob_bound(
         self,
         params: Params,

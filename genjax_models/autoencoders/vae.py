@@ -24,6 +24,7 @@ from genjax_models.core import likelihoods, preprocess
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
 from genjax_models.core.distributions import Distribution, ExplicitMean, Normal
+from genjax_models.core.entry import entry
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
@@ -137,6 +138,7 @@ class VAE:
         z_prior = prior.sample(key_prior)
         return VAEOutputs(x, posterior, z, likelihood, log_q, log_p, kl, z_prior), state
 
+    @entry("num")
     def sample(
         self,
         params: Params,
@@ -161,6 +163,7 @@ class VAE:
         likelihood = self.likelihood_of(params, z, label=label, state=state)
         return self.preprocess.restore(likelihood.sample(key_x), self.spec)
 
+    @entry()
     def encode(
         self,
         params: Params,
@@ -217,6 +220,7 @@ class VAE:
         """p(x | z) over examples `[B, *shape]` as the preprocessing leaves them."""
         return self._decode(params, state or {}, z, label_context(label, self.num_classes))[0]
 
+    @entry()
     def decode(
         self,
         params: Params,
@@ -229,6 +233,7 @@ class VAE:
         likelihood = self.likelihood_of(params, z, label=label, state=state)
         return self.preprocess.restore(likelihood.mean(), self.spec)
 
+    @entry()
     def elbo(
         self,
         params: Params,
@@ -245,6 +250,7 @@ class VAE:
         bound = -losses.reconstruction(outputs) - losses.kl(outputs)
         return of_data(bound + self.preprocess.log_volume(self.spec), x, self.spec)
 
+    @entry("num_samples")
     def log_prob_bound(
         self,
         params: Params,

@@ -15,6 +15,7 @@ from genjax_models.autoencoders import codebook, losses
 from genjax_models.core import likelihoods, preprocess, random
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.distributions import ExplicitMean
+from genjax_models.core.entry import entry
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
@@ -141,6 +142,7 @@ class VQVAE:
             state = {**state, "codebook": book}
         return VQVAEOutputs(x, z_e, codes, z_q, z, likelihood, self.num_codes), state
 
+    @entry("num")
     def sample(self, params: Params, key: Key, num: int, *, state: State | None = None) -> Array:
         """New examples `[num, *shape]`: codes by how often they are used, then x ~ p(x | z).
 
@@ -154,6 +156,7 @@ class VQVAE:
         likelihood = self._likelihood(params, state, codes)
         return self.preprocess.restore(likelihood.sample(key_x), self.spec)
 
+    @entry()
     def encode(
         self, params: Params, x: Array, *, key: Key | None = None, state: State | None = None
     ) -> Array:
@@ -163,10 +166,12 @@ class VQVAE:
         x = self.preprocess.apply(x, jax.random.key(0) if key is None else key, self.spec)
         return codebook.nearest(book, self._encode(params, state or {}, x)[0])
 
+    @entry()
     def decode(self, params: Params, z: Array, *, state: State | None = None) -> Array:
         """The mean example `[B, *shape]` of codes `[B, ...]`, in the data's units."""
         return self.preprocess.restore(self._likelihood(params, state, z).mean(), self.spec)
 
+    @entry("num_samples")
     def log_prob_bound(
         self,
         params: Params,

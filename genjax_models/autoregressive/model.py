@@ -22,6 +22,7 @@ from genjax_models.core.conditions import (
     labels_to_sample,
 )
 from genjax_models.core.distributions import ExplicitMean
+from genjax_models.core.entry import entry
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
@@ -126,6 +127,7 @@ class Autoregressive:
         )
         return AutoregressiveOutputs(x, likelihood), state
 
+    @entry()
     def log_prob(
         self,
         params: Params,
@@ -150,6 +152,7 @@ class Autoregressive:
         log_prob = self._likelihood(params, state or {}, y, context)[0].log_prob(y)
         return of_data(log_prob, x, self.spec)
 
+    @entry("num", "temperature", "top_k", "top_p", "min_p")
     def sample(
         self,
         params: Params,

@@ -1,7 +1,9 @@
-"""What examples are conditioned on: checks, and labels to vectors."""
+"""What a model is given: examples and labels are checked, and labels become vectors."""
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -25,23 +27,133 @@ def check_examples(x: Array, spec: DataSpec) -> None:
         )
 
 
-def check_labels(label: Array | int, num_classes: int) -> None:
-    """Raise unless every label is in 0 .. num_classes - 1.
+def check_call(model: Any, given: dict[str, Any], specs: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments of a model's method, looked at on the host; labels as an array.
 
-    Labels that are being traced are taken as they are: a compiled function looks at no values. A
-    label out of the range would be no class at all there.
+    Args:
+        model: The model.
+        given: The arguments by name, none of them traced.
+        specs: Argument -> the attribute of the model that says what its examples are.
 
     Raises:
-        ValueError: One is out of the range.
+        TypeError: A number of examples or samples is no whole number.
+        ValueError: The data or the labels are not the model's, or a number is below 1.
+    """
+    for name in ("num", "num_samples"):
+        if name in given:
+            _check_count(name, given[name])
+    num = given.get("num")
+    for name, attribute in specs.items():
+        if given.get(name) is not None:
+            given[name] = _array(given[name])
+            check_data(given[name], getattr(model, attribute), name)
+            num = len(given[name])
+    if given.get("given") is not None:
+        given["given"] = _array(given["given"])
+        check_known(given["given"], given.get("mask"), model.spec, "given")
+    num_classes = getattr(model, "num_classes", model.spec.num_classes)
+    if given.get("label") is not None and num_classes is not None:
+        given["label"] = _array(given["label"])
+        if num is None:
+            num = next((len(given[name]) for name in ("z", "x_t", "v") if name in given), None)
+        check_labels(given["label"], num_classes, num, one_for_all="num" in given)
+    return given
+
+
+def _check_count(name: str, value: Any) -> None:
+    wanted = "give a whole number of at least 1"
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, a {type(value).__name__}: {wanted}") from None
+    if count < 1:
+        raise ValueError(f"{name} is {count}: {wanted}")
+
+
+def _array(value: Any) -> Any:
+    return value if hasattr(value, "dtype") and hasattr(value, "shape") else np.asarray(value)
+
+
+def check_data(x: Any, spec: DataSpec, what: str = "x") -> None:
+    """Raise unless `x` is examples of the spec: shape, type, levels, finite numbers.
+
+    Raises:
+        ValueError: There is none, or they have another shape, type or range.
+    """
+    check_examples(x, spec)
+    if not len(x):
+        raise ValueError(f"{what} holds no example: give [B, {', '.join(map(str, spec.shape))}]")
+    check_values(x, spec, what)
+
+
+def check_batch(model: Any, batch: Mapping[str, Any]) -> None:
+    """Raise unless a batch on the host is of the model: its examples, and labels if there are any.
+
+    Raises:
+        ValueError: They are not.
+    """
+    check_data(batch["x"], model.spec)
+    check_batch_labels(model, batch)
+
+
+def check_batch_labels(model: Any, batch: Mapping[str, Any]) -> None:
+    """Raise unless the labels beside the examples are of the model's classes, if it has any.
+
+    Raises:
+        ValueError: They are not.
+    """
+    num_classes = getattr(model, "num_classes", None)
+    if num_classes is not None and "label" in batch:
+        check_labels(batch["label"], num_classes, len(batch["x"]))
+
+
+def labels_of(batch: Mapping[str, Any], num_classes: int) -> Any:
+    """The labels of a batch, for a model that is conditional on them.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if "label" not in batch:
+        raise ValueError(
+            f"the model is conditional on one of {num_classes} labels, and the data have "
+            f"{', '.join(batch)}: give data with labels, or a model with num_classes=None"
+        )
+    return batch["label"]
+
+
+def check_labels(
+    label: Any, num_classes: int, num: int | None = None, *, one_for_all: bool = False
+) -> None:
+    """Raise unless every label is a whole number in 0 .. num_classes - 1.
+
+    Of labels that are being traced the values are taken as they are: a compiled function looks at
+    none. A label out of the range would be no class at all there.
+
+    Args:
+        label: Labels `[num]`.
+        num_classes: Number of labels.
+        num: Number of examples; any where None.
+        one_for_all: Whether a single label `[]` will do.
+
+    Raises:
+        ValueError: They have another shape or type, or one is out of the range.
     """
     if isinstance(label, Tracer) or not getattr(label, "is_fully_addressable", True):
         return
     labels = np.asarray(label)
+    allowed = f"give labels in 0 .. {num_classes - 1}"
+    if num is not None and labels.shape != (num,) and not (one_for_all and labels.ndim == 0):
+        raise ValueError(
+            f"label has shape {labels.shape}, and there are {num} examples: {allowed}, one an "
+            f"example [{num}]{' or one for all' if one_for_all else ''}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"label is of {labels.dtype}: {allowed}, as whole numbers")
     wrong = labels[(labels < 0) | (labels >= num_classes)]
     if wrong.size:
         raise ValueError(
             f"label {wrong[0]} is given, but the model is conditional on one of {num_classes} "
-            f"labels: give labels in 0 .. {num_classes - 1}"
+            f"labels: {allowed}"
         )
 
 
@@ -63,7 +175,7 @@ def label_context(label: Array | None, num_classes: int | None) -> Array | None:
     if label is None:
         raise ValueError(
             f"the model is conditional on one of {num_classes} labels, and none was given: pass "
-            "label=[...], one an example"
+            "label=[...], one an example, or data that have labels"
         )
     check_labels(label, num_classes)
     return jax.nn.one_hot(label, num_classes)
@@ -81,7 +193,7 @@ def labels_to_sample(
         return None
     if label is None:
         return jax.random.randint(key, (num,), 0, num_classes)
-    check_labels(label, num_classes)
+    check_labels(label, num_classes, num, one_for_all=True)
     return jnp.broadcast_to(jnp.asarray(label), (num,))
 
 
@@ -96,7 +208,6 @@ def given_entries(given: Any, mask: Any, num: int, spec: DataSpec) -> tuple[Arra
             raise ValueError("a mask says which entries are given, but given=... is missing")
         return None
     given = jnp.asarray(given)
-    check_values(given, spec, "given")
     if mask is None:
         given, mask = _prompt(given, num, spec)
     for name, a in (("given", given), ("mask", jnp.asarray(mask))):
@@ -125,17 +236,67 @@ def _prompt(given: Array, num: int, spec: DataSpec) -> tuple[Array, Array]:
     return filled, jnp.arange(length) < size
 
 
-def check_values(given: Any, spec: DataSpec, what: str) -> None:
-    """Raise unless every value is one of the data's; those that are being traced are taken.
+def check_known(x: Any, mask: Any, spec: DataSpec, what: str = "x") -> None:
+    """Raise unless every value where a mask is True, or all if there is none, is the data's.
 
     Raises:
         ValueError: One is not.
     """
-    if spec.levels is None or isinstance(given, Tracer) or given.size == 0:
+    if mask is not None and not isinstance(x, Tracer) and not isinstance(mask, Tracer):
+        try:
+            x, known = np.broadcast_arrays(np.asarray(x), np.asarray(mask, bool))
+        except ValueError:  # shapes that do not go together are refused where they are to
+            return
+        x = x[known]
+    check_values(x, spec, what)
+
+
+def check_values(given: Any, spec: DataSpec, what: str) -> None:
+    """Raise unless every value is one of the data's; those that are being traced are taken.
+
+    Raises:
+        ValueError: The type is another, or a value is none of the levels, or not finite.
+    """
+    if isinstance(given, Tracer) or not getattr(given, "is_fully_addressable", True):
         return
-    low, high = int(np.min(given)), int(np.max(given))
-    if low < 0 or high >= spec.levels:
+    if spec.levels is None:
+        if given.dtype.kind != "f" and not jnp.issubdtype(given.dtype, jnp.floating):
+            raise ValueError(
+                f"{what} is of {given.dtype}, but {spec.name} has real numbers for entries: give "
+                "floating-point numbers in its units"
+            )
+    elif given.dtype.kind not in "biu":
+        raise ValueError(
+            f"{what} is of {given.dtype}, but {spec.name} has levels 0 .. {spec.levels - 1}: give "
+            "them as integers"
+        )
+    elif given.dtype.kind in "bu" and np.iinfo(f"u{given.dtype.itemsize}").max < spec.levels:
+        return
+    if given.size == 0:
+        return
+    low, high = _extremes(given)
+    if spec.levels is None:
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError(
+                f"{what} holds {high if np.isfinite(low) else low}, but {spec.name} has finite "
+                "numbers: leave out the examples that have others"
+            )
+    elif low < 0 or high >= spec.levels:
         raise ValueError(
             f"{what} holds {low if low < 0 else high}, but {spec.name} has values 0 .. "
             f"{spec.levels - 1}"
         )
+
+
+def _extremes(x: Any) -> tuple[Any, Any]:
+    """The lowest and the highest value; NaN where there is one."""
+    # An accelerator's arrays stay where they lie.
+    if isinstance(x, jax.Array) and any(d.platform != "cpu" for d in x.devices()):
+        return jax.device_get(_extremes_on_device(x))
+    values = np.asarray(x)
+    return values.min(), values.max()
+
+
+@jax.jit
+def _extremes_on_device(x: Array) -> tuple[Array, Array]:
+    return jnp.min(x), jnp.max(x)

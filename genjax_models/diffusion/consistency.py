@@ -21,6 +21,7 @@ from flax import struct
 from genjax_models.core import random
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.distributions import sum_entries
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.preprocess import to_unit_range
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
@@ -188,6 +189,7 @@ class Consistency:
         target = jax.lax.stop_gradient(f(x_s, to))
         return ConsistencyOutputs(x_0, x_t, x_s, t, s, f(x_t, at), target), state
 
+    @entry("num", "guidance", "sampler", "times", "trajectory")
     def sample(
         self,
         params: Params,

@@ -14,6 +14,7 @@ from genjax_models.core import random
 from genjax_models.core.bounds import check_num_samples, log_mean_weight
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.distributions import Normal, sum_entries
+from genjax_models.core.entry import entry
 from genjax_models.core.preprocess import identity, of_data, to_unit_range
 from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
@@ -139,6 +140,7 @@ class DequantizedProbabilityFlow:
             estimated="" if self.divergence is ode.exact else "divergence by probes",
         )
 
+    @entry("num_samples")
     def log_prob_bound(
         self,
         params: Params,

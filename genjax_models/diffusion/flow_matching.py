@@ -13,6 +13,7 @@ from flax import struct
 
 from genjax_models.core import random
 from genjax_models.core.conditions import check_examples, labels_to_sample
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import from_unit_range, to_unit_range
@@ -151,6 +152,7 @@ class FlowMatching:
             state = {**state, "times": memory}
         return out, state
 
+    @entry("num", "guidance", "sampler", "times", "trajectory", base="spec")
     def sample(
         self,
         params: Params,

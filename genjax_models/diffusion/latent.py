@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax_models.core.conditions import check_examples
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.preprocess import from_unit_range, to_unit_range
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
@@ -129,6 +130,7 @@ class LatentDiffusion:
         out, after = self.diffusion.forward(params, batch, key, state=state, train=train)
         return out, {**state, **after}
 
+    @entry("num", "guidance", "sampler", "times", "trajectory")
     def sample(
         self,
         params: Params,

@@ -18,6 +18,7 @@ from genjax_models.core.conditions import (
     label_context,
     labels_to_sample,
 )
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import from_tokens, of_data, tokens
@@ -118,6 +119,7 @@ class MaskedDiffusion:
         may, options = jnp.ones(x.shape, bool), {"train": train, "key": key_network}
         return self._outputs(params, state, x, context, t, may, key_hide, **options)
 
+    @entry("num_samples")
     def log_prob_bound(
         self,
         params: Params,
@@ -188,6 +190,7 @@ class MaskedDiffusion:
         p = jnp.where(hidden[..., None], jax.nn.softmax(logits), known)
         return p.reshape(*x.shape, self.mask_token)
 
+    @entry("num", "steps", "reveal", "temperature")
     def sample(
         self,
         params: Params,

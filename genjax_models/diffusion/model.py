@@ -14,6 +14,7 @@ from flax import linen as nn
 from genjax_models.core import preprocess
 from genjax_models.core.bounds import check_num_samples
 from genjax_models.core.conditions import check_examples, labels_to_sample
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import init_modules
 from genjax_models.core.preprocess import Preprocess, from_unit_range, of_data, to_unit_range
@@ -154,6 +155,7 @@ class Diffusion:
             state = {**state, "times": self.times.update(memory, u, losses.diffusion(out) / weight)}
         return out, state
 
+    @entry("num_samples")
     def log_prob_bound(
         self,
         params: Params,
@@ -195,6 +197,7 @@ class Diffusion:
         total = jax.lax.fori_loop(0, num_samples, add, jnp.zeros(x.shape[0]))
         return of_data(-total / num_samples, x, self.spec)
 
+    @entry("num", "guidance", "sampler", "times", "trajectory")
     def sample(
         self,
         params: Params,
@@ -246,6 +249,7 @@ class Diffusion:
         """Samples `[..., *shape]` of a sampler, in the data's type and range."""
         return self.preprocess.restore(from_unit_range(x_0, self.prepared), self.spec)
 
+    @entry()
     def denoise(self, params: Params, x_t: Array, t: Array, **condition: Any) -> Array:
         """E[x_0 | x_t] `[B, ...]`; of discrete data within [-1, 1], where they lie.
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax_models.core.conditions import check_examples, labels_to_sample
+from genjax_models.core.entry import entry
 from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.diffusion import ode
@@ -122,6 +123,7 @@ class ProbabilityFlow:
         """What its likelihoods rest on."""
         return Grounds(estimated="" if self.divergence is ode.exact else "divergence by probes")
 
+    @entry()
     def log_prob(
         self,
         params: Params,
@@ -144,6 +146,7 @@ class ProbabilityFlow:
         key = jax.random.key(0) if key is None else key
         return density(self, params, x, key, label, state, self.smallest)
 
+    @entry()
     def encode(
         self, params: Params, x: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:
@@ -158,6 +161,7 @@ class ProbabilityFlow:
             atol=self.atol,
         )
 
+    @entry()
     def decode(
         self, params: Params, z: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:
@@ -173,6 +177,7 @@ class ProbabilityFlow:
             atol=self.atol,
         )
 
+    @entry("num")
     def sample(
         self,
         params: Params,

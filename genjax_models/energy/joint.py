@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
@@ -132,15 +133,18 @@ class JointEnergyModel:
         contrast = compare(self.reference, v, x_model, tilts, trace)
         return JointOutputs(contrast, logits[::2], batch["label"]), state
 
+    @entry()
     def logits(self, params: Params, x: Array, *, state: State | None = None) -> Array:
         """The classifier's logits `[B, K]` of examples, in the data's units."""
         check_examples(x, self.spec)
         return self._logits(params, state or {}, cells.centres(x, self.spec))[0]
 
+    @entry()
     def classify(self, params: Params, x: Array, *, state: State | None = None) -> Array:
         """p(y | x) `[B, K]` of examples, in the data's units."""
         return jax.nn.softmax(self.logits(params, x, state=state), axis=-1)
 
+    @entry()
     def energy(
         self,
         params: Params,
@@ -152,6 +156,7 @@ class JointEnergyModel:
         """E(x) `[B]` of examples, or E(x, y) of them with their labels `[B]`; in nats."""
         return self.marginal.energy(params, x, state=state, context=self._context(label))
 
+    @entry()
     def score(
         self,
         params: Params,
@@ -163,6 +168,7 @@ class JointEnergyModel:
         """The gradient of log p(v), or of log p(v | y), `[B, *shape]` at points `[B, *shape]`."""
         return self.marginal.score(params, v, state=state, context=self._context(label))
 
+    @entry("num", "steps", "kernel")
     def sample(
         self,
         params: Params,

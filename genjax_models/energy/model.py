@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.conditions import check_examples
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
@@ -136,6 +137,7 @@ class EnergyModel:
 
         return self.replay.draw(log_density, self.reference, shape, key, state, train=train)
 
+    @entry()
     def energy(
         self,
         params: Params,
@@ -156,6 +158,7 @@ class EnergyModel:
         v = cells.centres(x, self.spec)
         return -self.log_density(params, v, state=state, context=context)
 
+    @entry()
     def log_density(
         self,
         params: Params,
@@ -168,6 +171,7 @@ class EnergyModel:
         tilt, _ = self.tilt(params, state or {}, v, context=context)
         return self.reference.log_prob(v) - tilt
 
+    @entry()
     def score(
         self,
         params: Params,
@@ -183,6 +187,7 @@ class EnergyModel:
 
         return jax.grad(total)(v)
 
+    @entry("num", "steps", "kernel")
     def sample(
         self,
         params: Params,
@@ -216,6 +221,7 @@ class EnergyModel:
         )
         return cells.examples(v, self.spec)
 
+    @entry("steps", "kernel")
     def walk(
         self,
         params: Params,

@@ -9,6 +9,7 @@ import jax
 
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples
+from genjax_models.core.entry import entry
 from genjax_models.core.preprocess import of_data
 from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
@@ -89,6 +90,7 @@ class Normalized:
         """What its likelihoods rest on."""
         return Grounds(estimated="log Z", standard_error=self.standard_error)
 
+    @entry()
     def log_prob(
         self,
         params: Params,
@@ -141,6 +143,7 @@ class NormalizedLevels:
             "uniform dequantisation", estimated="log Z", standard_error=self.standard_error
         )
 
+    @entry("num_samples")
     def log_prob_bound(
         self,
         params: Params,

@@ -11,6 +11,7 @@ from flax import struct
 
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.preprocess import of_data, uniform_dequantization
 from genjax_models.core.protocols import Grounds
@@ -124,6 +125,7 @@ class Dequantized:
         out, state = self.flow.forward(params, {**batch, "x": y}, key, state=state, train=train)
         return DequantizedOutputs(x, y, log_q, out.z, out.log_det, out.log_p_z), state
 
+    @entry("num_samples")
     def log_prob_bound(
         self,
         params: Params,
@@ -157,6 +159,7 @@ class Dequantized:
 
         return of_data(log_mean_weight(log_weight, num_samples, x.shape[0]), x, self.spec)
 
+    @entry("num", "temperature")
     def sample(
         self,
         params: Params,
@@ -183,6 +186,7 @@ class Dequantized:
         y = self.flow.sample(params, key, num, temperature=temperature, label=label, state=state)
         return uniform_dequantization.restore(y, self.spec)
 
+    @entry()
     def encode(
         self, params: Params, x: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:
@@ -190,6 +194,7 @@ class Dequantized:
         check_examples(x, self.spec)
         return self.flow.encode(params, cell_centres(x, self.spec), label=label, state=state)
 
+    @entry()
     def decode(
         self, params: Params, z: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:

@@ -13,6 +13,7 @@ from jax.core import Tracer
 
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
 from genjax_models.core.distributions import Distribution, standard_normal
+from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.flows import losses
@@ -106,6 +107,7 @@ class Flow:
         z, log_det = self.bijector.forward(params["bijector"], x, context)
         return FlowOutputs(x, z, log_det, self.base(z.shape).log_prob(z)), state
 
+    @entry()
     def log_prob(
         self,
         params: Params,
@@ -128,6 +130,7 @@ class Flow:
         z, log_det = self._encode(params, x, label)
         return self.base(z.shape).log_prob(z) + log_det
 
+    @entry("num", "temperature")
     def sample(
         self,
         params: Params,
@@ -160,6 +163,7 @@ class Flow:
         z = temperature * self.base((num, *self.spec.shape)).sample(key_z)
         return self.decode(params, z, label=label, state=state)
 
+    @entry()
     def encode(
         self, params: Params, x: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:
@@ -167,6 +171,7 @@ class Flow:
         del state
         return self._encode(params, x, label)[0]
 
+    @entry()
     def decode(
         self, params: Params, z: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax_models.core.bounds import check_num_samples
+from genjax_models.core.conditions import labels_of
 from genjax_models.core.protocols import (
     ApproximateDensity,
     Model,
@@ -70,12 +71,14 @@ def evaluate(
         higher than with all the text before each token.
 
     Raises:
-        ValueError: There is no example, or num_samples is below 1.
+        ValueError: The data set is empty, or is not of the model's spec: another shape or other
+            levels, values that are none of them or not finite, labels that are no classes; or
+            num_samples is below 1.
     """
     metrics = metrics_of(model, num_samples) if metrics is None else metrics
     if not metrics:
         return {}
-    values, length = _measured(params, state, dataset, key, metrics, batch_size, devices)
+    values, length = _measured(model, params, state, dataset, key, metrics, batch_size, devices)
     result = {name: float(np.mean(rows, dtype=np.float64)) for name, rows in values.items()}
     if "nll" in result:
         result |= _in_other_units(result["nll"], dataset.spec, length)
@@ -101,13 +104,13 @@ def evaluate_likelihood(
         The likelihood; of a single example, or where it is not finite, with an infinite error.
 
     Raises:
-        ValueError: The model has no likelihood, the data set is empty, or num_samples below 1.
+        ValueError: The model has no likelihood, or what is given is refused as by `evaluate`.
     """
     kind, metrics = kind_of_likelihood(model, num_samples), metrics_of(model, num_samples)
     if kind is None:
         raise ValueError(f"a {type(model).__name__} has no likelihood: its samples can be compared")
     nll = {"nll": metrics["nll"]}
-    values, _ = _measured(params, state, dataset, key, nll, batch_size, devices)
+    values, _ = _measured(model, params, state, dataset, key, nll, batch_size, devices)
     nats = values["nll"].astype(np.float64)
     mean, num = float(np.mean(nats)), len(nats)
     known = num > 1 and math.isfinite(mean)
@@ -117,6 +120,7 @@ def evaluate_likelihood(
 
 
 def _measured(
+    model: Model,
     params: Params,
     state: State | None,
     dataset: Examples,
@@ -134,9 +138,9 @@ def _measured(
             length.add(np.asarray(batch["x"]), dataset.spec)
             advance()
 
-        take = of_examples(together(metrics), batch_size=batch_size, devices=devices, seen=seen)
-        values = take((params, state or {}), key, dataset)
-    return values, length
+        measure = together(metrics)
+        take = of_examples(model, measure, batch_size=batch_size, devices=devices, seen=seen)
+        return take((params, state or {}), key, dataset), length
 
 
 def _num_batches(dataset: Any, batch_size: int) -> int | None:
@@ -214,10 +218,13 @@ _allowed_by_known = functools.lru_cache(maxsize=64)(_allowed_by)
 
 
 def conditions(model: Any, batch: Batch) -> dict[str, Array]:
-    """What a model is conditional on, from a batch, as the keyword arguments of its methods."""
-    if getattr(model, "num_classes", None) is None:
-        return {}
-    return {"label": batch["label"]}
+    """What a model is conditional on, from a batch, as the keyword arguments of its methods.
+
+    Raises:
+        ValueError: The batch has no labels, and the model is conditional on them.
+    """
+    num_classes = getattr(model, "num_classes", None)
+    return {} if num_classes is None else {"label": labels_of(batch, num_classes)}
 
 
 def encode(model: Any, params: Params, state: State, batch: Batch, key: Key) -> Array:

@@ -10,7 +10,9 @@ import jax
 import numpy as np
 
 from genjax_models.core import random
+from genjax_models.core.conditions import check_batch
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
+from genjax_models.training.checks import check_spec
 from genjax_models.training.devices import over_examples
 
 Measure: TypeAlias = Callable[[Any, Batch], Mapping[str, Array]]
@@ -67,6 +69,7 @@ def _from_row(measure: Measure) -> Callable[..., Mapping[str, Array]]:
 
 
 def of_examples(
+    model: Any,
     measure: Measure,
     *,
     batch_size: int = 256,
@@ -79,6 +82,7 @@ def of_examples(
     the number of devices, what is said of an example is the same, to rounding.
 
     Args:
+        model: The model whose data the examples are to be.
         measure: `((whole, key), batch) -> name -> [B, ...]`; `whole` is what every batch is
             measured with, parameters and state, say, and `key` the batch's own.
         batch_size: Examples at a time.
@@ -87,18 +91,21 @@ def of_examples(
 
     Returns:
         `(whole, key, data) -> name -> [N, ...]`, compiled at its first call and for all others. It
-        raises a ValueError where there is no example, or `measure` does not give a row for each.
+        raises a ValueError where there is no example, where the data set is not of the model's spec
+        in what it says or in what it holds, or `measure` does not give a row for each.
     """
     batch_size = whole_batches(batch_size, devices)
     over = over_examples(_from_row(measure), devices)
 
     def take(whole: Any, key: Key, data: Examples) -> dict[str, np.ndarray]:
         parts: dict[str, list[np.ndarray]] = {}
+        check_spec(data.spec, model.spec)
         row = 0
         for batch in data.batches(batch_size):
             num = len(batch["x"])
             if num == 0:
                 continue
+            check_batch(model, batch)
             # A short last batch is filled up, so that nothing is compiled for it.
             rows = np.minimum(np.arange(batch_size), num - 1)
             filled = {name: np.asarray(a)[rows] for name, a in batch.items()}

@@ -7,6 +7,7 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from genjax_models.core.conditions import check_batch_labels, check_values
 from genjax_models.core.types import DataSpec
 
 
@@ -108,6 +109,16 @@ def check_spec(given: DataSpec, wanted: DataSpec) -> None:
             f"model is of {wanted.name}, shape {wanted.shape} with {wanted.levels} levels: build "
             "the model with spec=data.spec"
         )
+
+
+def check_arrays(model: Any, arrays: Mapping[str, Any]) -> None:
+    """Raise unless data in memory are of the model's levels and classes, which no step looks at.
+
+    Raises:
+        ValueError: They are not.
+    """
+    check_values(arrays["x"], model.spec, "x")
+    check_batch_labels(model, arrays)
 
 
 def check_batch_size(batch_size: int, num_examples: int, num_devices: int, accumulate: int) -> None:

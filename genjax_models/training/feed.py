@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -70,20 +70,27 @@ class Feed(NamedTuple):
 
 
 def make_feed(
-    data: Data, put: Callable[[Any], Any], seed: int, batch_size: int, start: int, steps: int
+    data: Data,
+    put: Callable[[Any], Any],
+    check: Callable[[Mapping[str, np.ndarray]], None],
+    seed: int,
+    batch_size: int,
+    start: int,
+    steps: int,
 ) -> Feed:
     """The feed of a run: from the device where the data are in memory, else read ahead by Grain.
 
     Args:
         data: The data set.
         put: Places arrays on the devices.
+        check: Refuses a batch on the host; asked of each that is streamed.
         seed: What the order is a function of, with the step.
         batch_size: Examples a step.
         start: The first step to come.
         steps: The run's last step.
     """
     if data.arrays is None:
-        return _streamed(data, put, seed, batch_size, start, steps)
+        return _streamed(data, put, check, seed, batch_size, start, steps)
     arrays = put(data.arrays)
 
     def portion(step: int, most: int) -> Portion:
@@ -97,7 +104,13 @@ def make_feed(
 
 
 def _streamed(
-    data: Data, put: Callable[[Any], Any], seed: int, batch_size: int, start: int, steps: int
+    data: Data,
+    put: Callable[[Any], Any],
+    check: Callable[[Mapping[str, np.ndarray]], None],
+    seed: int,
+    batch_size: int,
+    start: int,
+    steps: int,
 ) -> Feed:
     batches = _read_ahead(data, seed, batch_size, start, steps)
     every_row = np.arange(STREAMED_STEPS * batch_size, dtype=np.int32)
@@ -107,6 +120,8 @@ def _streamed(
         del step  # the batches come in order
         num = min(most, STREAMED_STEPS)
         taken = [next(batches) for _ in range(num)]
+        for batch in taken:
+            check(batch)
         taken += [taken[0]] * (STREAMED_STEPS - num)  # the shape stays, so nothing recompiles
         arrays = jax.tree.map(lambda *parts: np.concatenate(parts), *taken)
         return Portion(put(arrays), indices, num)

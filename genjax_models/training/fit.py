@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from genjax_models.core.conditions import check_batch
 from genjax_models.core.loss import Loss
 from genjax_models.core.protocols import Model
 from genjax_models.core.types import Array, Device, Params, State
@@ -127,6 +128,8 @@ def fit(
     checks.check_hooks(hooks)
     checks.check_config(config)
     checks.check_spec(data.spec, model.spec)
+    if data.arrays is not None:
+        checks.check_arrays(model, data.arrays)
     over = mapped(devices, mapping, partition)
     checks.check_batch_size(batch_size, len(data), over.size, accumulate)
     step = make_step(model, optimizer, losses, ema, accumulate)
@@ -137,7 +140,9 @@ def fit(
     # One compiled program: made piece by piece, hundreds of small ones would be compiled. The seed
     # is an argument of it, so that the next seed's run finds it in JAX's cache of programs.
     init = jax.jit(functools.partial(init_state, model, optimizer))
-    fresh = functools.partial(init, *jax.device_put((batch_at(0), np.uint32(seed))))
+    first = batch_at(0)
+    check_batch(model, first)
+    fresh = functools.partial(init, *jax.device_put((first, np.uint32(seed))))
     if initial is not None and not callable(initial):
         fresh = functools.partial(fresh, initial=initial)
     template = jax.eval_shape(fresh)
@@ -156,7 +161,8 @@ def fit(
     if state is None:
         state = fresh(initial=initial()) if callable(initial) else fresh()
     state = over.put(state)
-    feed = make_feed(data, over.put_data, seed, batch_size, done, steps)
+    check = functools.partial(check_batch, model)
+    feed = make_feed(data, over.put_data, check, seed, batch_size, done, steps)
     run = over.run(step, feed.gather)
     schedule = Schedule(steps, log_every, checkpoint_every if store else None, tuple(hooks))
     pace, diagnosis = Pace(), Diagnosis(model, over, run, batch_at)

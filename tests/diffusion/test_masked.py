@@ -269,7 +269,7 @@ def test_what_cannot_be_is_refused(params):
         with pytest.raises(ValueError, match=words) as error:
             MODEL.sample(params, key, 4, **options)
         assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="num_samples must be a positive whole number, got 0"):
+    with pytest.raises(ValueError, match="num_samples is 0: give a whole number"):
         TRUTH.log_prob_bound(NONE, EVERY, key, 0)
     with pytest.raises(ValueError, match="build it with causal=False"):
         MaskedDiffusion(Transformer(V + 1, 8, 2, 1, N, outputs=V), TEXT)

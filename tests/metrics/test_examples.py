@@ -83,14 +83,16 @@ def every_kind():
                 found[f"{name} {kind}"] = metric(params, state, batch, key)
         return found
 
-    return measure, init(KEY), of_examples(measure, batch_size=NUM, devices=1)
+    return measure, init(KEY), of_examples(MODELS["vae"], measure, batch_size=NUM, devices=1)
 
 
 @pytest.mark.parametrize(("devices", "batch_size"), [(1, 1), (2, 4), (4, 12), (8, 64)])
 def test_figures_are_the_same_for_any_devices_and_batch_size(every_kind, devices, batch_size):
     measure, whole, at_once = every_kind
     expected = at_once(whole, KEY, DATA)
-    found = of_examples(measure, batch_size=batch_size, devices=devices)(whole, KEY, DATA)
+    found = of_examples(MODELS["vae"], measure, batch_size=batch_size, devices=devices)(
+        whole, KEY, DATA
+    )
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         assert values.shape == (NUM,)

@@ -24,7 +24,7 @@ from genjax_models.applications.compression.protocols import (
     LatentVariableDensity,
     SequentialDensity,
 )
-from genjax_models.core.conditions import check_examples, check_labels, check_values
+from genjax_models.core.conditions import check_data, check_labels
 from genjax_models.core.types import Array, Key, Params, State
 
 CODERS = {1: sequential, 2: bits_back}
@@ -183,7 +183,7 @@ def as_modelled(model: Discrete, x: Array | np.ndarray, key: Key) -> np.ndarray:
         x: Examples `[N, *spec.shape]`.
         key: Decides the draw.
     """
-    check_examples(jnp.asarray(x[:1]), model.spec)
+    check_data(x, model.spec)
     seen = model.preprocess.apply(jnp.asarray(x), key, model.spec)
     return np.asarray(model.preprocess.restore(seen, model.spec))
 
@@ -215,12 +215,7 @@ def _learned(params: Params, state: State | None, label: np.ndarray | None) -> L
 
 def _symbols(model: Discrete, x: np.ndarray) -> np.ndarray:
     """The examples as the preprocessing leaves them, of which `restore` makes the same again."""
-    if len(x) == 0:
-        raise ValueError("there are no examples to compress: give one at least")
-    check_examples(jnp.asarray(x[:1]), model.spec)
-    if not np.issubdtype(x.dtype, np.integer):
-        raise ValueError(f"examples of {model.spec.name} are whole numbers, got {x.dtype}")
-    check_values(x, model.spec, "x")
+    check_data(x, model.spec)
     seen = model.preprocess.apply(jnp.asarray(x), jax.random.key(0), model.spec)
     if not np.array_equal(model.preprocess.restore(seen, model.spec), x):
         raise ValueError(
