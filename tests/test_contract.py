@@ -19,6 +19,7 @@ from genjax_models.core.protocols import (
 )
 from genjax_models.training import checkpoint
 from genjax_models.training.state import init_state
+from tests.programs import num_compiled
 
 mlp = gm.networks.MLP
 conv_encoder = functools.partial(gm.networks.ConvEncoder, (8,))
@@ -283,6 +284,35 @@ def test_a_checkpoint_is_loaded_by_its_directory(model, trained, digits, tmp_pat
     loaded, extra = checkpoint.load(tmp_path, template)
     chex.assert_trees_all_equal(arrays(loaded), arrays(trained))
     assert extra == {"note": 1}
+
+
+def test_plain_calls_compile_once(model, trained, digits, request):
+    params, state, batch = trained.ema, trained.state, digits.rows(np.arange(4))
+    beside = BESIDE.get(request.node.callspec.params["model"])
+    given = {} if beside is None else {beside: batch["x"]}
+    condition = gm.metrics.conditions(model, batch)
+    calls = {"sample": lambda key: model.sample(params, key, 4, state=state, **given)}
+    if isinstance(model, TractableDensity):
+        calls["log_prob"] = lambda key: model.log_prob(
+            params, batch["x"], key=key, state=state, **condition
+        )
+    if isinstance(model, ApproximateDensity):
+        calls["log_prob_bound"] = lambda key: model.log_prob_bound(
+            params, batch["x"], key, 3, state=state, **condition
+        )
+    if isinstance(model, UnnormalizedDensity):
+        calls["energy"] = lambda key: model.energy(params, batch["x"], state=state)
+    if isinstance(model, Representation):
+        calls["decode"] = lambda key: model.decode(
+            params,
+            model.encode(params, batch["x"], state=state, **condition),
+            state=state,
+            **condition,
+        )
+    for name, call in calls.items():
+        call(jax.random.key(0))
+        programs = num_compiled(lambda call=call: call(jax.random.key(1)))
+        assert programs == 0, f"{name} compiles {programs} programs anew"
 
 
 def test_densities_are_per_example_and_finite(model, trained, digits):

@@ -23,7 +23,7 @@ def check_examples(x: Array, spec: DataSpec) -> None:
     if x.shape[1:] != spec.shape:
         raise ValueError(
             f"the model is of {spec.name}, examples of shape {spec.shape}, but it was given "
-            f"{x.shape[1:]}: build the model with spec=data.spec"
+            f"{x.shape[1:]}: give such examples, or build the model with spec=data.spec"
         )
 
 

@@ -106,8 +106,8 @@ def check_spec(given: DataSpec, wanted: DataSpec) -> None:
     if (given.shape, given.levels) != (wanted.shape, wanted.levels):
         raise ValueError(
             f"{given.name} has examples of shape {given.shape} with {given.levels} levels, but the "
-            f"model is of {wanted.name}, shape {wanted.shape} with {wanted.levels} levels: build "
-            "the model with spec=data.spec"
+            f"model is of {wanted.name}, shape {wanted.shape} with {wanted.levels} levels: give "
+            "such data (data.selection.alike), or build the model with spec=data.spec"
         )
 
 

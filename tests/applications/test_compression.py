@@ -310,10 +310,10 @@ def test_what_allows_no_exact_code_is_refused(vae):
 @pytest.mark.parametrize(
     ("x", "match"),
     [
-        (np.zeros((0, 3, 2, 1), np.uint8), "no examples"),
+        (np.zeros((0, 3, 2, 1), np.uint8), "no example"),
         (np.zeros((1, 2, 2, 1), np.uint8), "shape"),
         (np.full((1, 3, 2, 1), 2, np.uint8), "values 0 .. 1"),
-        (np.zeros((1, 3, 2, 1), np.float32), "whole numbers"),
+        (np.zeros((1, 3, 2, 1), np.float32), "give them as integers"),
     ],
 )
 def test_examples_that_are_not_the_models_are_refused(made, x, match):

@@ -100,7 +100,7 @@ def calls(model, x):
         yield "log_prob_bound", lambda: model.log_prob_bound(params, x, KEY)
     if hasattr(model, "decode"):
         yield "interpolate", lambda: gm.applications.editing.interpolate(model, params, x, to=x)
-    mask = np.ones(model.spec.shape, bool)
+    mask = np.ones(np.shape(x)[1:], bool)
     yield "complete", lambda: gm.applications.restoring.complete(model, params, x, KEY, mask=mask)
 
 

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 import genjax_models as gm
 from genjax_models.core import entry as module
 from genjax_models.core.entry import entry
+from tests.programs import num_compiled
 
 KEY = jax.random.key(0)
 RING = gm.DataSpec((2,), levels=None, name="ring")
@@ -70,22 +71,6 @@ def num_traces(call, times=5):
     return len(traced)
 
 
-def num_compiled(call):
-    """How many programs are compiled by a call."""
-    events = []
-
-    def listen(event, duration, **kwargs):
-        if event == "/jax/core/compile/backend_compile_duration":
-            events.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        call()
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-    return len(events)
-
-
 @pytest.mark.parametrize(
     ("num", "call"),
     {
@@ -129,6 +114,14 @@ def test_what_is_the_same_is_traced_once(num, call):
     assert num_traces(call) == num
     assert num_traces(call) == 0
     assert num_compiled(lambda: call(0)) == 0
+
+
+def test_what_is_new_is_compiled():
+    model = Toy(scale=0.123)
+    x = np.ones((3, 2), np.float32)
+    assert num_compiled(lambda: model.encode(PARAMS, x)) == 1
+    assert num_compiled(lambda: model.encode(PARAMS, x + 1)) == 0
+    assert num_compiled(lambda: model.encode(PARAMS, x[:2])) == 1
 
 
 def test_a_partial_is_called_with_its_own_arguments():
