@@ -9,7 +9,7 @@ better one of its own (guidance of a diffusion's sampler). Models that complete 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -72,11 +72,12 @@ def complete(
             f"the mask has shape {mask.shape}, and the examples {x.shape}: give "
             f"{x.shape[1:]} or {x.shape}"
         )
+    if restore is None and not isinstance(model, Completes):
+        restore = _restore_of(model)
     check_examples(x, model.spec)
     check_known(x, mask, model.spec)
-    if restore is None and isinstance(model, Completes):
-        return model.complete(params, x, mask, key, **condition)
-    restore = _restore_of(model) if restore is None else restore
+    if restore is None:
+        return cast(Completes, model).complete(params, x, mask, key, **condition)
     known = jnp.where(mask, x, 0).astype(jnp.float32)
     filled = restore(model, params, known, lambda a: jnp.where(mask, a, 0.0), key, **condition)
     return jnp.where(mask, x, filled.astype(x.dtype) if _exact(filled, x) else filled)

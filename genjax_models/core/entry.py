@@ -72,7 +72,11 @@ def entry(*static: str, **examples: str) -> Callable[[Callable[P, R]], Callable[
             except TypeError:  # the model holds arrays, say, or an option does
                 thawed = {name: _thawed(option, arrays) for name, option in options}
                 return method(model, **given, **thawed)  # pyright: ignore[reportCallIssue]
-            return program(given, arrays)
+            try:
+                return program(given, arrays)
+            except (TypeError, ValueError) as error:  # in one line, without JAX's note on frames
+                vars(error).pop("__notes__", None)
+                raise
 
         return call
 

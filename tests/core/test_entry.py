@@ -249,6 +249,15 @@ def test_arguments_that_do_not_fit_are_told_by_python(call, message):
         call()
 
 
+def test_what_a_method_refuses_is_told_in_its_own_line():
+    def never(x, scale):
+        raise ValueError("no such scale")
+
+    with pytest.raises(ValueError, match=r"^no such scale$") as error:
+        TOY.sample(PARAMS, KEY, 4, function=never)
+    assert not getattr(error.value, "__notes__", [])
+
+
 @pytest.mark.parametrize("name", ["num", "num_samples"])
 @pytest.mark.parametrize(
     ("value", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError), ("3", TypeError)]
