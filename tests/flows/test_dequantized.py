@@ -166,7 +166,7 @@ def test_samples_of_a_label_are_data(on_digits):
     with pytest.raises(ValueError, match="label 10 is given"):
         model.sample(params, jax.random.key(0), 4, label=10)
     with pytest.raises(ValueError, match="none was given"):
-        model.log_prob_bound(params, jnp.zeros((4, 8, 8, 1)), jax.random.key(0))
+        model.log_prob_bound(params, jnp.zeros((4, 8, 8, 1), jnp.uint8), jax.random.key(0))
 
 
 def test_the_bound_of_many_draws_takes_no_more_memory(known):
