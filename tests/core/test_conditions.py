@@ -100,8 +100,9 @@ def calls(model, x):
         yield "log_prob_bound", lambda: model.log_prob_bound(params, x, KEY)
     if hasattr(model, "decode"):
         yield "interpolate", lambda: gm.applications.editing.interpolate(model, params, x, to=x)
-    mask = np.ones(np.shape(x)[1:], bool)
-    yield "complete", lambda: gm.applications.restoring.complete(model, params, x, KEY, mask=mask)
+        mask = np.ones(np.shape(x)[1:], bool)
+        restoring = gm.applications.restoring
+        yield "complete", lambda: restoring.complete(model, params, x, KEY, mask=mask)
 
 
 @pytest.mark.parametrize(("spec", "x", "message"), CASES)
