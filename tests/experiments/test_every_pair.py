@@ -82,7 +82,8 @@ def test_an_experiment_begins_or_refuses_in_one_line(run, name, paths, tmp_path,
         if "BeginsError" in answer.err:
             continue
         assert answer.code == 2, (kind, answer.err)
-        assert "error: " in answer.line
+        *notes, line = answer.err.strip().splitlines()  # such as that a data set is prepared
+        assert line.startswith("error: ") and not any("Traceback" in note for note in notes)
         assert not any(path.name != LOCK for path in directory.glob("*")), kind
 
 
