@@ -15,10 +15,9 @@ from experiments.config import Config, Evaluation, Fraction, Optimizer, Positive
 from experiments.registry import Goal, Setup, every_label, experiment
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec, Likelihood, likelihoods
-from genjax_models.networks.image_lstm import DiagonalBiLSTM, RowLSTM
 from genjax_models.networks.made import MADE
 from genjax_models.networks.pixelcnn import GatedPixelCNN
-from genjax_models.networks.pixelrnn import PixelRNN
+from genjax_models.networks.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
 
 LikelihoodName = Literal["bernoulli", "binomial", "categorical", "mixture"]
 LayerName = Literal["row", "diagonal"]

@@ -16,9 +16,8 @@ from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
 from genjax_models.data.unpaired import cropped, resized, swapped, unpaired
-from genjax_models.networks.instance_norm import instance_norm
-from genjax_models.networks.patch import PatchDiscriminator
-from genjax_models.networks.translators import ResNetTranslator, UNetTranslator
+from genjax_models.networks.normalization import instance_norm
+from genjax_models.networks.translators import PatchDiscriminator, ResNetTranslator, UNetTranslator
 
 PAIRED = "condition"
 """Under which name the other image of a pair stands."""

@@ -44,8 +44,7 @@ def pix2pix_jax() -> float:
 
     from genjax_models.adversarial.pix2pix import Pix2Pix
     from genjax_models.data import Dataset
-    from genjax_models.networks.patch import PatchDiscriminator
-    from genjax_models.networks.translators import UNetTranslator
+    from genjax_models.networks.translators import PatchDiscriminator, UNetTranslator
 
     shape = (64, PIX2PIX_SIDE, PIX2PIX_SIDE, 3)
     images, sources = np.random.default_rng(0).integers(0, 256, (2, *shape)).astype(np.uint8)

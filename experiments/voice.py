@@ -13,8 +13,7 @@ from experiments.registry import Goal, Setup, experiment
 from experiments.voice_data import VoiceSettings
 from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.core import DataSpec
-from genjax_models.networks.patch import PatchDiscriminator
-from genjax_models.networks.translators import ResNetTranslator
+from genjax_models.networks.translators import PatchDiscriminator, ResNetTranslator
 
 
 @experiment(

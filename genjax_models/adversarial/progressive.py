@@ -15,8 +15,8 @@ from genjax_models.core import random
 from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
+from genjax_models.networks.conv import averaged, repeated
 from genjax_models.networks.progressive import GROWTH
-from genjax_models.networks.scaling import averaged, repeated
 
 _NETWORKS = ("generator", "discriminator")
 

@@ -21,7 +21,7 @@ from genjax_models.core.types import Array, Key
 from genjax_models.diffusion.guidance import shift_per_score
 from genjax_models.diffusion.samplers import Denoiser, Level, ddim_step, walk
 from genjax_models.diffusion.schedules import Schedule
-from genjax_models.networks.convolution import conv2d
+from genjax_models.networks.conv import conv2d
 
 Operator: TypeAlias = Callable[[Array], Array]
 """`x_0 [B, ...] -> A(x_0) [B, ...]`, linear."""

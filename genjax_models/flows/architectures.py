@@ -23,8 +23,8 @@ from genjax_models.flows.linear import ActNorm, InvertibleConv1x1, Permute
 from genjax_models.flows.masked import Affine, Elementwise, MaskedAutoregressive
 from genjax_models.flows.model import POINTS, Flow, real_valued
 from genjax_models.flows.multiscale import Split, Squeeze
+from genjax_models.networks.convolutional import ResidualNetwork
 from genjax_models.networks.mlp import MLP
-from genjax_models.networks.residual import ResidualNetwork
 
 UNIFORM, AFFINE = Uniform(), Affine()
 

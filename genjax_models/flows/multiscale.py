@@ -12,7 +12,7 @@ from flax import linen as nn
 from genjax_models.core.types import Array, Key
 from genjax_models.flows.bijector import Bijector, Inverse
 from genjax_models.flows.coupling import AffineCoupling, Halves
-from genjax_models.networks.convolutional import depth_to_space, space_to_depth
+from genjax_models.networks.conv import depth_to_space, space_to_depth
 
 
 @dataclasses.dataclass(frozen=True)

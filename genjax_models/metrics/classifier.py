@@ -26,7 +26,7 @@ from genjax_models.core.preprocess import to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 from genjax_models.metrics.images import check_range
 from genjax_models.networks.convolutional import ConvEncoder
-from genjax_models.networks.dropout import drop
+from genjax_models.networks.layers import drop
 from genjax_models.training.devices import over_examples
 
 _READ_SIZE = 512

@@ -1,4 +1,4 @@
-"""Convolutional encoders and decoders: residual blocks between halvings and doublings."""
+"""Convolutional encoders, decoders and residual networks."""
 
 from __future__ import annotations
 
@@ -9,30 +9,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
-from genjax_models.networks.convolution import Conv
-
-
-def space_to_depth(x: Array) -> Array:
-    """Each 2x2 block of pixels as the channels of one: `[B, H, W, C] -> [B, H/2, W/2, 4C]`."""
-    b, h, w, c = x.shape
-    x = x.reshape(b, h // 2, 2, w // 2, 2, c)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
-
-
-def depth_to_space(x: Array) -> Array:
-    """The inverse of `space_to_depth`: `[B, H, W, 4C] -> [B, 2H, 2W, C]`."""
-    b, h, w, c = x.shape
-    x = x.reshape(b, h, w, 2, 2, c // 4)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, c // 4)
-
-
-def with_context(x: Array, context: Array | None) -> Array:
-    """The context `[B, C]` joined to `x` `[B, ..., D]` on the last axis, at every position."""
-    if context is None:
-        return x
-    context = context.astype(x.dtype).reshape(x.shape[0], *[1] * (x.ndim - 2), -1)
-    context = jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1]))
-    return jnp.concatenate([x, context], axis=-1)
+from genjax_models.networks.conv import Conv, depth_to_space, space_to_depth
+from genjax_models.networks.layers import with_context
 
 
 class ResidualBlock(nn.Module):
@@ -146,3 +124,35 @@ class ConvDecoder(nn.Module):
             x = Conv(4 * width_next, 3, self.dtype)(nn.silu(x))
             x = depth_to_space(x)
         return x.astype(jnp.float32)
+
+
+class ResidualNetwork(nn.Module):
+    """Images to images of the same height and width.
+
+    Attributes:
+        channels: Channels of the hidden layers.
+        blocks: Residual blocks.
+        num_outputs: Channels of the output.
+        dtype: What the convolutions compute in (`jnp.bfloat16` for mixed precision); parameters are
+            float32, and outputs float32 at least.
+    """
+
+    channels: int
+    blocks: int
+    num_outputs: int
+    dtype: jnp.dtype | type = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
+        """`[B, H, W, num_outputs]`.
+
+        Args:
+            x: Images `[B, H, W, C]`.
+            context: What the outputs are conditioned on `[B, D]`, joined to every pixel.
+            train: Nothing here depends on it.
+        """
+        x = Conv(self.channels, 3, self.dtype)(with_context(x, context))
+        for _ in range(self.blocks):
+            x = ResidualBlock(self.channels, self.dtype)(x)
+        x = Conv(self.num_outputs, 3, self.dtype)(nn.silu(x))
+        return x.astype(jnp.promote_types(self.dtype, jnp.float32))

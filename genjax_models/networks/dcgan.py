@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
-from genjax_models.networks.batch_norm import BatchNorm, Norm
-from genjax_models.networks.convolutional import with_context
-from genjax_models.networks.strided import StridedConv, TransposedConv
+from genjax_models.networks.conv import StridedConv, TransposedConv
+from genjax_models.networks.layers import with_context
+from genjax_models.networks.normalization import BatchNorm, Norm
 
 INIT = nn.initializers.normal(0.02)
 

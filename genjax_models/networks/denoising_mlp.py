@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
-from genjax_models.networks.initializers import near_zero
+from genjax_models.networks.layers import near_zero
 from genjax_models.networks.noise_level import NoiseLevel
 
 

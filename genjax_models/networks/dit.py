@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from genjax_models.core.types import Array
 from genjax_models.networks.attention import WEIGHT_SCALE, Attention, dense, learned
-from genjax_models.networks.initializers import near_zero
+from genjax_models.networks.layers import near_zero
 from genjax_models.networks.noise_level import NoiseLevel, sinusoids
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
-from genjax_models.networks.batch_norm import BatchNorm
+from genjax_models.networks.normalization import BatchNorm
 
 SIZE = 299
 """Height and width of the images that it was trained on."""

@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 
 from genjax_models.core.types import Array
-from genjax_models.networks.dropout import drop
+from genjax_models.networks.layers import drop
 
 
 class Block(NamedTuple):

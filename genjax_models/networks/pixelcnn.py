@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
-from genjax_models.networks.convolution import Conv
-from genjax_models.networks.dropout import drop
+from genjax_models.networks.conv import Conv
+from genjax_models.networks.layers import drop
 
 Cache: TypeAlias = dict[str, Any]
 

@@ -18,7 +18,7 @@ from genjax_models.networks.attention import (
     dense,
     learned,
 )
-from genjax_models.networks.dropout import drop
+from genjax_models.networks.layers import drop
 
 
 def gelu_erf(x: Array) -> Array:

@@ -9,13 +9,10 @@ from flax import linen as nn
 
 from genjax_models.core.types import Array
 from genjax_models.networks.attention import Attention, learned
-from genjax_models.networks.convolution import Conv
-from genjax_models.networks.convolutional import space_to_depth
-from genjax_models.networks.dropout import drop
-from genjax_models.networks.group_norm import GroupNorm
-from genjax_models.networks.initializers import near_zero
+from genjax_models.networks.conv import Conv, UpsampledConv, space_to_depth
+from genjax_models.networks.layers import drop, near_zero
 from genjax_models.networks.noise_level import NoiseLevel
-from genjax_models.networks.upsampling import UpsampledConv
+from genjax_models.networks.normalization import GroupNorm
 
 
 class ResidualBlock(nn.Module):

@@ -16,7 +16,7 @@ from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.adversarial.losses import CycleGANOutputs
 from genjax_models.core.types import DataSpec
 from genjax_models.data import Dataset
-from genjax_models.networks.convolution import Conv
+from genjax_models.networks.conv import Conv
 from genjax_models.training.state import init_state
 
 X, Y = DataSpec((4, 4, 1), 256, name="wide"), DataSpec((2, 2, 3), 256, name="small")

@@ -16,8 +16,8 @@ from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.core.types import DataSpec
 from genjax_models.data import Dataset
 from genjax_models.data.unpaired import swapped, unpaired
-from genjax_models.networks.convolution import Conv
-from genjax_models.networks.dropout import drop
+from genjax_models.networks.conv import Conv
+from genjax_models.networks.layers import drop
 
 SPEC = DataSpec((4, 4, 1), 256, name="squares")
 

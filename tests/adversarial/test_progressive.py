@@ -17,11 +17,11 @@ from genjax_models.adversarial import losses
 from genjax_models.adversarial.gan import GAN
 from genjax_models.adversarial.progressive import Growth, ProgressiveGAN, at_stage
 from genjax_models.core.types import DIGITS
+from genjax_models.networks.conv import averaged, repeated
 from genjax_models.networks.progressive import (
     ProgressiveDiscriminator,
     ProgressiveGenerator,
 )
-from genjax_models.networks.scaling import averaged, repeated
 
 BATCH = 16
 CHANNELS = (6, 4)

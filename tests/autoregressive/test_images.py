@@ -9,9 +9,8 @@ from genjax_models.autoregressive import sampling
 from genjax_models.autoregressive.filters import Filter
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec, likelihoods
-from genjax_models.networks.image_lstm import RowLSTM
 from genjax_models.networks.pixelcnn import GatedPixelCNN
-from genjax_models.networks.pixelrnn import PixelRNN
+from genjax_models.networks.pixelrnn import PixelRNN, RowLSTM
 
 GREY = DataSpec((6, 5, 1), 4, num_classes=3, name="grey")
 COLOUR = DataSpec((4, 5, 3), 5, name="colour")

@@ -26,8 +26,8 @@ from genjax_models.flows.linear import ActNorm, InvertibleConv1x1, Permute
 from genjax_models.flows.masked import MaskedAutoregressive
 from genjax_models.flows.multiscale import Split, Squeeze
 from genjax_models.flows.planar_radial import Planar, Radial
+from genjax_models.networks.convolutional import ResidualNetwork
 from genjax_models.networks.mlp import MLP
-from genjax_models.networks.residual import ResidualNetwork
 
 # Everything here is compiled for one or two small calls, and is not worth optimising.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

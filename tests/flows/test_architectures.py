@@ -12,8 +12,8 @@ from genjax_models.flows.architectures import glow, maf, neural_spline_flow, rea
 from genjax_models.flows.dequantized import Dequantized
 from genjax_models.flows.flattened import Flattened, Spline
 from genjax_models.flows.model import Flow
+from genjax_models.networks.convolutional import ResidualNetwork
 from genjax_models.networks.mlp import MLP
-from genjax_models.networks.residual import ResidualNetwork
 from tests.flows.test_flow import shaken
 
 TINY = DataSpec((4, 4, 1), levels=None, name="tiny")

@@ -16,8 +16,8 @@ from genjax_models.flows.coupling import (
     SplineCoupling,
 )
 from genjax_models.flows.linear import ActNorm, InvertibleConv1x1
+from genjax_models.networks.convolutional import ResidualNetwork
 from genjax_models.networks.mlp import MLP
-from genjax_models.networks.residual import ResidualNetwork
 from tests.flows.bijectors import jit
 
 KEY = jax.random.key(0, impl="rbg")

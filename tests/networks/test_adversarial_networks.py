@@ -5,19 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.networks.batch_norm import BatchNorm
+from genjax_models.networks.conv import averaged, repeated
 from genjax_models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from genjax_models.networks.group_norm import GroupNorm
 from genjax_models.networks.mlp import MLP
-from genjax_models.networks.patch import PatchDiscriminator
-from genjax_models.networks.projection import Projection
-from genjax_models.networks.residual_pair import (
+from genjax_models.networks.normalization import BatchNorm, GroupNorm, SpectralNormalized
+from genjax_models.networks.residual_gan import (
+    Projection,
     ResidualDiscriminator,
     ResidualGenerator,
 )
-from genjax_models.networks.scaling import averaged, repeated
-from genjax_models.networks.spectral_norm import SpectralNormalized
-from genjax_models.networks.translators import ResNetTranslator, UNetTranslator
+from genjax_models.networks.translators import PatchDiscriminator, ResNetTranslator, UNetTranslator
 
 KEY = jax.random.key(0, impl="rbg")
 

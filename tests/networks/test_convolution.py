@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.networks.convolution import NHWC, Conv, conv2d
+from genjax_models.networks.conv import NHWC, Conv, conv2d
 
 KEY = jax.random.key(0)
 

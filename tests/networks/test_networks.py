@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genjax_models import networks
-from genjax_models.networks.convolutional import depth_to_space, space_to_depth
+from genjax_models.networks.conv import depth_to_space, space_to_depth
 
 KEY = jax.random.key(0)
 

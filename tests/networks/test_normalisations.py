@@ -11,10 +11,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from genjax_models.core import random
 from genjax_models.core.random import DATA_AXIS
-from genjax_models.networks.batch_norm import BatchNorm
-from genjax_models.networks.equalized import pixel_norm
-from genjax_models.networks.instance_norm import InstanceNorm, instance_norm
-from genjax_models.networks.minibatch_std import MinibatchStandardDeviation
+from genjax_models.networks.layers import MinibatchStandardDeviation
+from genjax_models.networks.normalization import BatchNorm, InstanceNorm, instance_norm, pixel_norm
 
 KEY = jax.random.key(0, impl="rbg")
 X = 3.0 + 2.0 * np.random.default_rng(0).normal(size=(8, 4, 2, 3)).astype(np.float32)

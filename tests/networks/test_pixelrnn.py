@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.networks.image_lstm import DiagonalBiLSTM, RowLSTM, lstm, skew, unskew
-from genjax_models.networks.pixelrnn import PixelRNN
+from genjax_models.networks.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM, lstm, skew, unskew
 from tests.networks.causality import check_causality, check_steps, dependence
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.networks.residual import ResidualNetwork
+from genjax_models.networks.convolutional import ResidualNetwork
 
 KEY = jax.random.key(0, impl="rbg")
 

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from jax import lax
 
-from genjax_models.networks.convolution import NHWC, conv2d
-from genjax_models.networks.equalized import HE_GAIN, EqualizedConv, EqualizedDense
-from genjax_models.networks.strided import NONE, ONE, StridedConv, TransposedConv, conv_by_products
-from genjax_models.networks.upsampling import upsampled_conv
+from genjax_models.networks.conv import (
+    NHWC,
+    NONE,
+    ONE,
+    StridedConv,
+    TransposedConv,
+    conv2d,
+    conv_by_products,
+    upsampled_conv,
+)
+from genjax_models.networks.progressive import HE_GAIN, EqualizedConv, EqualizedDense
 
 KEY = jax.random.key(0, impl="rbg")
 

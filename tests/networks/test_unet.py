@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from genjax_models.networks.convolution import conv2d
-from genjax_models.networks.group_norm import GroupNorm
+from genjax_models.networks.conv import conv2d, upsampled_conv
+from genjax_models.networks.normalization import GroupNorm
 from genjax_models.networks.unet import FrameConv, ResidualBlock, UNet
-from genjax_models.networks.upsampling import upsampled_conv
 
 KEY = jax.random.key(0, impl="rbg")
 

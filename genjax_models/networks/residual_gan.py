@@ -1,4 +1,4 @@
-"""A generator that doubles and a discriminator that halves images in residual blocks."""
+"""A generator and a discriminator of residual blocks, and the projection of a label."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
-from genjax_models.networks.batch_norm import BatchNorm, Norm
-from genjax_models.networks.convolution import Conv
-from genjax_models.networks.convolutional import with_context
+from genjax_models.networks.conv import Conv, StridedConv, UpsampledConv, averaged, repeated
 from genjax_models.networks.dcgan import smallest_image
-from genjax_models.networks.scaling import averaged, repeated
-from genjax_models.networks.strided import StridedConv
-from genjax_models.networks.upsampling import UpsampledConv
+from genjax_models.networks.layers import with_context
+from genjax_models.networks.normalization import BatchNorm, Norm
 
 
 class ResidualGenerator(nn.Module):
@@ -114,3 +111,41 @@ class ResidualDiscriminator(nn.Module):
         if self.num_outputs is not None:
             h = nn.Dense(self.num_outputs, dtype=self.dtype)(h)
         return h.astype(jnp.float32)
+
+
+class Projection(nn.Module):
+    """`w . h + b + <E y, h>` with features h of the example and a vector E y of its label.
+
+    Attributes:
+        features: A network `x -> h [B, D]`, such as a discriminator with `num_outputs=None`. It is
+            not told the label.
+
+    References:
+        Miyato & Koyama 2018, cGANs with Projection Discriminator, arXiv:1802.05637, eq. 8.
+    """
+
+    features: nn.Module
+
+    @nn.compact
+    def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
+        """Logits `[B, 1]`.
+
+        Args:
+            x: Examples `[B, ...]`.
+            context: One-hot labels `[B, K]`; None for `w . h + b` alone.
+            train: Handed to the network.
+
+        Raises:
+            ValueError: The network does not give one vector an example.
+        """
+        h = self.features(x, train=train)
+        if h.ndim != 2:
+            raise ValueError(
+                f"Projection takes features [B, D], but its network gives {h.shape}: take one that "
+                "gives a vector an example (num_outputs=None)"
+            )
+        logits = nn.Dense(1, name="w")(h)
+        if context is None:
+            return logits
+        embedding = nn.Dense(h.shape[-1], use_bias=False, name="embedding")(context)
+        return logits + jnp.sum(embedding * h, axis=-1, keepdims=True)
