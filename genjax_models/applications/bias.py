@@ -242,6 +242,7 @@ def fit_resampled(
         raise ValueError(f"every is {every}: a stretch has at least 1 step")
     with tempfile.TemporaryDirectory() as folder:
         kept = {"checkpoint_dir": folder, "checkpoint_every": steps, "max_to_keep": 1}
+        kept["same_data"] = False  # each stretch draws its own
 
         def go_on(seen: Dataset, end: int) -> TrainState:
             try:

@@ -36,12 +36,17 @@ def check_call(model: Any, given: dict[str, Any], specs: Mapping[str, str]) -> d
         specs: Argument -> the attribute of the model that says what its examples are.
 
     Raises:
-        TypeError: A number of examples or samples is no whole number.
+        TypeError: A number of examples or samples is no whole number, the key no PRNG key, or the
+            parameters no mapping.
         ValueError: The data or the labels are not the model's, or a number is below 1.
     """
     for name in ("num", "num_samples"):
         if name in given:
             _check_count(name, given[name])
+    if "params" in given:
+        check_params(given["params"])
+    if given.get("key") is not None:
+        given["key"] = checked_key(given["key"])
     num = given.get("num")
     for name, attribute in specs.items():
         if given.get(name) is not None:
@@ -58,6 +63,34 @@ def check_call(model: Any, given: dict[str, Any], specs: Mapping[str, str]) -> d
             num = next((len(given[name]) for name in ("z", "x_t", "v") if name in given), None)
         check_labels(given["label"], num_classes, num, one_for_all="num" in given)
     return given
+
+
+def check_params(params: Any) -> None:
+    """Raise unless the parameters are a mapping from the names of networks, as `init` returns.
+
+    Raises:
+        TypeError: They are something else, a `TrainState` say.
+    """
+    if not isinstance(params, Mapping):
+        mend = "what init returned, or state.ema of a training"
+        if hasattr(params, "ema"):
+            mend = "its averaged parameters, state.ema, or state.params"
+        raise TypeError(f"params is a {type(params).__name__}: give {mend}")
+
+
+def checked_key(key: Any) -> Key:
+    """A PRNG key; one of JAX's old kind, uint32 `[2]`, as one of the new.
+
+    Raises:
+        TypeError: It is no single key.
+    """
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
+        return key
+    if dtype == jnp.uint32 and shape == jax.eval_shape(jax.random.PRNGKey, 0).shape:
+        return jax.random.wrap_key_data(jnp.asarray(key))
+    what = f"an array {dtype}{list(shape)}" if shape else f"{key!r}, a {type(key).__name__}"
+    raise TypeError(f"key is {what}: give one PRNG key, jax.random.key(0)")
 
 
 def _check_count(name: str, value: Any) -> None:

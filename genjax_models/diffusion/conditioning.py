@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from genjax_models.core import random
@@ -50,11 +51,18 @@ def context_of(
 
 
 def check_guidance(guidance: Array | float, num_classes: int | None, drop_label: float) -> None:
-    """Raise if guidance is asked of a model that was never trained without its labels.
+    """Raise unless guidance is one finite number, and 1 of a model that cannot be guided.
 
     Raises:
-        ValueError: It is.
+        TypeError: It is no single number.
+        ValueError: It is not finite, or is asked of a model never trained without its labels.
     """
+    if not isinstance(guidance, Tracer):
+        number = np.asarray(guidance)
+        if number.shape or number.dtype.kind not in "iuf":
+            raise TypeError(f"guidance is {guidance!r}: give one number for all examples")
+        if not np.isfinite(number):
+            raise ValueError(f"guidance is {guidance}: give a finite number")
     unchanged = not isinstance(guidance, Tracer) and guidance == 1
     if not unchanged and (num_classes is None or drop_label == 0.0):
         raise ValueError(

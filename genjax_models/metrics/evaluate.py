@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax_models.core.bounds import check_num_samples
-from genjax_models.core.conditions import labels_of
+from genjax_models.core.conditions import check_params, checked_key, labels_of
 from genjax_models.core.protocols import (
     ApproximateDensity,
     Model,
@@ -130,6 +130,8 @@ def _measured(
     devices: int | None,
 ) -> tuple[dict[str, np.ndarray], _Length]:
     """Each metric of every example `[N]`, and how much was measured."""
+    check_params(params)
+    key = checked_key(key)
     length = _Length()
     batch_size = whole_batches(batch_size, devices)
     with progress(_num_batches(dataset, batch_size), "evaluating") as advance:

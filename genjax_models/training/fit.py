@@ -54,6 +54,7 @@ def fit(
     max_to_keep: int = 3,
     config: Mapping[str, Any] | None = None,
     restart: bool = False,
+    same_data: bool = True,
     on_start: Callable[[int], None] | None = None,
     stop_on: Sequence[int] = STOPPING,
 ) -> TrainState:
@@ -94,6 +95,8 @@ def fit(
         config: JSON-able description of the run, stored with each checkpoint.
         restart: Whether to begin anew where there are damaged checkpoints alone; else that is
             refused. They stay where they are.
+        same_data: Whether a run that is resumed must be given the data that it was started with.
+            Data that are drawn anew as training goes on (`applications.bias`) are others.
         on_start: Called once, before the first step, with the number of steps done: 0, or those of
             the checkpoint that was loaded.
         stop_on: Signals at which the run is saved in `checkpoint_dir` and stopped: Ctrl-C, SIGTERM
@@ -150,7 +153,8 @@ def fit(
     store, found = None, None
     if checkpoint_dir is not None:
         numbers = {"batch_size": batch_size, "ema": ema, "accumulate": accumulate}
-        run_of = identity.describe(model, data, optimizer, losses, template, **numbers)
+        compared = data if same_data else None
+        run_of = identity.describe(model, compared, optimizer, losses, template, **numbers)
         checkpoint.prepare(checkpoint_dir)
         store = _Store(Path(checkpoint_dir), max_to_keep, {"config": config or {}, "run": run_of})
         found = store.resume(over.describe(template), seed, steps, restart)

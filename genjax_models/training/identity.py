@@ -20,7 +20,7 @@ _SAMPLED = 64
 
 def describe(
     model: Model,
-    data: Data,
+    data: Data | None,
     optimizer: Optimizers,
     losses: Mapping[str, Loss] | None,
     state: TrainState,
@@ -30,7 +30,7 @@ def describe(
 
     Args:
         model: What is trained.
-        data: What it is trained on.
+        data: What it is trained on; None where that may change on the way.
         optimizer: The optimizer, or one for each player.
         losses: Player -> the loss that takes the place of the player's own.
         state: A training state, or its description.
@@ -44,8 +44,9 @@ def describe(
             name: _structure(state.opt_state[name])
             for name in optimizer_of(optimizer, model.players)
         },
-        "data": fingerprint(data),
     }
+    if data is not None:
+        described["data"] = fingerprint(data)
     return json.loads(json.dumps(described))
 
 

@@ -7,6 +7,7 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -308,3 +309,34 @@ def test_examples_are_checked_against_their_own_spec():
         TOY.back(PARAMS, y + 1)
     with pytest.raises(ValueError, match=r"examples of shape \(3,\), but it was given \(2,\)"):
         TOY.back(PARAMS, y[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (0, "key is 0, a int"),
+        (np.zeros(2), "float64"),
+        (jnp.zeros(3, jnp.uint32), r"uint32\[3\]"),
+        (jax.random.split(KEY, 4), r"key<fry>\[4\]"),
+    ],
+)
+def test_what_is_no_key_is_refused(key, said):
+    with pytest.raises(TypeError, match=said):
+        TOY.sample(PARAMS, key, 2)
+
+
+def test_a_key_of_the_old_kind_is_the_new_one():
+    old = TOY.sample(PARAMS, jax.random.PRNGKey(3), 2)
+    np.testing.assert_array_equal(old, TOY.sample(PARAMS, jax.random.key(3), 2))
+
+
+def test_a_training_state_in_place_of_parameters_is_told_what_to_give():
+    data = gm.load("digits")[:32]
+    vae = gm.VAE(gm.networks.MLP((8, 4)), gm.networks.MLP((8, 64)), latent_dim=2)
+    state = gm.fit(vae, data, optax.adam(1e-3), steps=1, batch_size=16)
+    with pytest.raises(TypeError, match=r"params is a TrainState: .*state\.ema"):
+        vae.sample(state, KEY, 2)
+    with pytest.raises(TypeError, match=r"params is a TrainState: .*state\.ema"):
+        gm.evaluate(vae, state, data, KEY)
+    with pytest.raises(TypeError, match="key is 0"):
+        gm.evaluate(vae, state.ema, data, 0)

@@ -259,7 +259,7 @@ def test_what_cannot_be_is_refused(params):
         (dict(steps=0), "steps must be a positive whole number, got 0"),
         (dict(steps=-3), "steps must be a positive whole number, got -3"),
         (dict(steps=2.5), "steps must be a positive whole number, got 2.5"),
-        (dict(temperature=0.0), "temperature must be above 0, got 0.0"),
+        (dict(temperature=0.0), "temperature must be a number of at least 1e-6, got 0.0"),
         (dict(given=[0, 1, 2, 0]), "the prompt has 4 entries, and an example of text has 3"),
         (dict(given=[0, V]), "given holds 3, but text has values 0 .. 2"),
         (dict(mask=[True] * N), "given=... is missing"),
