@@ -25,7 +25,8 @@ def linear(num: int) -> Array:
     Raises:
         ValueError: It is not positive.
     """
-    return 1.0 - jnp.arange(_positive(num)) / num
+    with jax.ensure_compile_time_eval():  # also under jit a sampler can look at them
+        return 1.0 - jnp.arange(_positive(num)) / num
 
 
 def quadratic(num: int) -> Array:
@@ -111,7 +112,12 @@ def check_times(times: Array, schedule: Schedule | None = None) -> Array:
                 f"a sampler's first time is {t[0]:g}, where {type(schedule).__name__} has no "
                 "noise to begin with: give times that fall from 1, such as grids.linear(50)"
             )
-    times = jnp.asarray(times)
+        with jax.ensure_compile_time_eval():  # so that they can be looked at again under jit
+            return _in_range(jnp.asarray(times))
+    return _in_range(times)
+
+
+def _in_range(times: Array) -> Array:
     times = times.astype(jnp.promote_types(times.dtype, jnp.float32))
     return jnp.where(times < jnp.finfo(times.dtype).eps, 0.0, jnp.minimum(times, 1.0))
 

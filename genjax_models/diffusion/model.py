@@ -249,7 +249,6 @@ class Diffusion:
         """Samples `[..., *shape]` of a sampler, in the data's type and range."""
         return self.preprocess.restore(from_unit_range(x_0, self.prepared), self.spec)
 
-    @entry()
     def denoise(self, params: Params, x_t: Array, t: Array, **condition: Any) -> Array:
         """E[x_0 | x_t] `[B, ...]`; of discrete data within [-1, 1], where they lie.
 
@@ -259,6 +258,12 @@ class Diffusion:
             t: Times in [0, 1], `[]` or `[B]`.
             **condition: `label`, `observed` and `state`, as of `denoiser`.
         """
+        # Before the program, which sees no times.
+        predictions.check_signal(self.prediction, bind(self.schedule, params), t)
+        return self._denoise(params, x_t, t, **condition)
+
+    @entry()
+    def _denoise(self, params: Params, x_t: Array, t: Array, **condition: Any) -> Array:
         return self.denoiser(params, **condition)(x_t, t)
 
     def denoiser(

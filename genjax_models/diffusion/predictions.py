@@ -57,7 +57,7 @@ def check_signal(prediction: Prediction, schedule: Schedule, t: Array | float) -
     if not isinstance(log_snr, Tracer) and float(log_snr) < LOWEST:
         raise ValueError(
             f"the model predicts {prediction.name}, which does not tell x_0 at t = "
-            f"{float(np.max(t)):g}, where {type(schedule).__name__} leaves nothing of it (its "
+            f"{np.max(np.asarray(t)):g}, where {type(schedule).__name__} leaves nothing of it (its "
             f"log-SNR is {float(log_snr):.4g}): build the model with "
             "prediction=predictions.velocity, or sample at times=grids.karras(schedule, 50)"
         )
