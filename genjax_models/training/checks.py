@@ -90,7 +90,8 @@ def check_losses(losses: Any, players: Sequence[str]) -> None:
             f"{example} (the players are {', '.join(players)})"
         )
     for name, loss in losses.items():
-        if not callable(loss) or not hasattr(loss, "terms"):
+        # A name that is no player's is refused where losses and players meet.
+        if name in players and (not callable(loss) or not hasattr(loss, "terms")):
             raise TypeError(
                 f"the loss of {name!r} is a {type(loss).__name__}: give a Loss, such as "
                 f"model.loss.weigh(...); terms of your own are added by model.loss.add(name=term)"
