@@ -112,8 +112,8 @@ def variance(out: DiffusionOutputs) -> Array:
     """The same in bits per dimension, from which only the learned variance learns.
 
     L_hybrid = simple + 0.001 variance (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 16), whose
-    bound is in bits per dimension, so that its share does not grow with the data's size. Until
-    version 0.2 this term was in nats an example, D ln 2 times as much for D entries: give it the
+    bound is in bits per dimension, so that its share does not grow with the data's size. At first,
+    in 0.1.0, this term was in nats an example, D ln 2 times as much for D entries: give it the
     weight 0.001 D ln 2 to train as before.
     """
     nats = _divergence(out, jax.lax.stop_gradient(out.denoised))
