@@ -94,6 +94,8 @@ def test_a_model_that_repeats_the_training_text(tmp_path):
 class Source:
     """A model that is the source."""
 
+    spec = MarkovText().dataset(3000, window=64).spec
+
     def log_prob(self, params, x, *, key=None, state=None):
         return MarkovText().log_prob(x)
 
