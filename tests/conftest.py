@@ -23,6 +23,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 # tests that press it want it heard.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the same of nohup
 
 import pytest  # noqa: E402
 
