@@ -12,6 +12,7 @@ from experiments import runs
 from experiments.config import Config, differences
 from experiments.files import LOCK
 from experiments.registry import Experiment
+from experiments.runner import records
 
 if TYPE_CHECKING:
     from genjax_models.data import Dataset
@@ -110,7 +111,7 @@ def check_data(directory: Path, *splits: Dataset | None) -> None:
 
 def clear(directory: Path) -> None:
     """Takes away what a run without a checkpoint may have written there."""
-    for name in (runs.METRICS, runs.RESULT):
+    for name in (runs.METRICS, runs.RESULT, records.RECORD):
         (directory / name).unlink(missing_ok=True)
     for folder in (runs.TENSORBOARD, runs.BEST):
         shutil.rmtree(directory / folder, ignore_errors=True)

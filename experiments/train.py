@@ -17,6 +17,7 @@ from experiments.datasets import load_splits, num_examples, size_in_words
 from experiments.figures import Measured, measure_all
 from experiments.optimizers import make_optimizer
 from experiments.registry import Experiment, Setup
+from experiments.runner import records
 from experiments.stopping import Patience, StoppedEarly
 from genjax_models import training
 from genjax_models.data import Dataset
@@ -276,6 +277,9 @@ def _keep(
     }
     report.write(record, result)
     runs.write_json(record.directory / runs.RESULT, result)
+    if found.metrics:
+        kept = records.of_result(result, record.experiment.summary, record.experiment.family, goal)
+        records.write(record.directory / records.RECORD, kept)
 
 
 def _tell_what_is_left_out(setup: Setup, config: Config[Any], data: Dataset) -> None:

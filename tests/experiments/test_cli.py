@@ -81,8 +81,8 @@ def test_a_reader_of_a_command_may_go_away(tmp_path):
 def test_files_of_a_run(finished):
     names = {path.name for path in finished.iterdir()}
     assert names == {
-        *("config.json", "metrics.jsonl", "result.json", "samples.png", "reconstructions.png"),
-        *("curves.png", "report.html", "tensorboard", "checkpoints"),
+        *("config.json", "metrics.jsonl", "result.json", "record.json", "samples.png"),
+        *("reconstructions.png", "curves.png", "report.html", "tensorboard", "checkpoints"),
     }
     assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
     for name in ("samples.png", "reconstructions.png", "curves.png"):

@@ -164,3 +164,14 @@ def test_results_takes_runs_in_and_writes_the_page(tmp_path, monkeypatch, capsys
 def test_results_refuses_in_one_line(words, capsys):
     assert cli.main(["results", *words]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_trained_run_leaves_its_record(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "vae", "--steps", "2", "--batch-size", "32", "--model.hidden", "8"]
+    assert cli.main(words) == 0
+    kept = records.read(tmp_path / "runs" / "vae-digits-seed0" / records.RECORD)
+    nll = next(figure for figure in kept.figures if figure.metric == "nll")
+    assert (nll.at_most, nll.num, nll.reached) == (95.0, 447, False)
+    assert kept.command.startswith("python -m experiments train vae --steps 2")
+    assert kept.versions and kept.seconds and kept.family == "autoencoders"
