@@ -277,7 +277,7 @@ def _keep(
     }
     report.write(record, result)
     runs.write_json(record.directory / runs.RESULT, result)
-    if found.metrics:
+    if not result["pending"]:
         kept = records.of_result(result, record.experiment.summary, record.experiment.family, goal)
         records.write(record.directory / records.RECORD, kept)
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments import runs
+
 if TYPE_CHECKING:
     from experiments.registry import Goal
 
@@ -121,9 +123,8 @@ def read_all(folder: Path | None = None) -> dict[str, Record]:
 
 
 def write(path: Path, record: Record) -> None:
-    """Writes a record as JSON that is read in a difference, a field a line."""
-    text = json.dumps(dataclasses.asdict(record), indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", "utf-8")
+    """Writes a record as JSON, a field a line; the file is whole or as it was before."""
+    runs.write_json(path, dataclasses.asdict(record))
 
 
 def of_result(

@@ -14,6 +14,7 @@ from flax import linen as nn
 from flax import struct
 
 from genjax_models.autoencoders import losses
+from genjax_models.autoencoders.latents import normal_of_halves
 from genjax_models.core import likelihoods, preprocess
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
@@ -389,13 +390,13 @@ class HierarchicalVAE:
                 out, state = apply_module(
                     name, layer.prior, params, state, h, train=train, key=noise
                 )
-                prior = _normal(out, layer.latent_dim, name)
+                prior = normal_of_halves(out, layer.latent_dim, name)
             if features is not None:
                 name, noise = f"posterior_{i + 1}", _fold_in(of_layer, 1)
                 out, state = apply_module(
                     name, layer.posterior, params, state, features[i], h, train=train, key=noise
                 )
-                change = _normal(out, layer.latent_dim, name)
+                change = normal_of_halves(out, layer.latent_dim, name)
                 posterior = Normal(prior.loc + change.loc, prior.log_scale + change.log_scale)
             code = choose(i, posterior, prior)
             if posterior is not None:
@@ -435,17 +436,6 @@ def _mean(layer: int, posterior: Normal | None, prior: Normal) -> Array:
     """The posterior's mean, or the prior's where there is none."""
     del layer
     return (posterior or prior).mean()
-
-
-def _normal(out: Array, latent_dim: int, what: str) -> Normal:
-    out = out.reshape(out.shape[0], -1)
-    if out.shape[-1] != 2 * latent_dim:
-        raise ValueError(
-            f"{what} returned {out.shape[-1]} values, and the layer has {latent_dim} entries, each "
-            f"of a mean and a log-variance: give it {2 * latent_dim} outputs"
-        )
-    loc, log_variance = jnp.split(out, 2, axis=-1)
-    return Normal(loc, 0.5 * log_variance)
 
 
 def _mean_kl(outputs: HierarchicalVAEOutputs, layer: int) -> Array:

@@ -91,12 +91,26 @@ class DiagonalNormal:
             ValueError: The encoder returned another number of values than 2 latent_dim.
         """
         del params
-        h = h.reshape(h.shape[0], -1)
-        if h.shape[-1] != 2 * latent_dim:
-            raise ValueError(
-                f"a diagonal Normal posterior over {latent_dim} latent entries takes "
-                f"{2 * latent_dim} encoder outputs, but the encoder returned {h.shape[-1]}: give "
-                f"the encoder {2 * latent_dim} outputs"
-            )
-        loc, log_variance = jnp.split(h, 2, axis=-1)
-        return Normal(loc, 0.5 * log_variance)
+        return normal_of_halves(h, latent_dim, "the encoder")
+
+
+def normal_of_halves(h: Array, latent_dim: int, name: str) -> Normal:
+    """The Normal over codes `[B, latent_dim]` of a network's mean and log-variance, in halves.
+
+    Args:
+        h: What the network returned `[B, ...]`, 2 latent_dim values an example.
+        latent_dim: Number of entries of a code.
+        name: The network, for messages.
+
+    Raises:
+        ValueError: The network returned another number of values.
+    """
+    h = h.reshape(h.shape[0], -1)
+    if h.shape[-1] != 2 * latent_dim:
+        raise ValueError(
+            f"a diagonal Normal over {latent_dim} latent entries takes {2 * latent_dim} outputs, a "
+            f"mean and a log-variance of each, but {name} returned {h.shape[-1]}: give {name} "
+            f"{2 * latent_dim} outputs"
+        )
+    loc, log_variance = jnp.split(h, 2, axis=-1)
+    return Normal(loc, 0.5 * log_variance)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -280,7 +279,6 @@ class MaskedDiffusion:
         return jnp.asarray(logits, jnp.float32), state
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _draw(
     model: MaskedDiffusion,
     num: int,
@@ -302,8 +300,8 @@ def _draw(
 
     def predict(z: Array) -> Array:
         logits = model._logits(params, state, z, context)[0]
-        # The likeliest stay 0, whatever they are divided by; 1e-30 leaves nothing to chance.
-        return (logits - jnp.max(logits, -1, keepdims=True)) / max(temperature, 1e-30)
+        # The likeliest stay 0, whatever they are divided by.
+        return (logits - jnp.max(logits, -1, keepdims=True)) / temperature
 
     return masking.unmask(predict, model.schedule, z, key, steps, reveal)
 

@@ -160,7 +160,7 @@ def test_one_layer_serves_and_its_prior_is_standard():
             lambda: HierarchicalVAE((LatentLayer(3, mlp(8), mlp(5), mlp(8)),), mlp(64)).init(
                 KEY, gm.load("digits")[:4].rows(np.arange(4))
             ),
-            "posterior_1 returned 5 values",
+            "takes 6 outputs, .* but posterior_1 returned 5",
         ),
     ],
 )
