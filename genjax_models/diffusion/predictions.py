@@ -17,7 +17,7 @@ from jax.core import Tracer
 
 from genjax_models.core.types import Array
 from genjax_models.diffusion.schedules import Schedule
-from genjax_models.networks.noise_level import LOWEST
+from genjax_models.networks.noise_embedding import LOWEST
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,7 @@ from genjax_models.core import random
 from genjax_models.core.types import Array, Key
 from genjax_models.diffusion.grids import check_times
 from genjax_models.diffusion.schedules import Schedule
-from genjax_models.networks.noise_level import LOWEST
+from genjax_models.networks.noise_embedding import LOWEST
 
 Denoiser: TypeAlias = Callable[[Array, Array], Array]
 """`(x_t [B, ...], t []) -> E[x_0 | x_t] [B, ...]`."""

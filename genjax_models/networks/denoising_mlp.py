@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from genjax_models.core.types import Array
 from genjax_models.networks.layers import near_zero
-from genjax_models.networks.noise_level import NoiseLevel
+from genjax_models.networks.noise_embedding import NoiseEmbedding
 
 
 class DenoisingMLP(nn.Module):
@@ -49,7 +49,9 @@ class DenoisingMLP(nn.Module):
                 f"the DenoisingMLP is for points [B, D], but it was given {x.shape}: use a UNet or "
                 "a DiT for images"
             )
-        level = nn.silu(NoiseLevel(self.width, dtype=self.dtype, name="level")(log_snr, context))
+        level = nn.silu(
+            NoiseEmbedding(self.width, dtype=self.dtype, name="level")(log_snr, context)
+        )
         h = nn.Dense(self.width, dtype=self.dtype)(x)
         for _ in range(self.blocks):
             y = nn.Dense(self.width, dtype=self.dtype)(nn.LayerNorm(dtype=self.dtype)(h))

@@ -8,7 +8,7 @@ from flax import linen as nn
 from genjax_models.core.types import Array
 from genjax_models.networks.attention import WEIGHT_SCALE, Attention, dense, learned
 from genjax_models.networks.layers import near_zero
-from genjax_models.networks.noise_level import NoiseLevel, sinusoids
+from genjax_models.networks.noise_embedding import NoiseEmbedding, sinusoids
 
 
 def to_patches(x: Array, patch: int) -> Array:
@@ -117,7 +117,9 @@ class DiT(nn.Module):
         """
         self._check(x)
         _, height, width, _ = x.shape
-        level = nn.silu(NoiseLevel(self.width, dtype=self.dtype, name="level")(log_snr, context))
+        level = nn.silu(
+            NoiseEmbedding(self.width, dtype=self.dtype, name="level")(log_snr, context)
+        )
         h = nn.Dense(self.width, dtype=self.dtype)(to_patches(x, self.patch))
         at = positions(height // self.patch, width // self.patch, self.width)
         h = h + at.astype(h.dtype)

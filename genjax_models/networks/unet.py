@@ -11,7 +11,7 @@ from genjax_models.core.types import Array
 from genjax_models.networks.attention import Attention, learned
 from genjax_models.networks.conv import Conv, UpsampledConv, space_to_depth
 from genjax_models.networks.layers import drop, near_zero
-from genjax_models.networks.noise_level import NoiseLevel
+from genjax_models.networks.noise_embedding import NoiseEmbedding
 from genjax_models.networks.normalization import GroupNorm
 
 
@@ -160,7 +160,7 @@ class UNet(nn.Module):
         """
         self._check(x)
         widths = [self.channels * m for m in self.multipliers]
-        level = NoiseLevel(4 * self.channels, dtype=self.dtype, name="level")(log_snr, context)
+        level = NoiseEmbedding(4 * self.channels, dtype=self.dtype, name="level")(log_snr, context)
         level = nn.silu(level)
 
         def block(h: Array, i: int) -> Array:

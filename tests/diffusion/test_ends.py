@@ -16,7 +16,7 @@ import pytest
 from genjax_models import diffusion
 from genjax_models.core.types import Array
 from genjax_models.diffusion import consistency, grids, ode, predictions, samplers
-from genjax_models.networks.noise_level import LOWEST
+from genjax_models.networks.noise_embedding import LOWEST
 
 M, S, NUM = 0.7, 0.6, 2000
 KEY = jax.random.key(0)

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax_models.networks.noise_level import HIGHEST, LOWEST, NoiseLevel, sinusoids
+from genjax_models.networks.noise_embedding import HIGHEST, LOWEST, NoiseEmbedding, sinusoids
 
 KEY = jax.random.key(0, impl="rbg")
 
 
 def embedding(log_snr, context=None):
-    network = NoiseLevel(8)
+    network = NoiseEmbedding(8)
     variables = jax.jit(network.init)(KEY, log_snr, context)
     return variables, jax.jit(functools.partial(network.apply, variables))
 

@@ -29,7 +29,7 @@ def sinusoids(t: Array, features: int, longest: float = 10_000.0) -> Array:
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
-class NoiseLevel(nn.Module):
+class NoiseEmbedding(nn.Module):
     """A vector of the noise level, to which that of the context is added.
 
     `mlp(sinusoids(1000 u)) + context W`, where u goes from 0 to 1 as the log-SNR goes from its
