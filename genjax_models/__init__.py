@@ -18,7 +18,7 @@ from genjax_models import (
 from genjax_models.adversarial import GAN, CycleGAN, Pix2Pix
 from genjax_models.autoencoders import VAE, VQVAE, Autoencoder, HierarchicalVAE
 from genjax_models.autoregressive import Autoregressive
-from genjax_models.core import DataSpec, Loss, Player, likelihoods, preprocess
+from genjax_models.core import DataSpec, Loss, Player, likelihoods, partial, preprocess
 from genjax_models.data import Dataset, load
 from genjax_models.diffusion import Diffusion, FlowMatching, MaskedDiffusion
 from genjax_models.energy import EnergyModel, JointEnergyModel
@@ -63,6 +63,7 @@ __all__ = [
     "make_step",
     "metrics",
     "networks",
+    "partial",
     "plots",
     "preprocess",
     "training",

@@ -24,6 +24,7 @@ from genjax_models.core.protocols import (
     UnnormalizedDensity,
 )
 from genjax_models.core.types import DIGITS, Array, Aux, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import partial
 
 __all__ = [
     "DIGITS",
@@ -56,6 +57,7 @@ __all__ = [
     "TractableDensity",
     "UnnormalizedDensity",
     "likelihoods",
+    "partial",
     "preprocess",
     "random",
     "standard_normal",

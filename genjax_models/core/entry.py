@@ -20,6 +20,7 @@ import numpy as np
 from jax.extend.core import get_opaque_trace_state
 
 from genjax_models.core.conditions import check_call
+from genjax_models.core.values import source
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,8 +35,7 @@ def entry(*static: str, **examples: str) -> Callable[[Callable[P, R]], Callable[
 
     The program is that of the method, of a model (by its value) and of the options named here; JAX
     keeps one for each shape of the other arguments. A `functools.partial` is an option by its
-    function and arguments, and an array by its values, so either may be made anew at each call. A
-    model that has no hash is checked, and runs without being compiled.
+    function and arguments, and an array by its values, so either may be made anew at each call.
 
     Args:
         *static: Names of the options: what a program is compiled for.
@@ -68,8 +68,8 @@ def entry(*static: str, **examples: str) -> Callable[[Callable[P, R]], Callable[
                 (name, _frozen(given.pop(name), arrays)) for name in static if name in given
             )
             try:
-                program = _program(method, model, options)
-            except TypeError:  # the model holds arrays, say, or an option does
+                program = _program(method, _Model(model), options)
+            except (TypeError, ValueError):  # the model or an option holds arrays, say
                 thawed = {name: _thawed(option, arrays) for name, option in options}
                 return method(model, **given, **thawed)  # pyright: ignore[reportCallIssue]
             try:
@@ -85,14 +85,27 @@ def entry(*static: str, **examples: str) -> Callable[[Callable[P, R]], Callable[
 
 @functools.lru_cache(maxsize=PROGRAMS)
 def _program(
-    method: Callable[..., R], model: Any, options: tuple[tuple[str, Hashable], ...]
+    method: Callable[..., R], model: _Model, options: tuple[tuple[str, Hashable], ...]
 ) -> Callable[[Mapping[str, Any], list[Any]], R]:
     def run(given: Mapping[str, Any], arrays: list[Any]) -> R:
         thawed = {name: _thawed(option, arrays) for name, option in options}
-        return method(model, **given, **thawed)
+        return method(model.value, **given, **thawed)
 
     run.__name__ = run.__qualname__ = method.__qualname__
     return jax.jit(run)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Model:
+    """A model as a key of the cache: `MLP([64, 2])` has no hash of its own, for it holds a list."""
+
+    value: Any
+
+    def __hash__(self) -> int:
+        try:
+            return hash(self.value)
+        except TypeError:
+            return hash(source(self.value))
 
 
 @dataclasses.dataclass(frozen=True)
