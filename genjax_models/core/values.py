@@ -1,8 +1,8 @@
 """Models as values: equal by what they are made of, printed as what builds them, named for files.
 
-A model is a frozen dataclass whose parts are frozen dataclasses, Flax modules, numbers and functions
-that have a public name. So two models built alike are equal, `repr` is an expression that builds
-the model again, and a file can hold it without pickle.
+A model is a frozen dataclass whose parts are frozen dataclasses, Flax modules, numbers, and
+functions that have a public name. So two models built alike are equal, `repr` is an expression that
+builds the model again, and a file can hold it without pickle.
 """
 
 from __future__ import annotations
@@ -153,8 +153,8 @@ def source(x: Any) -> str:
         args, kwargs = arguments(x)
         inside = [source(a) for a in args] + [f"{k}={source(v)}" for k, v in kwargs.items()]
         return f"{source(type(x))}({', '.join(inside)})"
-    if isinstance(x, tuple) and hasattr(x, "_fields"):
-        inside = (f"{k}={source(getattr(x, k))}" for k in x._fields)
+    if isinstance(x, tuple) and (fields := getattr(x, "_fields", None)) is not None:
+        inside = (f"{k}={source(getattr(x, k))}" for k in fields)
         return f"{source(type(x))}({', '.join(inside)})"
     if type(x) in (tuple, list):
         inside = ", ".join(map(source, x))

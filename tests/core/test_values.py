@@ -38,8 +38,8 @@ def test_a_partial_is_equal_to_another_built_alike():
 @pytest.mark.parametrize(
     "x",
     [
-        0, -1.5, 1e-30, float("inf"), -float("inf"), None, True, "a'b", (), (1,), [1, 2], {"a": (1,)},
-        jnp.bfloat16, jnp.dtype("int8"), jax.nn.gelu, nn.relu, nn.BatchNorm, gm.VAE,
+        0, -1.5, 1e-30, float("inf"), -float("inf"), None, True, "a'b", (), (1,), [1, 2],
+        {"a": (1,)}, jnp.bfloat16, jnp.dtype("int8"), jax.nn.gelu, nn.relu, nn.BatchNorm, gm.VAE,
         gm.likelihoods.binomial, gm.DataSpec((3,), levels=None, name="x"),
         gm.networks.MLP((4,), activation=nn.tanh), nn.Dense(3, use_bias=False),
     ],
