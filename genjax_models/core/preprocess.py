@@ -8,13 +8,13 @@ of.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from genjax_models.core import random
+from genjax_models.core.dequantization import UNIT, num_levels_of
 from genjax_models.core.discretized import to_level
 from genjax_models.core.distributions import as_levels, level_dtype, sum_entries
 from genjax_models.core.types import Array, DataSpec, Key
@@ -41,12 +41,7 @@ class Preprocess:
 
 
 def _levels(spec: DataSpec) -> int:
-    if spec.levels is None:
-        raise ValueError(
-            f"{spec.name} has real-valued entries and no levels: this preprocessing is for "
-            "discrete data; use preprocess.identity"
-        )
-    return spec.levels
+    return num_levels_of(spec, "this preprocessing is for discrete data; use preprocess.identity")
 
 
 def _two_levels(spec: DataSpec) -> DataSpec:
@@ -78,14 +73,8 @@ def _content_key(x: Array, seed: int) -> Key:
 
 
 def _dequantize(x: Array, key: Key, spec: DataSpec) -> Array:
-    """Uniform dequantisation to [0, 1]: (x + u) / levels with u ~ U[0, 1)."""
-    return (x.astype(jnp.float32) + random.uniform(key, x.shape)) / _levels(spec)
-
-
-def _quantize(x: Array, spec: DataSpec) -> Array:
-    """The level whose cell of [0, 1] holds the value."""
-    levels = _levels(spec)
-    return jnp.clip(jnp.floor(x * levels), 0, levels - 1).astype(level_dtype(levels))
+    _levels(spec)  # real values are refused
+    return UNIT.dequantize(x, key, spec)
 
 
 identity = Preprocess(lambda x, key, spec: x)
@@ -105,8 +94,8 @@ threshold = Preprocess(
 uniform_dequantization = Preprocess(
     _dequantize,
     _real_valued,
-    _quantize,
-    lambda spec: -spec.num_dims * math.log(_levels(spec)),
+    UNIT.quantize,
+    UNIT.log_volume,
     "uniform dequantisation",
 )
 """Real values in [0, 1]; log p(x) >= E_u log p((x + u) / levels) - D log levels

@@ -1,5 +1,6 @@
 """Normalizing flows: bijectors, the models that they make, and posteriors of VAEs."""
 
+from genjax_models.core.dequantization import Dequantization, Uniform
 from genjax_models.flows import losses, splines
 from genjax_models.flows.architectures import glow, maf, neural_spline_flow, realnvp
 from genjax_models.flows.bijector import Bijector, Chain, Inverse, Repeat
@@ -11,8 +12,7 @@ from genjax_models.flows.coupling import (
     Mask,
     SplineCoupling,
 )
-from genjax_models.flows.dequantization import Dequantization, Uniform, Variational
-from genjax_models.flows.dequantized import Dequantized, DequantizedOutputs
+from genjax_models.flows.dequantized import Dequantized, DequantizedOutputs, Variational
 from genjax_models.flows.diagnosis import first_non_finite
 from genjax_models.flows.elementwise import Logit
 from genjax_models.flows.flattened import Flattened, Spline

@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 from flax import linen as nn
 
+from genjax_models.core.dequantization import Dequantization, Uniform
 from genjax_models.core.types import DIGITS, Array, DataSpec
 from genjax_models.flows.bijector import Bijector, Chain, Inverse, Repeat
 from genjax_models.flows.coupling import AffineCoupling, Checkerboard, Halves, SplineCoupling
-from genjax_models.flows.dequantization import Dequantization, Uniform
 from genjax_models.flows.dequantized import Dequantized
 from genjax_models.flows.elementwise import Logit
 from genjax_models.flows.flattened import Flattened, Spline

@@ -4,26 +4,68 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from genjax_models.core import random
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context
+from genjax_models.core.dequantization import UNIT, Dequantization, Uniform, num_levels_of
+from genjax_models.core.distributions import standard_normal, sum_entries
 from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
-from genjax_models.core.preprocess import of_data, uniform_dequantization
+from genjax_models.core.preprocess import of_data, to_unit_range
 from genjax_models.core.protocols import Grounds
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 from genjax_models.flows import losses
-from genjax_models.flows.dequantization import (
-    Dequantization,
-    Uniform,
-    cell_centres,
-    levels_of,
-)
+from genjax_models.flows.bijector import Bijector
 from genjax_models.flows.model import Flow
+
+
+@dataclasses.dataclass(frozen=True)
+class Variational:
+    """y = (x + sigmoid(g(eps; x))) / levels with eps ~ N(0, I): noise that is learned.
+
+    g is the bijector's `forward`, the direction in which a masked autoregressive one is fast: drawn
+    that way it is an inverse autoregressive flow. Its context is the data, flattened and scaled to
+    [-1, 1] `[B, D]`.
+
+    Attributes:
+        bijector: g, conditional on the data.
+
+    References:
+        Ho et al. 2019, Flow++, arXiv:1902.00275, sec. 3.1, eq. 10-12.
+    """
+
+    bijector: Bijector
+
+    @property
+    def name(self) -> str:
+        """Stands beside likelihoods."""
+        return "variational"
+
+    def init(self, key: Key, x: Array, spec: DataSpec) -> Any:
+        """The bijector's parameters."""
+        key_eps, key_bijector = jax.random.split(key)
+        return self.bijector.init(
+            key_bijector, random.normal(key_eps, x.shape), self._context(x, spec)
+        )
+
+    def __call__(self, params: Any, x: Array, key: Key, spec: DataSpec) -> tuple[Array, Array]:
+        """A draw y in [0, 1] `[B, ...]`, and log q(y | x) `[B]`, in nats."""
+        eps = random.normal(key, x.shape)
+        v, log_det = self.bijector.forward(params, eps, self._context(x, spec))
+        # d sigmoid(v) / dv = sigmoid(v) sigmoid(-v), and each entry of y is a cell's width of it.
+        log_slope = jax.nn.log_sigmoid(v) + jax.nn.log_sigmoid(-v)
+        y = UNIT.points(x, jax.nn.sigmoid(v), spec)
+        log_q = standard_normal(eps.shape).log_prob(eps) - log_det - sum_entries(log_slope)
+        return y, log_q - UNIT.log_volume(spec)
+
+    def _context(self, x: Array, spec: DataSpec) -> Array:
+        return to_unit_range(x, spec).reshape(x.shape[0], -1)
 
 
 @struct.dataclass
@@ -75,7 +117,7 @@ class Dequantized:
         Raises:
             ValueError: The data have no levels, or the flow is over examples of another shape.
         """
-        levels_of(self.spec)
+        num_levels_of(self.spec, "there is nothing to dequantise; use Flow by itself")
         if self.flow.spec.shape != self.spec.shape:
             raise ValueError(
                 f"{self.spec.name} has examples of shape {self.spec.shape}, but the flow is over "
@@ -184,7 +226,7 @@ class Dequantized:
             ValueError: The temperature is not above 0.
         """
         y = self.flow.sample(params, key, num, temperature=temperature, label=label, state=state)
-        return uniform_dequantization.restore(y, self.spec)
+        return UNIT.quantize(y, self.spec)
 
     @entry()
     def encode(
@@ -192,7 +234,7 @@ class Dequantized:
     ) -> Array:
         """The code `[B, *shape]` of the middle of each example's cell; no noise is drawn."""
         check_examples(x, self.spec)
-        return self.flow.encode(params, cell_centres(x, self.spec), label=label, state=state)
+        return self.flow.encode(params, UNIT.centres(x, self.spec), label=label, state=state)
 
     @entry()
     def decode(
@@ -200,7 +242,7 @@ class Dequantized:
     ) -> Array:
         """The example `[B, *shape]` whose cell each code lies in, in the data's units."""
         y = self.flow.decode(params, z, label=label, state=state)
-        return uniform_dequantization.restore(y, self.spec)
+        return UNIT.quantize(y, self.spec)
 
     def diagnose(self, params: Params, batch: Batch, key: Key, *, state: State) -> str | None:
         """Which layer the first value that is not finite is in (`core.protocols.Diagnosed`)."""

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from jax.scipy.stats import norm
 
+from genjax_models.core.dequantization import Uniform
 from genjax_models.core.protocols import ApproximateDensity, Representation
 from genjax_models.core.types import DIGITS, DataSpec
 from genjax_models.flows.bijector import Chain
 from genjax_models.flows.coupling import AffineCoupling
-from genjax_models.flows.dequantization import Uniform, Variational, cell_centres
-from genjax_models.flows.dequantized import Dequantized
+from genjax_models.flows.dequantized import Dequantized, Variational
 from genjax_models.flows.elementwise import Logit
 from genjax_models.flows.flattened import Flattened
 from genjax_models.flows.linear import ActNorm
@@ -184,7 +184,3 @@ def test_flow_and_data_must_fit():
         Dequantized(Flow(ActNorm()), spec=real_valued(SPEC))
     with pytest.raises(ValueError, match=r"shape \(8, 8, 1\), but the flow is over \(2,\)"):
         Dequantized(Flow(ActNorm()))
-
-
-def test_the_middle_of_a_cell():
-    np.testing.assert_allclose(cell_centres(jnp.array([[0, 3]]), SPEC), [[0.125, 0.875]])

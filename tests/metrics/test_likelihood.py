@@ -22,7 +22,7 @@ from genjax_models.diffusion import ode
 from genjax_models.diffusion.dequantized import DequantizedProbabilityFlow
 from genjax_models.diffusion.probability_flow import ProbabilityFlow
 from genjax_models.energy import EnergyModel, Normalized, NormalizedLevels
-from genjax_models.flows.dequantization import Uniform, Variational
+from genjax_models.flows import Uniform, Variational
 from genjax_models.flows.linear import ActNorm
 from genjax_models.metrics.evaluate import evaluate_likelihood
 from genjax_models.metrics.likelihood import kind_of_likelihood
