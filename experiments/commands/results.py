@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.arguments import PROGRAM, parse
+from experiments.commands.arguments import PROGRAM, parse
 from experiments.runner import records
 from experiments.runner.records import Figure, Record
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import runs
+from experiments.runner import runs
 
 if TYPE_CHECKING:
-    from experiments.registry import Goal
+    from experiments.runner.registry import Goal
 
 RECORD = "record.json"
 FOLDER = Path(__file__).parents[1] / "results"

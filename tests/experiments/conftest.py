@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from experiments import cli
+from experiments.commands import cli
 
 TINY = [
     *("--steps", "20", "--batch-size", "16", "--log-every", "5", "--checkpoint-every", "10"),

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from experiments import anomaly, augmentation, debiasing, edit
-from experiments.config import Config
-from experiments.datasets import load_splits
-from experiments.vae_gan import VAEGANSettings
+from experiments.commands import anomaly, edit
+from experiments.commands import augment as augmentation
+from experiments.commands import debias as debiasing
+from experiments.recipes.vae_gan import VAEGANSettings
+from experiments.runner.config import Config
+from experiments.runner.datasets import load_splits
 from genjax_models.data import Dataset
 
 

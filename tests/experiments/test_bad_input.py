@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import files, registry, samples
-from experiments.arguments import in_options
-from experiments.config import Config
-from experiments.datasets import load_splits
+from experiments.commands.arguments import in_options
+from experiments.runner import files, registry, samples
+from experiments.runner.config import Config
+from experiments.runner.datasets import load_splits
 from genjax_models.core import DIGITS
 from tests.experiments.conftest import TINY
 
@@ -241,7 +241,7 @@ def test_a_run_of_images_has_no_text_to_go_on_with(run, finished):
 
 
 def test_a_full_disk(run, monkeypatch):
-    from experiments import runs
+    from experiments.runner import runs
 
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device", "config.json.tmp")

@@ -19,16 +19,9 @@ import pytest
 from PIL import Image
 
 import genjax_models as gm
-from experiments import (
-    arguments,
-    config,
-    datasets,
-    evaluation,
-    registry,
-    runs,
-    translation_settings,
-    voice_data,
-)
+from experiments.commands import arguments
+from experiments.recipes import translation_settings, voice_data
+from experiments.runner import config, datasets, evaluation, registry, runs
 from genjax_models.core import DIGITS, DataSpec
 from genjax_models.data import Dataset, densities
 from genjax_models.training import hooks

@@ -11,12 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import evaluation, pages, registry, report, runs, samples, train
-from experiments.at_steps import NEVER, AtSteps, log_spaced
-from experiments.compare import command, comparing, contenders, outputs, page, pictures, taxonomy
-from experiments.compare.clock import CLOCK, Clock, CompileTime, Enough, Speedometer
-from experiments.compare.contenders import Contender
-from experiments.stopping import StoppedEarly
+from experiments.commands.compare import (
+    command,
+    comparing,
+    contenders,
+    outputs,
+    page,
+    pictures,
+    taxonomy,
+)
+from experiments.commands.compare.clock import CLOCK, Clock, CompileTime, Enough, Speedometer
+from experiments.commands.compare.contenders import Contender
+from experiments.runner import evaluation, pages, registry, report, runs, samples, train
+from experiments.runner.at_steps import NEVER, AtSteps, log_spaced
+from experiments.runner.stopping import StoppedEarly
 from genjax_models import training
 from genjax_models.core import DIGITS
 from genjax_models.training.hooks import read_json_lines

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import genjax_models as gm
-from experiments import compress, compression_table, runs
+from experiments.benchmarks import compression as compression_table
+from experiments.commands import compress
+from experiments.runner import runs
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import cli, runs
+from experiments.commands import cli
+from experiments.runner import runs
 
 SHORT = ("--steps", "4", "--batch-size", "8", "--log-every", "2", "--evaluation.every", "4")
 FEW = ("--evaluation.num-samples", "2", "--evaluation.examples", "50", "--devices", "1")
@@ -38,7 +39,7 @@ class Reads:
 
 def test_a_diffusion_of_codes_starts_from_a_vae(tmp_path, monkeypatch):
     monkeypatch.setattr("genjax_models.metrics.classifier_of", lambda name: Reads())
-    monkeypatch.setattr("experiments.measures.NUM_IMAGES", 40)
+    monkeypatch.setattr("experiments.measures.images.NUM_IMAGES", 40)
     codec = ("hidden", "8", "latent-dim", "2")
     vae = [f"--model.{a}" if i % 2 == 0 else a for i, a in enumerate(codec)]
     train("vae", tmp_path / "vae", *vae)
@@ -73,8 +74,8 @@ def test_super_resolution_is_shown_small_images(tmp_path):
 
 
 def test_points_are_compared_with_the_truth(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.measures.NUM_POINTS", 200)
-    monkeypatch.setattr("experiments.measures.PAIR_SIZE", 100)
+    monkeypatch.setattr("experiments.measures.images.NUM_POINTS", 200)
+    monkeypatch.setattr("experiments.measures.images.PAIR_SIZE", 100)
     small = ("--model.width", "8", "--model.blocks", "1", "--model.sampling-steps", "2")
     result = train("flow_matching_points", tmp_path / "run", *small)
     metrics = {k: v["value"] for k, v in result["metrics"].items()}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import genjax_models as gm
-from experiments.energy_measures import decoder_evidence
+from experiments.measures.energy import decoder_evidence
 from genjax_models.core import DataSpec
 
 

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments import registry, rehearsal, train
-from experiments.config import fields
-from experiments.files import LOCK
+from experiments.runner import registry, rehearsal, train
+from experiments.runner.config import fields
+from experiments.runner.files import LOCK
 
 KINDS = ("grey", "unlabelled", "small", "points", "text", "music")
 SMALL = {

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from experiments import figures, registry
-from experiments.figures import Measured, announced, measure_all
-from experiments.registry import Goal
+from experiments.runner import figures, registry
+from experiments.runner.figures import Measured, announced, measure_all
+from experiments.runner.registry import Goal
 
 VALUE = {"value": 1.0, "unit": "", "kind": ""}
 
@@ -123,7 +123,7 @@ def test_a_run_without_figures_gets_them_later(run, tmp_path, monkeypatch):
         whole(one, found, keep)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("experiments.train.measure_all", stopped)
+    monkeypatch.setattr("experiments.runner.train.measure_all", stopped)
     assert run(*tiny).code == 130
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

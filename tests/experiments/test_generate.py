@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import generate
-from experiments.arguments import GenerateArguments
+from experiments.commands import generate
+from experiments.commands.arguments import GenerateArguments
 
 
 @pytest.mark.parametrize(

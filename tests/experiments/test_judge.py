@@ -12,9 +12,9 @@ import sqlite3
 import numpy as np
 import pytest
 
-from experiments.judge import intervals, results, store
-from experiments.judge.modes import DATA, MODES, Session, Shown
-from experiments.judge.store import Answer, Example
+from experiments.commands.judge import intervals, results, store
+from experiments.commands.judge.modes import DATA, MODES, Session, Shown
+from experiments.commands.judge.store import Answer, Example
 
 ONE = Session("real_or_generated", 3, 6, ("a", "b"), "digits")
 TWO = Session("pairs", 3, 5, ("a", "b", "c"), "digits")

@@ -13,10 +13,10 @@ import threading
 import numpy as np
 import pytest
 
-from experiments import registry, runs
-from experiments.judge import command, draw, results, server, store
-from experiments.judge.arguments import JudgeArguments
-from experiments.judge.modes import MODES, Session, Shown
+from experiments.commands.judge import command, draw, results, server, store
+from experiments.commands.judge.arguments import JudgeArguments
+from experiments.commands.judge.modes import MODES, Session, Shown
+from experiments.runner import registry, runs
 from genjax_models.data import Dataset
 from tests.experiments.test_judge import ONE, TWO, path
 

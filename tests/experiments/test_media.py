@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import genjax_models as gm
-from experiments import audio, music, runs, samples, video, voice_data
+from experiments.recipes import audio, music, video, voice_data
+from experiments.runner import runs, samples
 from genjax_models import metrics
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset, progressions

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config import Config
-from experiments.datasets import load_splits
-from experiments.representation_measures import disentanglement
-from experiments.text_measures import against_the_source, variety
+from experiments.measures.representations import disentanglement
+from experiments.measures.text import against_the_source, variety
+from experiments.runner.config import Config
+from experiments.runner.datasets import load_splits
 from genjax_models.data import Dataset, shapes2d
 from genjax_models.data.markov import MarkovText
 

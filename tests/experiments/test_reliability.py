@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import cli, runs, tables
+from experiments.commands import cli, tables
+from experiments.runner import runs
 from genjax_models.core.files import replaced
 from genjax_models.training import checkpoint, hooks
 from tests.experiments.conftest import TINY

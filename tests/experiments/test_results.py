@@ -5,11 +5,10 @@ import shlex
 
 import pytest
 
-from experiments import cli, registry
-from experiments.commands import results
-from experiments.registry import Goal
-from experiments.runner import records
+from experiments.commands import cli, results
+from experiments.runner import records, registry
 from experiments.runner.records import Figure, Record
+from experiments.runner.registry import Goal
 
 KEPT = records.read_all()
 

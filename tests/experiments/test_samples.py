@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 import genjax_models as gm
-from experiments import evaluation, registry, report, runs, samples
-from experiments.config import Config, Evaluation
+from experiments.runner import evaluation, registry, report, runs, samples
+from experiments.runner.config import Config, Evaluation
 from genjax_models.core import DataSpec, random
 from genjax_models.data import densities, text, tokenizers
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import cli, runs
-from experiments.config import Config
-from experiments.datasets import load_splits, num_examples, size_in_words
+from experiments.commands import cli
+from experiments.runner import runs
+from experiments.runner.config import Config
+from experiments.runner.datasets import load_splits, num_examples, size_in_words
 from genjax_models.data import tokenizers
 
 TINY = [

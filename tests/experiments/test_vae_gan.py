@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import genjax_models as gm
-from experiments.vae_gan import VAEGANSettings, vae_gan
+from experiments.recipes.vae_gan import VAEGANSettings, vae_gan
 from genjax_models.training.state import init_state
 
 

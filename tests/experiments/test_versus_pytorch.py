@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from experiments import versus_pytorch
+from experiments.benchmarks import versus_pytorch
 
 
 @pytest.mark.parametrize("there", [True, False])

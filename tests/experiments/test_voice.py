@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import convert, registry, runs, voice, voice_data, voice_measures
-from experiments.config import Config
+from experiments.commands import convert
+from experiments.measures import voice as voice_measures
+from experiments.recipes import voice, voice_data
+from experiments.runner import registry, runs
+from experiments.runner.config import Config
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
 from genjax_models.data.audio import MelSpectrogram, read_wav, write_wav

@@ -12,9 +12,9 @@ from PIL import Image
 from scipy.stats import multivariate_normal
 
 import genjax_models as gm
-from experiments.watch import command, learners, watching
-from experiments.watch.learners import Learner, Plane
-from experiments.watch.mixture import MIXTURE, GaussianMixture
+from experiments.commands.watch import command, learners, watching
+from experiments.commands.watch.learners import Learner, Plane
+from experiments.commands.watch.mixture import MIXTURE, GaussianMixture
 from genjax_models.core import DataSpec
 from genjax_models.data import densities
 

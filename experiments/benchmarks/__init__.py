@@ -1,0 +1,1 @@
+"""How fast things are: against PyTorch, sampling, tables of a run."""

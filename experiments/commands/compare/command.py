@@ -1,0 +1,64 @@
+"""`python -m experiments compare`."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.commands.arguments import PROGRAM, parse
+from experiments.runner.config import PositiveFloat, PositiveInt, Seed
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareArguments:
+    """Train one model of every family for the same time, and measure all by the same ruler."""
+
+    dataset: str = "digits"
+    """Images with labels: digits, mnist, a folder of images in a folder a class, or an .npz."""
+    minutes: PositiveFloat = 2.0
+    """Training time of each model; compiling and measuring come on top."""
+    seed: Seed = 0
+    """Decides everything but the speed of the machine."""
+    out: Path | None = None
+    """The folder of the comparison, compare/DATASET by default; goes on where one stopped."""
+    models: tuple[str, ...] = ()
+    """Experiments to compare, of those in the table of the data set; all by default."""
+    samples: PositiveInt = 1000
+    """Samples of each model that are measured."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        argv: The arguments after `compare`.
+
+    Returns:
+        The exit code: 1 if a model could not be trained.
+
+    Raises:
+        ValueError: What the user got wrong, in one line.
+        KeyboardInterrupt: Ctrl-C; what is done is kept.
+    """
+    arguments = parse(CompareArguments, "compare", argv, CompareArguments())
+    from experiments.commands.compare import comparing, contenders, outputs
+    from experiments.commands.compare.settings import Settings
+    from experiments.runner.config import Config
+    from experiments.runner.datasets import settled
+    from genjax_models import training
+
+    dataset = settled(Config(None, dataset=arguments.dataset)).dataset
+    chosen = contenders.choose(dataset, arguments.models)
+    settings = Settings(dataset, arguments.minutes, arguments.seed, arguments.samples)
+    out = arguments.out or Path("compare") / Path(dataset).stem
+    command = shlex.join([*PROGRAM.split(), "compare", *argv])
+    results: Sequence[comparing.Result] = ()
+    try:
+        results = comparing.compare(settings, out, chosen, outputs.writer(settings, out, command))
+    except training.Interrupted as stop:
+        raise KeyboardInterrupt(f"step {stop.step} is saved; go on with: {command}") from stop
+    print((out / outputs.TABLE).read_text("utf-8"), end="")
+    print(f"page: {out / outputs.PAGE}")
+    return int(any("failed" in result.row for result in results))

@@ -1,0 +1,66 @@
+"""A recording of the user's own in another voice, by a run of `voice_conversion`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments.measures import voice as voice_measures
+from experiments.recipes.voice_data import VoiceSettings
+from experiments.runner import runs
+from experiments.runner.files import check_output
+from genjax_models.data.audio import check_wav_name, read_wav, write_wav
+
+
+def convert(run: runs.Run, path: Path, out: Path, *, back: bool = False) -> None:
+    """Converts a wav file: reads one, writes another.
+
+    Args:
+        run: A run of `voice_conversion`.
+        path: The recording, of any length; one of another sample rate is resampled, with a warning.
+        out: The wav file to write.
+        back: Whether to convert the target's voice into the source's.
+
+    Raises:
+        ValueError: The run converts no voices, a file is no sound, or the other one cannot be
+            written.
+        FileNotFoundError: There is no such recording.
+    """
+    check_wav_name(out)  # before the work
+    check_output(out, name="OUT.wav")
+    rate = _settings(run).spectrogram.sample_rate
+    write_wav(out, converted(run, read_wav(path, rate), back=back), rate)
+
+
+def converted(run: runs.Run, waveform: np.ndarray, *, back: bool = False) -> np.ndarray:
+    """A waveform in the other voice.
+
+    It is seen as one spectrogram, of which the network converts as many frames at a time as a
+    recording of its data has, and Griffin-Lim makes one waveform of them all.
+
+    Args:
+        run: A run of `voice_conversion`.
+        waveform: `[samples]`, of any number.
+        back: Whether to convert the target's voice into the source's.
+
+    Returns:
+        float32 `[samples]`, the loudest about 1.
+    """
+    mel, (_, frames, _) = _settings(run).spectrogram, run.record.spec.shape
+    num = len(waveform)
+    whole = np.pad(waveform, (0, -num % (frames * mel.hop)))
+    x = mel.apply(whole[None])  # [1, mels, parts * frames, 1]
+    parts = np.concatenate(np.split(x, x.shape[2] // frames, axis=2))  # [parts, mels, frames, 1]
+    y = voice_measures.translate(run, parts, back=back)
+    return mel.invert(np.concatenate(y, axis=1)[None])[0, :num]
+
+
+def _settings(run: runs.Run) -> VoiceSettings:
+    settings = run.record.config.model
+    if not isinstance(settings, VoiceSettings):
+        raise ValueError(
+            f"{run.record.directory} is a run of {run.record.experiment.name}: give one of"
+            " voice_conversion"
+        )
+    return settings

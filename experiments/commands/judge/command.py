@@ -1,0 +1,73 @@
+"""The command `judge`: draws what is to be judged once, serves the page, says what was found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from experiments.commands.arguments import parse
+from experiments.commands.judge.arguments import JudgeArguments
+from experiments.runner.files import check_output
+
+
+def judge(argv: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        argv: The arguments after `judge`.
+
+    Returns:
+        The exit code.
+    """
+    arguments = parse(JudgeArguments, "judge", argv)
+    if arguments.csv is not None:
+        check_output(arguments.csv, name="--csv")
+    if arguments.results or arguments.csv is not None:
+        return _tell(arguments)
+    from experiments.commands.judge import server, store
+
+    with server.listen(arguments.host, arguments.port) as listening:  # before the work
+        server.check_libraries()
+        prepare(arguments)
+        with store.opened(arguments.out) as opened:
+            where = server.address(listening, arguments.host)
+            print(f"judge at {where}, answers in {arguments.out}; Ctrl-C ends", flush=True)
+            try:
+                server.make_server(opened, arguments.host).run(sockets=[listening])
+            except KeyboardInterrupt:
+                pass  # how a session ends: every answer is kept already
+    return _tell(arguments)
+
+
+def prepare(arguments: JudgeArguments) -> None:
+    """Draws what a new session shows, or sees that the file holds this one."""
+    from experiments.commands.judge import draw, store
+
+    session = draw.session_of(arguments.runs, arguments.mode, arguments.num, arguments.seed)
+    directories = [str(path.resolve()) for path in arguments.runs]
+    if arguments.out.exists():
+        with store.opened(arguments.out) as opened:
+            store.check_same(opened, session, directories, arguments.out)
+        return
+    from experiments.runner.compilation import keep_compiled_programs
+
+    keep_compiled_programs()
+    examples = draw.draw(session, arguments.runs, lambda words: print(words, file=sys.stderr))
+    store.create(arguments.out, session, directories, examples)
+
+
+def _tell(arguments: JudgeArguments) -> int:
+    """Prints what was found so far, and writes the table of judgements."""
+    from experiments.commands.judge import results, store
+    from experiments.commands.judge.modes import MODES
+
+    with store.opened(arguments.out) as opened:
+        session, answers = opened.session, opened.answers()
+    total = MODES[session.mode].total(session)
+    print(f"{arguments.out}: {len(answers)} of {total} judged, 95 % intervals")
+    if answers:
+        print("\n".join(results.lines(results.tables(session, answers))))
+    if arguments.csv is not None:
+        arguments.csv.write_text(results.to_csv(session, answers), "utf-8")
+        print(f"every judgement is in {arguments.csv}")
+    return 0

@@ -1,0 +1,1 @@
+"""What recipes measure of a finished run."""

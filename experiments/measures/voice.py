@@ -1,0 +1,140 @@
+"""What is measured and written of a voice conversion: who is heard, which digits, and wav files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from experiments.measures.images import Figures, figure
+from experiments.recipes.voice_data import (
+    SPEAKERS,
+    SpeakerName,
+    VoiceSettings,
+    labelled,
+    recordings,
+    spectrograms,
+    spoken_by,
+)
+from experiments.runner import runs
+from experiments.runner.config import Config
+from genjax_models import plots
+from genjax_models.adversarial.cyclegan import CycleGAN
+from genjax_models.data.audio import pitch, write_wav
+from genjax_models.data.load import training_split
+
+if TYPE_CHECKING:
+    from genjax_models.data import Dataset
+    from genjax_models.metrics import TrainedClassifier
+
+WAVES, PICTURE = "wav", "spectrograms.png"
+READER_STEPS = 400
+NUM_DIGITS = 10
+
+
+def conversion(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """Whom and what two classifiers read in converted clips, and how high the voices are.
+
+    They read the generator's spectrograms (`converted`), those of the sound that Griffin-Lim makes
+    of them (`heard`), and, for reference, real clips of both speakers. In the pitch no classifier
+    has a say. Some clips are written as wav files, and as a picture.
+    """
+    del seed
+    config: Config[VoiceSettings] = run.record.config
+    settings, rows = config.model, data.rows(np.arange(len(data)))
+    mel, converted = settings.spectrogram, translate(run, rows["x"])
+    seen = {"source": rows["x"], "converted": converted, "target": rows["y"]}
+    sounds = {name: mel.invert(x) for name, x in seen.items()}
+    write_examples(run, data.split, converted, sounds)
+    readers = reader(config, "speaker", len(SPEAKERS)), reader(config, "label", NUM_DIGITS)
+    right: dict[str, tuple[SpeakerName, np.ndarray]] = {
+        "converted": (settings.target, rows["label"]),
+        "heard": (settings.target, rows["label"]),
+        "source": (settings.source, rows["label"]),
+        "target": (settings.target, rows["label_y"]),
+    }
+    seen["heard"] = mel.apply(sounds["converted"])
+    figures = {}
+    for name, (speaker, digit) in right.items():
+        figures |= _read(name, seen[name], speaker, digit, *readers)
+    for name, clips in sounds.items():
+        height = np.nanmedian(pitch(clips, mel.sample_rate))
+        kind = f"median of {len(clips)} clips, after Griffin-Lim"
+        figures[f"{name}_pitch"] = figure(height, "Hz", kind)
+    return figures
+
+
+def _read(
+    name: str,
+    x: np.ndarray,
+    speaker: SpeakerName,
+    digit: np.ndarray,
+    speakers: TrainedClassifier,
+    digits: TrainedClassifier,
+) -> Figures:
+    """How many clips are read as that speaker's, as their digits, and as both."""
+    as_speaker = speakers.predict(x) == SPEAKERS.index(speaker)
+    as_digit = digits.predict(x) == digit
+
+    def share(right: np.ndarray, unit: str, kind: str) -> dict[str, Any]:
+        return figure(100 * right.mean(), f"% {unit}", f"{len(right)} clips, {kind}")
+
+    return {
+        name: share(as_speaker & as_digit, f"read as {speaker} and as their digit", "both below"),
+        f"{name}_speaker": share(as_speaker, f"read as {speaker}", speakers.name),
+        f"{name}_digit": share(as_digit, "read as their digit", digits.name),
+    }
+
+
+def reader(config: Config[VoiceSettings], name: str, num_classes: int) -> TrainedClassifier:
+    """A classifier of all speakers' spectrograms by one of their arrays; trained once, and kept."""
+    from genjax_models.metrics import classifier_of
+    from genjax_models.metrics.classifier_cache import classifier_for
+
+    splits = training_split(config.dataset), "test"
+    train, test = (labelled(spectrograms(config, s), name, num_classes) for s in splits)
+    # Turned and moved as far as images are, a spectrogram would be another sound.
+    model = dataclasses.replace(classifier_for(train.spec), distortion=0.1, shift=4.0)
+    steps = config.evaluation.classifier_steps or READER_STEPS
+    return classifier_of(train, test, model=model, steps=steps)
+
+
+def translate(run: runs.Run, x: np.ndarray, *, back: bool = False) -> np.ndarray:
+    """Spectrograms `[N, mels, frames, 1]` of the source as the target's, or back."""
+    model = run.setup.model
+    assert isinstance(model, CycleGAN)
+    go = model.y_to_x if back else model.x_to_y
+    return np.asarray(jax.jit(lambda x: go(run.params, x, state=run.state.state))(x))
+
+
+def write_examples(
+    run: runs.Run, split: str, converted: np.ndarray, sounds: Mapping[str, np.ndarray]
+) -> None:
+    """Writes one clip a digit, to listen to and to look at.
+
+    `3_converted.wav` is what became of `3_recording.wav`. Griffin-Lim costs some quality even of
+    what nothing was changed in: that is `3_griffin_lim.wav`.
+    """
+    config: Config[VoiceSettings] = run.record.config
+    mel = config.model.spectrogram
+    arrays = spoken_by(recordings(config, split), config.model.source).arrays
+    assert arrays is not None
+    chosen = np.unique(arrays["label"], return_index=True)[1]
+    recorded = arrays["x"][chosen]
+    waves = {
+        "recording": recorded,
+        "griffin_lim": sounds["source"][chosen],
+        "converted": sounds["converted"][chosen],
+    }
+    folder = run.record.directory / WAVES
+    folder.mkdir(exist_ok=True)
+    for kind, clips in waves.items():
+        for digit, clip in zip(arrays["label"][chosen], clips, strict=True):
+            write_wav(folder / f"{digit}_{kind}.wav", clip, mel.sample_rate)
+    x = mel.apply(recorded)
+    pairs = np.stack([x, converted[chosen]], axis=1).reshape(-1, *x.shape[1:])
+    picture = plots.grid((pairs[:, ::-1] + 1.0) / 2.0, levels=2, columns=4)  # low bands below
+    plots.save(picture, run.record.directory / PICTURE)

@@ -1,0 +1,268 @@
+"""Diffusion and flow matching: images with labels, super-resolution, few steps, points."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.measures import images as measures
+from experiments.recipes.autoencoders import VAESettings, vae_setup
+from experiments.recipes.autoregressive import MNIST
+from experiments.recipes.diffusion_settings import (
+    COUPLINGS,
+    LOSSES,
+    CouplingName,
+    UNetSettings,
+    image_diffusion,
+    sampling,
+)
+from experiments.runner import needs
+from experiments.runner.config import Config, Evaluation, Optimizer, PositiveInt
+from experiments.runner.datasets import load_splits
+from experiments.runner.registry import Goal, Setup, every_label, experiment
+from genjax_models import diffusion, networks
+from genjax_models.core import DataSpec
+from genjax_models.core.preprocess import to_unit_range
+from genjax_models.diffusion import grids, samplers, solvers
+
+
+def _ddpm(settings: UNetSettings, spec: DataSpec, *measures: Any) -> Setup:
+    model = image_diffusion(settings, spec)
+    return Setup(
+        model,
+        {"diffusion": LOSSES[settings.loss](model)},
+        condition=every_label(model.num_classes),
+        sampling=sampling(settings),
+        measures=measures,
+    )
+
+
+UNET_OPTIMIZER = Optimizer(
+    learning_rate=5e-4, schedule="cosine", warmup_steps=200, gradient_clip=1.0
+)
+
+
+@experiment(
+    Config(
+        UNetSettings(guidance=2.0, max_log_snr=7.0),
+        steps=6000,
+        batch_size=64,
+        optimizer=UNET_OPTIMIZER,
+        evaluation=Evaluation(num_samples=100),
+    ),
+    Goal("bits_per_dim", at_most=2.25, unit="bits an entry"),
+    needs=(needs.IMAGES, needs.labels_for_guidance()),
+)
+def ddpm(config: Config[UNetSettings], spec: DataSpec) -> Setup:
+    """A diffusion of images with a U-Net, guided by labels."""
+    return _ddpm(config.model, spec, measures.distance_by_a_classifier)
+
+
+@experiment(
+    Config(
+        UNetSettings(channels=32, multipliers=(1, 2, 4), conditional=False, dropout=0.0),
+        **MNIST,
+        steps=100_000,
+        batch_size=64,
+        optimizer=UNET_OPTIMIZER,
+        evaluation=Evaluation(num_samples=20, every=1000, split="test"),
+    ),
+    needs=(needs.IMAGES, needs.labels_for_guidance()),
+)
+def ddpm_mnist(config: Config[UNetSettings], spec: DataSpec) -> Setup:
+    """A diffusion of MNIST with a U-Net of 3.4 million parameters."""
+    return _ddpm(config.model, spec)
+
+
+@dataclasses.dataclass(frozen=True)
+class SuperResolutionSettings(UNetSettings):
+    """A U-Net that is shown a small image at the full size."""
+
+    factor: PositiveInt = 2
+    """How many times smaller the image is that is known."""
+
+
+@experiment(
+    Config(
+        SuperResolutionSettings(conditional=False, drop_label=0.0),
+        steps=3000,
+        batch_size=64,
+        optimizer=UNET_OPTIMIZER,
+        evaluation=Evaluation(num_samples=20),
+    ),
+    needs=(needs.IMAGES, needs.LEVELS, needs.labels_for_guidance()),
+)
+def super_resolution(config: Config[SuperResolutionSettings], spec: DataSpec) -> Setup:
+    """SR3: a diffusion of images that is shown them at a lower resolution."""
+    settings = config.model
+    observe = diffusion.low_resolution(settings.factor)
+    model = image_diffusion(settings, spec, observe=observe)
+
+    def condition(num: int) -> Mapping[str, Any]:
+        data = load_splits(config).test
+        x = data.rows(np.arange(num) % len(data))["x"]
+        return {"observed": observe(to_unit_range(jnp.asarray(x), spec))}
+
+    return Setup(
+        model,
+        {"diffusion": LOSSES[settings.loss](model)},
+        condition=condition,
+        sampling=sampling(settings),
+        measures=(measures.super_resolution,),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationSettings(UNetSettings):
+    """The teacher's settings, and how the student learns from it."""
+
+    intervals: PositiveInt = 40
+    """Steps in which the teacher goes from noise to data."""
+    student_steps: PositiveInt = 2
+    """Steps of the student's samples."""
+
+
+@experiment(
+    Config(
+        DistillationSettings(guidance=2.0),
+        steps=4000,
+        batch_size=64,
+        optimizer=dataclasses.replace(UNET_OPTIMIZER, learning_rate=2e-4),
+        evaluation=Evaluation(num_samples=20),
+    ),
+    needs=(needs.IMAGES, needs.labels_for_guidance()),
+)
+def consistency(config: Config[DistillationSettings], spec: DataSpec) -> Setup:
+    """A trained diffusion, `--initial RUN` of ddpm, distilled to few steps."""
+    settings = config.model
+    model = diffusion.Consistency(
+        image_diffusion(settings, spec), settings.intervals, guidance=settings.guidance
+    )
+
+    def start(fresh: Any, teacher: Any, batch: Any) -> Any:
+        return teacher[0], model.adopt(fresh[1], teacher[0])
+
+    return Setup(
+        model,
+        condition=every_label(model.num_classes),
+        sampling={"times": grids.linear(settings.student_steps)},
+        measures=(measures.distance_by_a_classifier,),
+        start=start,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentSettings:
+    """A diffusion of the codes of a VAE, which comes from a run of `vae`."""
+
+    codec: VAESettings = VAESettings()
+    """The VAE, as its run has it."""
+    width: PositiveInt = 256
+    """Size of the hidden vectors."""
+    blocks: PositiveInt = 3
+    """Residual blocks."""
+    sampling_steps: PositiveInt = 25
+    """Steps of the samples."""
+
+
+@experiment(
+    Config(
+        LatentSettings(),
+        steps=6000,
+        optimizer=UNET_OPTIMIZER,
+    ),
+    needs=(needs.LEVELS,),
+)
+def latent_diffusion(config: Config[LatentSettings], spec: DataSpec) -> Setup:
+    """A diffusion of a VAE's codes, guided by nothing; `--initial RUN` of vae."""
+    settings, classes = config.model, spec.num_classes
+    codec: Any = vae_setup(settings.codec, spec).model
+    dims = settings.codec.latent_dim
+    codes = diffusion.Diffusion(
+        networks.DenoisingMLP(dims, width=settings.width, blocks=settings.blocks),
+        spec=DataSpec((dims,), levels=None, name="codes"),
+        num_classes=classes,
+        drop_label=0.0 if classes is None else 0.1,
+    )
+    model = diffusion.LatentDiffusion(codes, codec)
+
+    def start(fresh: Any, before: Any, batch: Any) -> Any:
+        return fresh[0], model.adopt(fresh[1], before[0], before[1], batch["x"])
+
+    times = grids.linear(settings.sampling_steps)
+    return Setup(
+        model,
+        condition=every_label(classes),
+        sampling={"sampler": solvers.dpm_solver_2m, "times": times},
+        measures=(measures.distance_by_a_classifier,),
+        start=start,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PointsSettings:
+    """A residual network of points."""
+
+    width: PositiveInt = 128
+    """Size of the hidden vectors."""
+    blocks: PositiveInt = 3
+    """Residual blocks."""
+    coupling: CouplingName = "independent"
+    """Which noise goes with which point; of flow matching alone."""
+    sampling_steps: PositiveInt = 50
+    """Steps of the samples."""
+
+
+POINTS: Mapping[str, Any] = {
+    "dataset": "ring",
+    "steps": 10_000,
+    "batch_size": 512,
+    "log_every": 500,
+    "optimizer": Optimizer(learning_rate=2e-3, schedule="cosine"),
+    "evaluation": Evaluation(every=1000, examples=10_000, batch_size=1000, num_samples=20),
+}
+MODES_GOAL = Goal(
+    "within_3_sigma",
+    at_least=99.0,
+    unit="%",
+    also=(Goal("mode_difference", at_most=20.0, unit="% of a mode's weight"),),
+)
+"""A model that draws one mode alone keeps within it, and so does one that leaves some out."""
+POINT_MEASURES = (measures.modes_of_points, measures.distance_of_points)
+
+
+@experiment(
+    Config(PointsSettings(), **POINTS),
+    MODES_GOAL,
+    needs=(needs.POINTS,),
+)
+def diffusion_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
+    """A diffusion on a density in the plane whose modes are known."""
+    settings = config.model
+    model = diffusion.Diffusion(
+        networks.DenoisingMLP(spec.shape[-1], width=settings.width, blocks=settings.blocks),
+        spec=spec,
+    )
+    heun = {"sampler": samplers.heun, "times": grids.linear(settings.sampling_steps)}
+    return Setup(model, sampling=heun, measures=POINT_MEASURES)
+
+
+@experiment(
+    Config(PointsSettings(), **POINTS),
+    MODES_GOAL,
+    needs=(needs.POINTS,),
+)
+def flow_matching_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
+    """Flow matching on a density in the plane whose modes are known."""
+    settings = config.model
+    model = diffusion.FlowMatching(
+        networks.DenoisingMLP(spec.shape[-1], width=settings.width, blocks=settings.blocks),
+        spec,
+        COUPLINGS[settings.coupling],
+    )
+    heun = {"sampler": samplers.heun, "times": grids.linear(settings.sampling_steps)}
+    return Setup(model, sampling=heun, measures=POINT_MEASURES)

@@ -1,0 +1,145 @@
+"""The splits that a run trains on, watches and is measured on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+import genjax_models as gm
+from experiments.runner.config import Config, TokenizerName
+from experiments.runner.needs import in_words
+from genjax_models.data import Dataset, tokenizers
+from genjax_models.data.selection import without_labels
+
+M = TypeVar("M")
+
+MAY_LACK = ("validation", "test")
+"""Splits that experiments watch by default: of a data set without it, nothing is watched."""
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """An experiment's settings that make its data themselves, of one set or of several."""
+
+    def load(self, config: Config[Any], split: str) -> Dataset:
+        """One split, named as the configured data set's are."""
+        ...
+
+
+class Splits(NamedTuple):
+    """Data sets of one run.
+
+    Attributes:
+        train: What the run learns from.
+        validation: What the loss is watched on; None where the data set has no such split.
+        test: What the final figures are of; the best that there is where there is no test split.
+    """
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset
+
+
+def load_splits(config: Config[Any]) -> Splits:
+    """The splits of the configured data set.
+
+    Raises:
+        ValueError: There is no such data set or split, or its examples cannot be used.
+        FileNotFoundError: Its files are neither at hand nor to be had.
+    """
+
+    def load(split: str) -> Dataset:
+        return load_split(config, split)
+
+    def load_without(split: str) -> Dataset:
+        data, labels = load(split), config.without_labels
+        return without_labels(data, labels) if labels else data
+
+    train = load_without(config.split or gm.data.training_split(config.dataset))
+    known = gm.data.split_names(config.dataset)
+    watched = config.evaluation.split
+    is_lacking = watched in MAY_LACK and watched not in known
+    validation = None if is_lacking else load_without(watched)
+    test = load("test") if "test" in known else validation or train
+    for other in (validation, test):
+        if other is not None:
+            check_alike(train, other)
+    return Splits(train, validation, test)
+
+
+def check_alike(train: Dataset, other: Dataset) -> None:
+    """Refuses a split whose examples are not what those that are trained on are.
+
+    Raises:
+        ValueError: In what they differ.
+    """
+    of, own = other.spec, train.spec
+    if (of.shape, of.levels, of.num_classes) != (own.shape, own.levels, own.num_classes):
+        raise ValueError(
+            f"the split {other.split} is not like {train.split}: {in_words(of)}, and"
+            f" {in_words(own)}; give all splits the same shape, levels and classes"
+        )
+
+
+def of_test_split(config: Config[Any], name: str) -> Callable[[int], Mapping[str, Any]]:
+    """A `Setup.condition`: the test split's examples of that name, in order."""
+
+    def condition(num: int) -> Mapping[str, Any]:
+        data = load_split(config, "test")
+        return {name: data.rows(np.arange(num) % len(data))[name]}
+
+    return condition
+
+
+def load_split(config: Config[Any], split: str) -> Dataset:
+    """One split of the configured data set, a text in its tokens and windows.
+
+    Raises:
+        ValueError: There is no such data set or split, or its examples cannot be used.
+        FileNotFoundError: Its files are neither at hand nor to be had.
+    """
+    if isinstance(config.model, Loads):
+        return config.model.load(config, split)
+    fits: Mapping[TokenizerName, tokenizers.Fit | None] = {
+        "characters": None,  # what a text has, and what is not asked of any other data
+        "bytes": tokenizers.utf8,
+        "bpe": tokenizers.bpe(config.bpe_size),
+    }
+    if config.size is not None and not Path(config.dataset).expanduser().is_dir():
+        raise ValueError(f"--size is for a folder of images, and {config.dataset} is none")
+    return gm.load(
+        config.dataset,
+        split,
+        config.data_dir,
+        size=config.size,
+        window=config.window,
+        tokenizer=fits[config.tokenizer],
+    )
+
+
+def num_examples(data: Dataset) -> int:
+    """Number of examples that evaluation walks: of a text, windows that do not overlap."""
+    return -(-len(data) // (data.window or 1))
+
+
+def size_in_words(data: Dataset) -> str:
+    """How much data that is: `1,000 examples`, `1,003,854 tokens in windows of 64`."""
+    if data.window is None:
+        return f"{len(data):,} examples"
+    return f"{len(data) + data.window - 1:,} tokens in windows of {data.window}"
+
+
+def settled(config: Config[M]) -> Config[M]:
+    """The configuration with paths from the root, so that the run is not bound to this folder."""
+    changes = {}
+    if config.dataset not in gm.data.names() and Path(config.dataset).expanduser().exists():
+        changes["dataset"] = str(Path(config.dataset).expanduser().resolve())
+    if config.initial is not None:
+        changes["initial"] = str(Path(config.initial).expanduser().resolve())
+    if config.data_dir is not None:
+        changes["data_dir"] = str(Path(config.data_dir).expanduser().resolve())
+    return dataclasses.replace(config, **changes)

@@ -1,0 +1,313 @@
+"""Training an experiment: from a configuration to a run directory with a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.runner import (
+    evaluation,
+    needs,
+    records,
+    rehearsal,
+    report,
+    runs,
+    samples,
+    starting,
+)
+from experiments.runner.config import Config, to_json
+from experiments.runner.datasets import load_splits, num_examples, size_in_words
+from experiments.runner.figures import Measured, measure_all
+from experiments.runner.optimizers import make_optimizer
+from experiments.runner.registry import Experiment, Setup
+from experiments.runner.stopping import Patience, StoppedEarly
+from genjax_models import training
+from genjax_models.data import Dataset
+from genjax_models.training import hooks
+from genjax_models.training.checks import check_batch_size
+from genjax_models.training.interrupts import STOPPING
+
+
+def train(
+    experiment: Experiment[Any],
+    config: Config[Any],
+    directory: Path,
+    *,
+    restart: bool = False,
+    stop_on: Sequence[int] = STOPPING,
+) -> runs.Run | None:
+    """Trains, evaluates and reports; goes on where an unfinished run of the same kind stopped.
+
+    Args:
+        experiment: The experiment.
+        config: Its configuration for this run.
+        directory: The run directory, new or of that very run.
+        restart: Whether to begin anew where all checkpoints are damaged.
+        stop_on: Signals at which the run is saved and stopped.
+
+    Returns:
+        The run, or None if it was finished already.
+
+    Raises:
+        ValueError: The directory holds something else, or the run lacks something that it needs:
+            of its data, its device, its disk.
+        training.Interrupted: Ctrl-C or another signal; a checkpoint was saved.
+    """
+    with runs.locked(directory):  # before the look at it, which another process may change
+        resumed = starting.check_start(directory, experiment, config, restart)
+        if resumed and runs.is_trained(directory):
+            if config.evaluation.none or runs.is_finished(directory):
+                return None
+            return go_on(runs.load_run(directory), config)
+        how = {"restart": restart, "stop_on": stop_on}
+        return _train(experiment, config, directory, resumed, how)
+
+
+def _train(
+    experiment: Experiment[Any],
+    config: Config[Any],
+    directory: Path,
+    resumed: bool,
+    how: Mapping[str, Any],
+) -> runs.Run:
+    data, held_back, test = load_splits(config)
+    needs.check(experiment.name, experiment.needs, config, data.spec)
+    setup = experiment.build(config, data.spec)
+    optimizer = setup.optimizer or make_optimizer(config.optimizer, config.steps)
+    size = training.devices.mapped(config.devices, config.mapping).size
+    check_batch_size(config.batch_size, len(data), size, config.accumulate)  # before writing
+    if setup.start is not None and config.initial is None:
+        raise ValueError(
+            f"{experiment.name} stands on another run: train that first, and name it by --initial"
+        )
+    if config.evaluation.patience is not None and held_back is None:
+        raise ValueError(
+            f"--evaluation.patience needs held-back data, and {data.spec.name} has no split"
+            f" {config.evaluation.split}: leave it out, or name one with --evaluation.split"
+        )
+    start = 0
+    if resumed:
+        start = starting.start_of(runs.read(directory), how["restart"])
+        starting.check_data(directory, data, held_back, test)
+    if start == 0:
+        if config.initial is not None:
+            runs.read(config.initial)  # before writing
+        size = rehearsal.rehearse(experiment.name, config, setup, data, optimizer)
+        rehearsal.check_room(directory, size)
+        starting.clear(directory)
+    _tell_what_is_left_out(setup, config, data)
+    record = runs.create(directory, experiment, config, data, held_back, test)
+    began = time.perf_counter()
+    run, rate = _fit(record, setup, optimizer, data, held_back, start, how)
+    finish(run, test, time.perf_counter() - began, rate)
+    return run
+
+
+def _fit(
+    record: runs.Record,
+    setup: Setup,
+    optimizer: Any,
+    data: Dataset,
+    held_back: Dataset | None,
+    start: int,
+    how: Mapping[str, Any],
+) -> tuple[runs.Run, float | None]:
+    """The trained run, and how many steps a second it made."""
+    config, directory = record.config, record.directory
+
+    def check_step(step: int) -> None:
+        if step != start:  # of a release that wrote no checksums: what was told of it is not so
+            raise training.CheckpointError(
+                f"the checkpoint of step {start} in {directory} is damaged and was moved aside:"
+                " give the same command again to go on from the one before it"
+            )
+
+    _announce(record, data, start)
+    with hooks.progress_bar(config.steps) as bar:
+        reports: tuple[hooks.Report, ...] = (
+            bar,
+            hooks.json_lines(directory / runs.METRICS),
+            hooks.tensorboard(directory / runs.TENSORBOARD),
+        )
+        callbacks: list[hooks.Hook] = list(reports)
+        if held_back is not None:
+            measure = evaluation.validation_loss(setup, held_back, config.evaluation)
+            if config.evaluation.patience is not None:
+                metric = f"{next(iter(setup.model.players))}/loss"
+                patience = Patience(
+                    directory, metric, config.evaluation.patience, start, to_json(config)
+                )
+                reports = (*reports, patience)
+            callbacks.append(
+                hooks.Every(config.evaluation.every, hooks.validation(measure, reports))
+            )
+        callbacks.extend(make(reports) for make in setup.hooks)
+        state, stopped = None, ""
+        try:
+            state = training.fit(
+                setup.model,
+                data,
+                optimizer,
+                steps=config.steps,
+                losses=setup.losses,
+                initial=None
+                if config.initial is None
+                else functools.partial(_initial, config, setup, data),
+                hooks=callbacks,
+                checkpoint_dir=directory / runs.CHECKPOINTS,
+                checkpoint_every=config.checkpoint_every,
+                config=to_json(config),
+                on_start=check_step,
+                **how,
+                **fit_options(config),
+            )
+        except StoppedEarly as stop:
+            stopped = str(stop)
+    if stopped:
+        print(stopped, file=sys.stderr)
+    if state is None or (directory / runs.BEST).is_dir():
+        state = runs.load_state(record, setup, directory / runs.BEST)
+    return runs.Run(record, setup, state), bar.rate
+
+
+def _initial(config: Config[Any], setup: Setup, data: Dataset) -> Any:
+    """Parameters and state that the run starts from, those of another."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    assert config.initial is not None
+    before = runs.load_run(config.initial)
+    learned = before.params, before.state.state
+    if setup.start is None:
+        return learned
+    batch = jax.tree.map(jnp.asarray, data.rows(np.arange(min(1000, len(data)))))
+    fresh = jax.jit(setup.model.init)(jax.random.key(config.seed), batch)
+    return setup.start(fresh, learned, batch)
+
+
+def fit_options(config: Config[Any]) -> dict[str, Any]:
+    """The arguments of `fit` that are written in a configuration."""
+    names = ("seed", "batch_size", "ema", "accumulate", "devices", "mapping", "log_every")
+    return {name: getattr(config, name) for name in names}
+
+
+def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> None:
+    """Writes a trained run's pictures, its report and its result, then measures it.
+
+    Args:
+        run: The run.
+        data: The split to evaluate on.
+        seconds: How long the training took, since it was started or resumed.
+        rate: Steps a second, without compiling; None if it is not known.
+    """
+    import jax
+
+    record = run.record
+    if not runs.is_trained(record.directory):
+        import jax
+
+        samples.write_pictures(run, data)
+        result = {
+            "experiment": record.experiment.name,
+            "dataset": record.config.dataset,
+            "split": data.split,
+            "examples": num_examples(data),
+            "seed": record.config.seed,
+            "steps": int(run.state.step),
+            "metrics": {},
+            "seconds": round(seconds, 2),
+            "steps_per_second": None if rate is None else round(rate, 2),
+            "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            "command": runs.command_line(record.experiment.name, record.config, record.directory),
+            "versions": runs.versions(),
+        }
+        _keep(record, result, Measured(), evaluation.figures_of(run, data))
+    go_on(run, record.config, data)
+
+
+def go_on(run: runs.Run, config: Config[Any], data: Dataset | None = None) -> runs.Run:
+    """Measures of a trained run what has not been measured yet, and keeps each figure as it comes.
+
+    Args:
+        run: The run, whose samples and report are written.
+        config: Its configuration, with what the evaluation is to be.
+        data: The split to evaluate on; None loads it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; what was measured is kept.
+    """
+    if config.evaluation.none:
+        return run
+    if data is None:
+        splits = load_splits(config)
+        starting.check_data(run.record.directory, *splits)
+        data = splits.test
+    record = dataclasses.replace(run.record, config=config)
+    run = dataclasses.replace(run, record=record)
+    result = runs.read_result(record.directory)
+    found = Measured(result["metrics"], tuple(result.get("done", ())), result.get("left_out", {}))
+    figures = evaluation.figures_of(run, data, seed=config.seed)
+
+    def keep(found: Measured) -> None:
+        _keep(record, result, found, figures)
+
+    try:
+        measure_all(figures, found, keep)
+    except KeyboardInterrupt as stop:
+        command = f"python -m experiments evaluate {shlex.quote(str(record.directory))}"
+        raise KeyboardInterrupt(
+            f"the run is trained, and what was measured is kept; go on with: {command}"
+        ) from stop
+    return run
+
+
+def _keep(
+    record: runs.Record, result: Mapping[str, Any], found: Measured, figures: Mapping[str, Any]
+) -> None:
+    """Writes the report and the result with what has been measured so far."""
+    goal = record.experiment.goal_of(record.config)
+    values = {name: metric["value"] for name, metric in found.metrics.items()}
+    result = {
+        **result,
+        "metrics": found.metrics,
+        "done": found.done,
+        "left_out": found.left_out,
+        "pending": found.pending(figures),
+        "goal": None if goal is None else str(goal),
+        "reached": None if goal is None else goal.reached(values),
+    }
+    report.write(record, result)
+    runs.write_json(record.directory / runs.RESULT, result)
+    if not result["pending"]:
+        kept = records.of_result(result, record.experiment.summary, record.experiment.family, goal)
+        records.write(record.directory / records.RECORD, kept)
+
+
+def _tell_what_is_left_out(setup: Setup, config: Config[Any], data: Dataset) -> None:
+    """Says before the first step which figures cannot be had of such data; reads their files."""
+    if config.evaluation.none:
+        return
+    if config.evaluation.inception is not None:
+        from genjax_models.metrics.inception import load_inception
+
+        load_inception(config.evaluation.inception)
+    for measure in evaluation.measures_of(setup, config):
+        if need := needs.lacking(getattr(measure, "needs", ()), config, data.spec):
+            print(
+                f"{measure.__name__.replace('_', ' ')} will be left out: it needs {need.what},"
+                f" and {needs.in_words(data.spec)}",
+                file=sys.stderr,
+            )
+
+
+def _announce(record: runs.Record, data: Dataset, start: int) -> None:
+    where = f"{record.experiment.name} on {data.spec.name} ({size_in_words(data)})"
+    what = f"resuming from step {start} of {record.config.steps}" if start else "training"
+    print(f"{what}: {where} in {record.directory}", file=sys.stderr, flush=True)
