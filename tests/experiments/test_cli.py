@@ -55,7 +55,7 @@ def test_a_reader_of_a_command_may_go_away(tmp_path):
     for num in (3, 100_000):
         said = tmp_path / f"{num}.txt"
         code = (
-            "import sys; from experiments import cli;"
+            "import sys; from experiments.commands import cli;"
             f"cli.COMMANDS = {{'say': lambda argv: print('line\\n' * {num}) or 0}};"
             "sys.stdin.read(); sys.exit(cli.main(['say']))"
         )

@@ -67,7 +67,7 @@ def test_a_text_cannot_steer_the_terminal():
 
 def test_a_reader_may_go_away():
     code = (
-        "import sys; from experiments import generate;"
+        "import sys; from experiments.commands import generate;"
         "generate.write(('line\\n' for _ in range(100_000)), sys.stdout)"
     )
     command = f'{sys.executable} -c "{code}" | head -n 1'

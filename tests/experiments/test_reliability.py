@@ -262,7 +262,7 @@ def test_every_error_is_one_line(run, monkeypatch):
 
 def command_line(arguments, **options):
     """The command line in a process of its own."""
-    program = f"import sys; from experiments import cli; sys.exit(cli.main({arguments!r}))"
+    program = f"import sys; from experiments.commands import cli; sys.exit(cli.main({arguments!r}))"
     environment = {**os.environ, **options.pop("env", {})}
     return subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, **options
