@@ -16,8 +16,8 @@ from genjax_models.core.loss import Forward, Loss, Player, Term
 from genjax_models.core.preprocess import Preprocess
 from genjax_models.core.protocols import (
     ApproximateDensity,
-    Grounded,
-    Grounds,
+    HasLikelihoodInfo,
+    LikelihoodInfo,
     Model,
     Representation,
     TractableDensity,
@@ -41,8 +41,8 @@ __all__ = [
     "DiscretizedLogisticMixture",
     "Distribution",
     "Forward",
-    "Grounded",
-    "Grounds",
+    "HasLikelihoodInfo",
+    "LikelihoodInfo",
     "Key",
     "Likelihood",
     "Loss",

@@ -119,14 +119,14 @@ class Representation(Protocol):
         ...
 
 
-class Grounds(NamedTuple):
-    """What a likelihood rests on that exact or bound does not tell.
+class LikelihoodInfo(NamedTuple):
+    """What a figure of likelihood rests on, beside being exact or a bound.
 
     Attributes:
-        prepared: What is done to the data first, so that the likelihood is of the result, or by
-            it: "uniform dequantisation"; empty where nothing is.
-        estimated: What of it is an estimate: "log Z"; empty where nothing is.
-        standard_error: Of that estimate, if it is one for all examples, in nats an example.
+        prepared: Preparation of the data, of whose result (or by which) the likelihood is:
+            "uniform dequantisation"; empty without one.
+        estimated: The part that is an estimate: "log Z"; empty without one.
+        standard_error: Standard error of an estimate that all examples share, in nats an example.
     """
 
     prepared: str = ""
@@ -135,15 +135,15 @@ class Grounds(NamedTuple):
 
 
 @runtime_checkable
-class Grounded(Protocol):
-    """Declares what its likelihood rests on; asked of models with a `log_prob` or a bound.
+class HasLikelihoodInfo(Protocol):
+    """Declares what its likelihood rests on; asked of models with `log_prob` or `log_prob_bound`.
 
-    A model that does no more than prepare its data need not: its `preprocess` has a name.
+    A model that only prepares its data need not: its `preprocess` has a name.
     """
 
     @property
-    def grounds(self) -> Grounds:
-        """What stands beside every likelihood of the model."""
+    def likelihood_info(self) -> LikelihoodInfo:
+        """Printed beside every likelihood of the model."""
         ...
 
 

@@ -16,7 +16,7 @@ from genjax_models.core.conditions import check_examples
 from genjax_models.core.distributions import Normal, sum_entries
 from genjax_models.core.entry import entry
 from genjax_models.core.preprocess import identity, of_data, to_unit_range
-from genjax_models.core.protocols import Grounds
+from genjax_models.core.protocols import LikelihoodInfo
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.diffusion import ode
 from genjax_models.diffusion.ode import Divergence
@@ -131,11 +131,11 @@ class DequantizedProbabilityFlow:
         return self.diffusion.num_classes
 
     @property
-    def grounds(self) -> Grounds:
+    def likelihood_info(self) -> LikelihoodInfo:
         """What its likelihoods rest on."""
         own = getattr(self.diffusion, "preprocess", identity)  # FlowMatching has none
         real = own.describe(self.spec).levels is None
-        return Grounds(
+        return LikelihoodInfo(
             prepared=own.name if real else "dequantisation by noise",
             estimated="" if self.divergence is ode.exact else "divergence by probes",
         )

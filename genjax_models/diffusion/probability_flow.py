@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from genjax_models.core.conditions import check_examples, labels_to_sample
 from genjax_models.core.entry import entry
-from genjax_models.core.protocols import Grounds
+from genjax_models.core.protocols import LikelihoodInfo
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.diffusion import ode
 from genjax_models.diffusion.learned_schedule import Learned, bind
@@ -119,9 +119,11 @@ class ProbabilityFlow:
         return self.diffusion.num_classes
 
     @property
-    def grounds(self) -> Grounds:
+    def likelihood_info(self) -> LikelihoodInfo:
         """What its likelihoods rest on."""
-        return Grounds(estimated="" if self.divergence is ode.exact else "divergence by probes")
+        return LikelihoodInfo(
+            estimated="" if self.divergence is ode.exact else "divergence by probes"
+        )
 
     @entry()
     def log_prob(

@@ -11,7 +11,7 @@ from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.entry import entry
 from genjax_models.core.preprocess import of_data
-from genjax_models.core.protocols import Grounds
+from genjax_models.core.protocols import LikelihoodInfo
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.energy import annealing, cells
 from genjax_models.energy.annealing import LogPartition
@@ -86,9 +86,9 @@ class Normalized:
         return self.model.spec
 
     @property
-    def grounds(self) -> Grounds:
+    def likelihood_info(self) -> LikelihoodInfo:
         """What its likelihoods rest on."""
-        return Grounds(estimated="log Z", standard_error=self.standard_error)
+        return LikelihoodInfo(estimated="log Z", standard_error=self.standard_error)
 
     @entry()
     def log_prob(
@@ -137,9 +137,9 @@ class NormalizedLevels:
         return self.model.spec
 
     @property
-    def grounds(self) -> Grounds:
+    def likelihood_info(self) -> LikelihoodInfo:
         """What its likelihoods rest on."""
-        return Grounds(
+        return LikelihoodInfo(
             "uniform dequantisation", estimated="log Z", standard_error=self.standard_error
         )
 

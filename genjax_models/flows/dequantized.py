@@ -18,7 +18,7 @@ from genjax_models.core.distributions import standard_normal, sum_entries
 from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.preprocess import of_data, to_unit_range
-from genjax_models.core.protocols import Grounds
+from genjax_models.core.protocols import LikelihoodInfo
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 from genjax_models.flows import losses
 from genjax_models.flows.bijector import Bijector
@@ -130,9 +130,9 @@ class Dequantized:
         return self.flow.num_classes
 
     @property
-    def grounds(self) -> Grounds:
+    def likelihood_info(self) -> LikelihoodInfo:
         """What its likelihoods rest on."""
-        return Grounds(f"{self.dequantization.name} dequantisation")
+        return LikelihoodInfo(f"{self.dequantization.name} dequantisation")
 
     @property
     def loss(self) -> Loss:

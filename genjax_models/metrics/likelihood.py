@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from genjax_models.core.protocols import (
     ApproximateDensity,
-    Grounded,
-    Grounds,
+    HasLikelihoodInfo,
+    LikelihoodInfo,
     TractableDensity,
 )
 from genjax_models.core.types import DataSpec
@@ -69,29 +69,29 @@ def kind_of_likelihood(model: Any, num_samples: int = 1) -> str | None:
         `exact`, `upper bound of the negative log-likelihood, 10 samples`, or an estimate of either;
         then, after commas, what of it is estimated, and what the model does to the data first.
     """
-    grounds = _grounds(model)
+    info = _info_of(model)
     if isinstance(model, TractableDensity):
-        parts = ["estimate" if grounds.estimated else "exact"]
+        parts = ["estimate" if info.estimated else "exact"]
     elif isinstance(model, ApproximateDensity):
         bound = "upper bound of the negative log-likelihood"
-        parts = [f"estimate of an {bound}" if grounds.estimated else bound]
+        parts = [f"estimate of an {bound}" if info.estimated else bound]
         parts += ["1 sample" if num_samples == 1 else f"{num_samples} samples"]
     else:
         return None
-    if grounds.estimated and grounds.standard_error:
-        parts += [f"{grounds.estimated} with standard error {grounds.standard_error:.2g} nats"]
-    elif grounds.estimated:
-        parts += [grounds.estimated]
-    return ", ".join([*parts, grounds.prepared] if grounds.prepared else parts)
+    if info.estimated and info.standard_error:
+        parts += [f"{info.estimated} with standard error {info.standard_error:.2g} nats"]
+    elif info.estimated:
+        parts += [info.estimated]
+    return ", ".join([*parts, info.prepared] if info.prepared else parts)
 
 
 def shared_error(model: Any) -> float:
     """The standard error, in nats, of what a model's likelihood takes from one estimate for all."""
-    return _grounds(model).standard_error
+    return _info_of(model).standard_error
 
 
-def _grounds(model: Any) -> Grounds:
+def _info_of(model: Any) -> LikelihoodInfo:
     """What the model declares; else what it does to its data, if it says so."""
-    if isinstance(model, Grounded):
-        return model.grounds
-    return Grounds(prepared=getattr(getattr(model, "preprocess", None), "name", ""))
+    if isinstance(model, HasLikelihoodInfo):
+        return model.likelihood_info
+    return LikelihoodInfo(prepared=getattr(getattr(model, "preprocess", None), "name", ""))

@@ -16,7 +16,7 @@ from genjax_models.core.preprocess import (
     identity,
     uniform_dequantization,
 )
-from genjax_models.core.protocols import Grounds
+from genjax_models.core.protocols import LikelihoodInfo
 from genjax_models.core.types import DataSpec
 from genjax_models.diffusion import ode
 from genjax_models.diffusion.dequantized import DequantizedProbabilityFlow
@@ -37,7 +37,7 @@ class Coins:
 
     spec: DataSpec
     preprocess: Preprocess = identity
-    grounds: Grounds = Grounds()
+    likelihood_info: LikelihoodInfo = LikelihoodInfo()
 
     def log_prob(self, params, x, *, key=None, state=None):
         return jnp.sum(jnp.where(x > 0, math.log(0.25), math.log(0.75)), axis=-1)
@@ -70,7 +70,9 @@ def test_the_error_is_that_of_the_mean(num):
     assert found.bits_per_dim == pytest.approx(nats.mean() / 6 / math.log(2), rel=1e-6)
     assert found.nats == gm.evaluate(model, {}, data, KEY)["nll"]
     assert f"({num:,} examples of arrays; exact)" in str(found) and "bits an entry" in str(found)
-    shared = dataclasses.replace(model, grounds=Grounds(estimated="log Z", standard_error=0.3))
+    shared = dataclasses.replace(
+        model, likelihood_info=LikelihoodInfo(estimated="log Z", standard_error=0.3)
+    )
     together = evaluate_likelihood(shared, {}, data, KEY)
     assert together.standard_error == pytest.approx(math.hypot(found.standard_error, 0.3))
     assert together.kind == "estimate, log Z with standard error 0.3 nats"
