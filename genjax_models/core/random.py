@@ -129,6 +129,11 @@ def positions(num: int) -> tuple[Array, int]:
     return first + jnp.arange(num), size * num
 
 
+def batch_size(x: Array) -> int:
+    """Number of examples of the whole batch, of which the caller sees `x` `[B, ...]`."""
+    return _mapped_size() * x.shape[0]
+
+
 def all_examples(tree):  # noqa: ANN001, ANN201 - any pytree in, the same out
     """The whole batch's rows of every leaf `[B, ...]`, on every device.
 

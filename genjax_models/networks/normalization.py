@@ -39,8 +39,21 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Of the same shape and type, from images or vectors `[B, ..., C]`."""
+        """Of the same shape and type, from images or vectors `[B, ..., C]`.
+
+        Raises:
+            ValueError: In training, a channel has one value, which is always its own mean.
+        """
         shape = (x.shape[-1],)
+        if (
+            self.train
+            and not self.is_initializing()
+            and random.batch_size(x) * x[0].size == x.shape[-1]
+        ):
+            raise ValueError(
+                "batch normalisation of one value a channel leaves nothing of it: train with a"
+                " batch of 2 examples or more, or with another normalisation"
+            )
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)

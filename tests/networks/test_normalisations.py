@@ -36,6 +36,22 @@ def test_batch_norm_takes_the_batch_s_statistics_and_keeps_their_averages():
     np.testing.assert_allclose(kept["batch_stats"]["variance"], 0.5 + 0.5 * variance, rtol=1e-4)
 
 
+def test_batch_norm_of_one_value_a_channel_is_refused():
+    variables = BatchNorm(True).init(KEY, X[:1, 0, 0])
+    with pytest.raises(ValueError, match="one value a channel leaves nothing .* 2 examples"):
+        BatchNorm(True).apply(variables, X[:1, 0, 0], mutable=["batch_stats"])
+    with pytest.raises(ValueError, match="one value a channel"):
+        BatchNorm(True).apply(variables, X[:1, :1, :1], mutable=["batch_stats"])
+    for x in (X[:2, 0, 0], X[:1, :2, :1]):
+        y, _ = BatchNorm(True).apply(variables, x, mutable=["batch_stats"])
+        np.testing.assert_allclose(np.abs(y), 1.0, atol=1e-3)  # two values are one to either side
+    y = BatchNorm(False).apply(variables, X[:1, 0, 0])
+    np.testing.assert_allclose(y, X[:1, 0, 0], rtol=1e-4)
+    one_each = functools.partial(BatchNorm(True).apply, variables, mutable=["batch_stats"])
+    y, _ = jax.pmap(one_each, axis_name=DATA_AXIS)(X[:2, :1, 0])
+    np.testing.assert_allclose(np.abs(y), 1.0, atol=1e-3)
+
+
 def test_batch_norm_in_use_takes_the_running_averages_and_changes_nothing():
     stats = {"mean": jnp.array([1.0, 2.0, 3.0]), "variance": jnp.array([4.0, 1.0, 0.25])}
     variables = {"params": {"scale": SCALE, "bias": BIAS}, "batch_stats": stats}
@@ -109,8 +125,8 @@ def test_a_mesh_gives_the_outputs_and_gradients_of_one_device(whole):
     split = jax.device_put(x, NamedSharding(mesh, PartitionSpec(DATA_AXIS)))
     assert_same(jax.jit(gradient)(params, split, stats), expected)
     # And the examples do matter to each other.
-    (alone, _) = value(params, x[:1], stats)[1]
-    assert np.max(np.abs(alone - expected[0][:1])) > 1e-2
+    (few, _) = value(params, x[:2], stats)[1]
+    assert np.max(np.abs(few - expected[0][:2])) > 1e-2
 
 
 def test_pmap_gives_the_outputs_and_gradients_of_one_device(whole):
