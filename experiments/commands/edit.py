@@ -18,6 +18,7 @@ from experiments.runner.config import PositiveInt, Seed
 from experiments.runner.files import PICTURES, check_output
 from genjax_models import diffusion, plots
 from genjax_models.applications import editing, restoring
+from genjax_models.core import interpolate, traverse
 from genjax_models.data import Dataset
 from genjax_models.diffusion import grids, inverse, learned_schedule
 
@@ -192,12 +193,22 @@ def _interpolated(run: runs.Run, train: Dataset, test: Dataset, arguments: EditA
     rows = _rows(test, 2 * SHOWN)
     first = {name: a[:SHOWN] for name, a in rows.items()}
     x, to = rows["x"][:SHOWN], rows["x"][SHOWN:]
-    return Edited(_call(run, editing.interpolate, x, arguments.seed, first, to=to, num=POINTS))
+
+    def edit(model: Any, params: Any, x: Any, key: jax.Array, *, to: Any, **given: Any) -> Any:
+        del key
+        return interpolate(model, params, x, to, POINTS, **given)
+
+    return Edited(_call(run, edit, x, arguments.seed, first, to=to))
 
 
 def _traversed(run: runs.Run, train: Dataset, test: Dataset, arguments: EditArguments) -> Edited:
     rows = _rows(test, 1)
-    return Edited(_call(run, editing.traverse, rows["x"], arguments.seed, rows, values=VALUES)[0])
+
+    def edit(model: Any, params: Any, x: Any, key: jax.Array, **given: Any) -> Any:
+        del key
+        return traverse(model, params, x, VALUES, **given)
+
+    return Edited(_call(run, edit, rows["x"], arguments.seed, rows)[0])
 
 
 def _given_label(run: runs.Run, train: Dataset, test: Dataset, arguments: EditArguments) -> Edited:
@@ -231,7 +242,7 @@ def _call(
 ) -> np.ndarray:
     """`edit(model, params, x, key, ...)`, compiled, with what the run's model is conditioned on."""
     model = run.setup.model
-    known = {"factor", "num", "strength", "values"} & set(options)
+    known = {"factor", "strength"} & set(options)
     fixed = {name: options.pop(name) for name in known}
     restore = RESTORES.get(type(model))
     if restore is not None and edit in (restoring.complete, restoring.super_resolve):

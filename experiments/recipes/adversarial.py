@@ -132,7 +132,7 @@ def gan_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
         networks.MLP((*hidden, spec.num_dims), nn.leaky_relu),
         networks.MLP((*hidden, 1), nn.leaky_relu),
         spec=spec,
-        noise=adversarial.noise.Gaussian(settings.noise_scale),
+        noise=adversarial.GaussianNoise(settings.noise_scale),
         **game_of(settings),
     )
     setup = gan_setup(model, settings, measures.modes_of_points, measures.distance_of_points)

@@ -16,7 +16,7 @@ from experiments.runner.config import (
     PositiveInt,
 )
 from genjax_models.adversarial import augmentation
-from genjax_models.adversarial.augmentation import Augment, nothing
+from genjax_models.adversarial.augmentation import Augment, no_augmentation
 from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.core import DataSpec
@@ -30,7 +30,7 @@ PAIRED = "condition"
 WayName = Literal["to_photo", "to_map"]
 AugmentName = Literal["nothing", "mirror", "jitter"]
 AUGMENTS: Mapping[AugmentName, Augment] = {
-    "nothing": nothing,
+    "nothing": no_augmentation,
     "mirror": augmentation.random_flip,
     "jitter": augmentation.Chain((augmentation.random_flip, augmentation.RandomShift(8))),
 }

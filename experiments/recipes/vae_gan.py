@@ -103,7 +103,7 @@ class VAEGAN:
         vae, state = self.vae.forward(params, batch, key_vae, state=state, train=train)
         fake = to_unit_range(self.vae.decode(params, vae.z_prior, state=state), self.spec)
         real = to_unit_range(batch["x"], self.spec)
-        gan, state = self.gan.judge(
+        gan, state = self.gan.discriminator_forward(
             params, real, fake, vae.z_prior, None, key_judge, state=state, train=train
         )
         return VAEGANOutputs(vae, gan), state

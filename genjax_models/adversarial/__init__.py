@@ -1,8 +1,8 @@
 """Adversarial models: implicit densities, learned as a game between players."""
 
-from genjax_models.adversarial import augmentation, losses, noise
+from genjax_models.adversarial import augmentation, losses
 from genjax_models.adversarial.cyclegan import CycleGAN
-from genjax_models.adversarial.gan import GAN
+from genjax_models.adversarial.gan import GAN, GaussianNoise, uniform_noise
 from genjax_models.adversarial.losses import (
     CycleGANOutputs,
     Game,
@@ -10,7 +10,6 @@ from genjax_models.adversarial.losses import (
     GANOutputs,
     Pix2PixOutputs,
 )
-from genjax_models.adversarial.noise import slerp
 from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.adversarial.progressive import Growth, ProgressiveGAN
 
@@ -21,12 +20,12 @@ __all__ = [
     "GANLoss",
     "GANOutputs",
     "Game",
+    "GaussianNoise",
     "Growth",
     "Pix2Pix",
     "Pix2PixOutputs",
     "ProgressiveGAN",
     "augmentation",
     "losses",
-    "noise",
-    "slerp",
+    "uniform_noise",
 ]

@@ -1,9 +1,10 @@
-"""Augmentations of images: of all that a discriminator sees, and of the data alone.
+"""Augmentations of images, of data and generated ones alike or of data alone.
 
-Each is `(key, x [B, H, W, C]) -> [B, H, W, C]` with images in [-1, 1], a function of the key and of
-an example's position, and differentiable, so that the generator's gradient passes through. Those of
-`diff_augment` are applied to data and samples alike, else the generator would learn them;
-`random_flip` and `RandomShift` leave an image a likely one, and are for small sets of data.
+Each is `(key, x [B, H, W, C]) -> [B, H, W, C]` for images in [-1, 1]. An image's random numbers are
+a function of the key and of its position in the batch. All are differentiable, so that the
+generator's gradient passes through. Those of `diff_augment` must be applied to data and generated
+images alike, or the generator would learn them; `random_flip` and `RandomShift` turn likely images
+into likely images, and enlarge small datasets.
 
 References:
     Zhao et al. 2020, Differentiable Augmentation for Data-Efficient GAN Training, arXiv:2006.10738.
@@ -25,31 +26,31 @@ Augment: TypeAlias = Callable[[Key, Array], Array]
 """`(key, x [B, H, W, C]) -> [B, H, W, C]`."""
 
 
-def nothing(key: Key, x: Array) -> Array:
-    """The examples as they are."""
+def no_augmentation(key: Key, x: Array) -> Array:
+    """Returns the examples as they are."""
     del key
     return x
 
 
 def brightness(key: Key, x: Array) -> Array:
-    """All pixels of an image raised by one number in [-1/2, 1/2)."""
+    """Adds a number in [-1/2, 1/2) to all pixels of an image."""
     return x + _one_each(key, x) - 0.5
 
 
 def saturation(key: Key, x: Array) -> Array:
-    """Each pixel's distance from its grey value times one number in [0, 2); grey images stay."""
+    """Multiplies the pixels' distances from their grey values by a number in [0, 2)."""
     grey = jnp.mean(x, axis=-1, keepdims=True)
     return grey + 2.0 * _one_each(key, x) * (x - grey)
 
 
 def contrast(key: Key, x: Array) -> Array:
-    """Each pixel's distance from the image's mean times one number in [1/2, 3/2)."""
+    """Multiplies the pixels' distances from the image's mean by a number in [1/2, 3/2)."""
     mean = jnp.mean(x, axis=(1, 2, 3), keepdims=True)
     return mean + (_one_each(key, x) + 0.5) * (x - mean)
 
 
 def translation(key: Key, x: Array, ratio: float = 0.125) -> Array:
-    """Each image moved by up to `ratio` of its size either way; what comes in is 0."""
+    """Moves each image by up to `ratio` of its size in each direction, filling in zeros."""
     height, width = x.shape[1:3]
     most = jnp.array([int(height * ratio + 0.5), int(width * ratio + 0.5)])
     draws = random.uniform(key, (x.shape[0], 2))
@@ -65,7 +66,7 @@ def translation(key: Key, x: Array, ratio: float = 0.125) -> Array:
 
 
 def cutout(key: Key, x: Array, ratio: float = 0.5) -> Array:
-    """A rectangle of `ratio` of each side, anywhere on the image and partly off it, made 0."""
+    """Sets a rectangle of `ratio` of each side, which may lie partly off the image, to 0."""
     height, width = x.shape[1:3]
     size = jnp.array([int(height * ratio + 0.5), int(width * ratio + 0.5)])
     room = jnp.array([height, width]) + (1 - size % 2)
@@ -83,45 +84,45 @@ def cutout(key: Key, x: Array, ratio: float = 0.5) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """Augmentations one after the other, each with noise of its own.
+    """Augmentations applied one after the other, each with its own PRNG key.
 
     Attributes:
-        parts: The augmentations, the first first.
+        parts: Augmentations, in the order in which they are applied.
     """
 
     parts: tuple[Augment, ...]
 
     def __call__(self, key: Key, x: Array) -> Array:
-        """Images `[B, H, W, C]`."""
+        """Applies the augmentations to images `[B, H, W, C]`."""
         for part, k in zip(self.parts, jax.random.split(key, len(self.parts)), strict=True):
             x = part(k, x)
         return x
 
 
 diff_augment = Chain((brightness, saturation, contrast, translation, cutout))
-"""The policy of the paper: colour, translation and cutout."""
+"""The paper's policy: colour, translation and cutout."""
 
 
 def random_flip(key: Key, x: Array) -> Array:
-    """Each image mirrored, left for right, with probability 1/2."""
+    """Mirrors each image, left to right, with probability 1/2."""
     flip = random.uniform(key, (x.shape[0],)) < 0.5
     return jnp.where(flip[:, None, None, None], x[:, :, ::-1], x)
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomShift:
-    """Each image shifted by up to `most` pixels either way, its edges reflected.
+    """Shifts each image by up to `max_shift` pixels in each direction, reflecting its edges.
 
     Attributes:
-        most: Largest shift, in pixels.
+        max_shift: Largest shift, in pixels.
     """
 
-    most: int
+    max_shift: int
 
     def __call__(self, key: Key, x: Array) -> Array:
-        """Images `[B, H, W, C]`."""
+        """Shifts images `[B, H, W, C]`."""
         height, width = x.shape[1:3]
-        most = self.most
+        most = self.max_shift
         corner = jnp.floor(random.uniform(key, (x.shape[0], 2)) * (2 * most + 1)).astype(jnp.int32)
         x = jnp.pad(x, ((0, 0), (most, most), (most, most), (0, 0)), mode="reflect")
 
@@ -133,5 +134,5 @@ class RandomShift:
 
 
 def _one_each(key: Key, x: Array) -> Array:
-    """A uniform number an example `[B, 1, 1, 1]`."""
+    """Draws a uniform number for each example `[B, 1, 1, 1]`."""
     return random.uniform(key, (x.shape[0], 1, 1, 1))

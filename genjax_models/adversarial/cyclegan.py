@@ -1,19 +1,24 @@
-"""CycleGAN: translation between two sets of examples of which none are paired."""
+"""CycleGAN: translation between two domains, learned without pairs."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
+from flax import struct
 
-from genjax_models.adversarial import image_pool, losses
-from genjax_models.adversarial.augmentation import Augment, nothing
+from genjax_models.adversarial import losses
+from genjax_models.adversarial.augmentation import Augment, no_augmentation
 from genjax_models.adversarial.gan import to_examples
 from genjax_models.adversarial.losses import CycleGANLogits, CycleGANOutputs, GANLoss, Logits
 from genjax_models.adversarial.translation import broadcast_source, check_source
+from genjax_models.core import buffer, random
+from genjax_models.core.buffer import Buffer
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
@@ -25,30 +30,88 @@ GENERATORS = ("x_to_y", "y_to_x")
 DISCRIMINATORS = ("discriminator_x", "discriminator_y")
 
 
+@struct.dataclass
+class ImagePool:
+    """Images that a generator made at earlier steps, to pass to a discriminator.
+
+    Attributes:
+        images: The images; every position of the batch owns the same number of slots.
+        filled: Number of slots of each position that hold an image, int32 `[]`.
+    """
+
+    images: Buffer
+    filled: Array
+
+
+def empty_pool(size: int, shape: tuple[int, ...]) -> ImagePool:
+    """Makes a pool without images.
+
+    Args:
+        size: Number of slots, a multiple of the batch.
+        shape: Shape of one image.
+    """
+    return ImagePool(Buffer(jnp.zeros((size, *shape))), jnp.zeros((), jnp.int32))
+
+
+def exchange(key: Key, pool: ImagePool, new: Array) -> tuple[Array, ImagePool]:
+    """Puts new images into the pool, and takes as many out of it.
+
+    Each position of the batch has slots of its own. While they are not full, the new image is kept
+    and returned. Afterwards, with probability 1/2, one of the old images, all equally likely, is
+    returned and the new one takes its slot; otherwise the new one is returned and not kept.
+
+    Args:
+        key: PRNG key.
+        pool: The pool.
+        new: Images `[B, ...]`.
+
+    Returns:
+        Images `[B, ...]`, without gradient, and the new pool.
+
+    Raises:
+        ValueError: The pool is smaller than the batch, or not a multiple of it.
+
+    References:
+        Shrivastava et al. 2017, Learning from Simulated and Unsupervised Images through Adversarial
+        Training, arXiv:1612.07828, sec. 2.3; Zhu et al. 2017, arXiv:1703.10593, sec. 4.
+    """
+    new = jax.lax.stop_gradient(new)
+    num, key_slot, key_coin = new.shape[0], *jax.random.split(key)
+    size = buffer.slots(pool.images, num).shape[1]
+    slot, old = buffer.draw(key_slot, pool.images, num)
+    filling = pool.filled < size
+    swap = random.uniform(key_coin, (num,)) < 0.5
+    as_images = (num, *[1] * (new.ndim - 1))
+    kept = jnp.where((filling | swap).reshape(as_images), new, old)
+    taken = jnp.where((~filling & swap).reshape(as_images), old, new)
+    images = buffer.put(pool.images, jnp.where(filling, pool.filled, slot), kept)
+    return taken, ImagePool(images, jnp.minimum(pool.filled + 1, size))
+
+
 @dataclasses.dataclass(frozen=True)
 class CycleGAN:
     """Two generators, G: X -> Y and F: Y -> X, and a discriminator in each domain.
 
-    Nothing pairs the examples `x` and `y` of a batch (`data.unpaired` makes such sets). Each
-    generator must fool the other domain's discriminator, and each must undo what the other does.
+    The examples `x` and `y` of a batch are not paired (`data.unpaired` makes such datasets). Each
+    generator must fool the other domain's discriminator, and must invert the other generator.
 
-    A step is two moves: the discriminators', which see translations out of a pool of earlier ones,
-    and the generators'. The pools lie in the state, and only the discriminators' move changes them.
+    In a step the discriminators move first, given translations from pools of earlier ones, then the
+    generators. The pools are in the model's state, and only the discriminators' pass changes them.
 
     Attributes:
-        generator: G, `[B, *spec.shape]` to `[B, *spec_y.shape]`, any real numbers: `bounded` brings
-            them into the data's range. F is another one of the same kind.
-        discriminator: D_Y, examples in [-1, 1] to logits `[B, ...]`; D_X is another such.
-        spec: What one example of X is, the data set's `x`.
-        spec_y: What one of Y is, the batch's `y`; None where they are as those of X.
-        generator_back: F, where it is not of G's kind.
-        discriminator_x: D_X, where it is not of D_Y's kind.
-        cycle: Weight of the cycle's term, lambda in the paper.
+        generator: G, network from `[B, *spec.shape]` to `[B, *spec_y.shape]`, any real numbers:
+            `bounded` brings them into the data's range. F is a second one with its own parameters.
+        discriminator: D_Y, network from examples in [-1, 1] to logits `[B, ...]`. D_X is a second
+            one with its own parameters.
+        spec: Description of one example of X, the dataset's `x`.
+        spec_y: Description of one example of Y, the batch's `y`; None for that of X.
+        generator_back: F, if it differs from G.
+        discriminator_x: D_X, if it differs from D_Y.
+        cycle: Weight of the cycle term, lambda in the paper.
         identity: Weight of |G(y) - y| and |F(x) - x|; 0 leaves the term out.
-        game: The loss of each player at the discriminators' logits.
-        pool_size: Images in each pool: a multiple of the batch, of whose examples each owns as
-            many.
-        augment: What is done to every example first, such as `augmentation.random_flip`.
+        game: Loss of each player at the discriminators' logits.
+        pool_size: Number of images in each pool, a multiple of the batch.
+        augment: Augmentation of every example, such as `augmentation.random_flip`.
 
     References:
         Zhu et al. 2017, Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
@@ -65,18 +128,18 @@ class CycleGAN:
     identity: float = 5.0
     game: GANLoss = losses.half_least_squares
     pool_size: int = 50
-    augment: Augment = nothing
+    augment: Augment = no_augmentation
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be.
+        """Checks the settings.
 
         Raises:
-            ValueError: Which, and what may be.
+            ValueError: The pools are empty, or an identity is asked for between different shapes.
         """
         if self.pool_size < 1:
             raise ValueError(
                 f"pool_size is {self.pool_size}: give a multiple of the batch; one as large as the "
-                "batch holds one image an example"
+                "batch holds one image for each example"
             )
         if self.identity and self.target.shape != self.spec.shape:
             raise ValueError(
@@ -86,29 +149,28 @@ class CycleGAN:
 
     @property
     def target(self) -> DataSpec:
-        """What one example of Y is."""
+        """Description of one example of Y."""
         return self.spec if self.spec_y is None else self.spec_y
 
     @property
     def loss(self) -> Loss:
-        """The discriminators' loss, who move first."""
+        """The loss of the discriminators, which move first."""
         return self.discriminators_loss
 
     @property
     def discriminators_loss(self) -> Loss:
-        """Terms `x` and `y`: what D_X and D_Y pay."""
-        terms = {
-            "x": lambda o: self.game.discriminator(o.x.real_logits, o.x.fake_logits),
-            "y": lambda o: self.game.discriminator(o.y.real_logits, o.y.fake_logits),
-        }
-        return Loss(self.judge, terms)
+        """Terms `x` and `y`: the game's terms for D_X and D_Y."""
+        term = functools.partial(_of_entry, self.game.discriminator_term)
+        terms = {name: functools.partial(term, name) for name in ("x", "y")}
+        return Loss(self.discriminators_forward, terms)
 
     @property
     def generators_loss(self) -> Loss:
         """Terms `adversarial_x` (of F), `adversarial_y` (of G), `cycle` and `identity`."""
+        term = functools.partial(_of_entry, self.game.generator)
         terms = {
-            "adversarial_x": lambda o: self.game.generator(o.x_logits),
-            "adversarial_y": lambda o: self.game.generator(o.y_logits),
+            "adversarial_x": functools.partial(term, "x_logits"),
+            "adversarial_y": functools.partial(term, "y_logits"),
             "cycle": losses.cycle,
         }
         loss = Loss(self.forward, terms, {"cycle": self.cycle})
@@ -125,19 +187,19 @@ class CycleGAN:
         }
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters of the four networks, and empty pools.
+        """Initialises the parameters of the four networks, and empty pools.
 
         Raises:
-            ValueError: The batch has no `y`, an example's shape is not its domain's, or a
-                generator's output is not.
+            ValueError: The batch has no `y`, or an example or a generator's output does not have
+                its domain's shape.
         """
         key_modules, key_forward = jax.random.split(key)
         x, y = self._prepared(batch, key_forward)
         modules = {name: (module, (y if name in ("y_to_x", "discriminator_y") else x,))
                    for name, module in self._modules.items()}  # fmt: skip
         params, state = init_modules(key_modules, modules)
-        state["pool_x"] = image_pool.empty(self.pool_size, self.spec.shape)
-        state["pool_y"] = image_pool.empty(self.pool_size, self.target.shape)
+        state["pool_x"] = empty_pool(self.pool_size, self.spec.shape)
+        state["pool_y"] = empty_pool(self.pool_size, self.target.shape)
         forward = functools.partial(self.forward, train=False)
         jax.eval_shape(forward, params, batch, key_forward, state=state)
         return params, state
@@ -145,7 +207,7 @@ class CycleGAN:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[CycleGANOutputs, State]:
-        """The generators' pass: there, back, and what the discriminators say of it."""
+        """The generators' pass: translations, translations back, and the discriminators' logits."""
         key_data, *keys = jax.random.split(key, 9)
         x, y = self._prepared(batch, key_data)
         apply = functools.partial(self._apply, params, train=train)
@@ -164,18 +226,18 @@ class CycleGAN:
         )
         return outputs, state
 
-    def judge(
+    def discriminators_forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[CycleGANLogits, State]:
-        """The discriminators' pass; in training they are shown what the pools give."""
+        """The discriminators' pass; in training on translations from the pools."""
         key_data, key_y, key_x, key_pool_x, key_pool_y, *keys = jax.random.split(key, 9)
         x, y = self._prepared(batch, key_data)
         apply = functools.partial(self._apply, params, train=train)
         fake_y, state = apply("x_to_y", x, state, key_y)
         fake_x, state = apply("y_to_x", y, state, key_x)
         if train:
-            fake_x, pool_x = image_pool.exchange(key_pool_x, state["pool_x"], fake_x)
-            fake_y, pool_y = image_pool.exchange(key_pool_y, state["pool_y"], fake_y)
+            fake_x, pool_x = exchange(key_pool_x, state["pool_x"], fake_x)
+            fake_y, pool_y = exchange(key_pool_y, state["pool_y"], fake_y)
             state = {**state, "pool_x": pool_x, "pool_y": pool_y}
         real_x, state = apply("discriminator_x", x, state, keys[0])
         x_logits, state = apply("discriminator_x", fake_x, state, keys[1])
@@ -185,14 +247,14 @@ class CycleGAN:
 
     @entry()
     def x_to_y(self, params: Params, x: Array, *, state: State | None = None) -> Array:
-        """G(x): examples of X `[B, *spec.shape]` as examples of Y, both in their data's units."""
+        """Translates examples of X `[B, *spec.shape]` to Y, G(x), both in their data's units."""
         check_examples(x, self.spec)
         fake = self._apply(params, "x_to_y", to_unit_range(x, self.spec), state or {})[0]
         return from_unit_range(fake, self.target)
 
     @entry(y="target")
     def y_to_x(self, params: Params, y: Array, *, state: State | None = None) -> Array:
-        """F(y): examples of Y `[B, *spec_y.shape]` as examples of X, both in their data's units."""
+        """Translates examples of Y `[B, *spec_y.shape]` to X, F(y), both in their data's units."""
         check_examples(y, self.target)
         fake = self._apply(params, "y_to_x", to_unit_range(y, self.target), state or {})[0]
         return from_unit_range(fake, self.spec)
@@ -206,12 +268,12 @@ class CycleGAN:
         x: Array | None = None,
         state: State | None = None,
     ) -> Array:
-        """`num` new examples of Y: G(x), which no noise enters.
+        """Translates `num` examples of X to Y: G(x), which is deterministic.
 
         Args:
-            params: The parameters; a run's averaged ones are the usual choice.
-            key: Of no account.
-            num: How many.
+            params: The model's parameters; usually a run's averaged ones.
+            key: Not used.
+            num: Number of examples.
             x: Examples of X `[num, *spec.shape]`, or one for all, in the data's units.
             state: The model's state, where the networks keep some.
 
@@ -219,7 +281,7 @@ class CycleGAN:
             Examples `[num, *spec_y.shape]` in the data's units.
 
         Raises:
-            ValueError: No examples of X are given, or not so many.
+            ValueError: No examples of X are given, or another number of them.
         """
         del key
         return self.x_to_y(params, broadcast_source(x, num, self.spec, "x"), state=state)
@@ -234,7 +296,9 @@ class CycleGAN:
         }
 
     def _prepared(self, batch: Batch, key: Key) -> tuple[Array, Array]:
-        check_source(batch, "y", self.target, "a CycleGAN", "data.unpaired(a, b) makes such a set")
+        check_source(
+            batch, "y", self.target, "a CycleGAN", "data.unpaired(a, b) makes such a dataset"
+        )
         check_examples(batch["x"], self.spec)
         key_x, key_y = jax.random.split(key)
         x = self.augment(key_x, to_unit_range(batch["x"], self.spec))
@@ -250,9 +314,14 @@ class CycleGAN:
         *,
         train: bool = False,
     ) -> tuple[Array, State]:
-        """A network's output: of a generator, in its target's range and shape."""
+        """Applies a network; a generator's output is brought into its target's range and shape."""
         module = self._modules[name]
         out, state = apply_module(name, module, params, state, inputs, key=key, train=train)
         if name in GENERATORS:
             out = to_examples(out, self.target if name == "x_to_y" else self.spec, name)
         return out, state
+
+
+def _of_entry(function: Callable[[Any], Array], name: str, outputs: Any) -> Array:
+    """Applies a function to an entry of the outputs."""
+    return function(getattr(outputs, name))

@@ -10,11 +10,11 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.scipy.special import ndtr, ndtri
 
 from genjax_models.adversarial import losses
-from genjax_models.adversarial.augmentation import Augment, nothing
+from genjax_models.adversarial.augmentation import Augment, no_augmentation
 from genjax_models.adversarial.losses import Game, GANOutputs
-from genjax_models.adversarial.noise import Gaussian
 from genjax_models.core import random
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
 from genjax_models.core.entry import entry
@@ -25,29 +25,67 @@ from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params
 
 Noise: TypeAlias = Callable[[Key, tuple[int, int], float], Array]
 """`(key, (num, latent_dim), truncation) -> z [num, latent_dim]`."""
+TAIL = 2.0
+"""Where a truncation of just under 1 cuts the normal distribution, in standard deviations."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianNoise:
+    """Normal noise; when truncated, all entries lie within `TAIL * truncation` deviations.
+
+    Attributes:
+        scale: Standard deviation. A larger one makes a fresh generator steeper, which helps when
+            the data's modes lie far apart.
+
+    References:
+        Brock et al. 2019, Large Scale GAN Training, arXiv:1809.11096, sec. 3.1 (the truncation
+        trick: entries beyond a threshold are drawn again).
+    """
+
+    scale: float = 1.0
+
+    def __call__(self, key: Key, shape: tuple[int, int], truncation: float = 1.0) -> Array:
+        """Draws noise `[num, latent_dim]`.
+
+        Args:
+            key: PRNG key.
+            shape: Number of examples, and of entries of each.
+            truncation: In (0, 1]; 1 is the whole distribution.
+        """
+        if truncation == 1.0:
+            return self.scale * random.normal(key, shape)
+        # The inverse distribution function between its values at the two cuts: no draw is wasted.
+        low = ndtr(-TAIL * truncation)
+        quantile = low + (1.0 - 2.0 * low) * random.uniform(key, shape)
+        return self.scale * ndtri(quantile)
+
+
+def uniform_noise(key: Key, shape: tuple[int, int], truncation: float = 1.0) -> Array:
+    """Draws uniform noise in [-truncation, truncation), as in the first GANs."""
+    return truncation * (2.0 * random.uniform(key, shape) - 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class GAN:
     """A generator that turns noise into examples, and a discriminator that tells them from data.
 
-    An implicit model: it has samples, and no density. The discriminator moves first, `turns` times
-    a step, then the generator once. Other terms are added to either player's loss:
+    An implicit model: it can be sampled, and has no density. In each step the discriminator makes
+    `turns` updates, then the generator makes one. Terms can be added to either player's loss:
 
         critic = gan.discriminator_loss.add(gradient_penalty=losses.gradient_penalty)
         fit(gan, data, optimizers, losses={"discriminator": critic.weigh(gradient_penalty=10.0)})
 
     Attributes:
-        generator: Noise `[B, latent_dim]` to `[B, *shape]`, any real numbers: `bounded` brings
-            them into the data's range.
-        discriminator: Examples in [-1, 1] to logits `[B, ...]`, high for data.
-        latent_dim: Size of the noise.
-        spec: What one example is.
-        num_classes: Number of labels that both are conditioned on; None for none.
-        game: The loss of each player: a `losses.GANLoss`, or another `losses.Game`.
-        turns: Updates of the discriminator a step.
-        noise: The distribution of the noise; standard normal (`noise`).
-        augment: What is done to all that the discriminator sees (`augmentation`).
+        generator: Network from noise `[B, latent_dim]` to `[B, *shape]`, any real numbers:
+            `bounded` brings them into the data's range.
+        discriminator: Network from examples in [-1, 1] to logits `[B, ...]`, high for data.
+        latent_dim: Number of entries of the noise.
+        spec: Description of one example.
+        num_classes: Number of labels to condition both networks on; None for none.
+        game: Loss of each player: a `losses.GANLoss`, or another `losses.Game`.
+        turns: Updates of the discriminator in a step.
+        noise: Distribution of the noise: `GaussianNoise`, `uniform_noise`.
+        augment: Augmentation of everything that the discriminator is given (`augmentation`).
 
     References:
         Goodfellow et al. 2014, arXiv:1406.2661. Mirza and Osindero 2014, arXiv:1411.1784.
@@ -60,22 +98,22 @@ class GAN:
     num_classes: int | None = None
     game: Game = losses.non_saturating
     turns: int = 1
-    noise: Noise = Gaussian()
-    augment: Augment = nothing
+    noise: Noise = GaussianNoise()
+    augment: Augment = no_augmentation
 
     def __post_init__(self) -> None:
-        """Checks the noise's size."""
+        """Checks the size of the noise."""
         if self.latent_dim < 1:
-            raise ValueError(f"latent_dim is {self.latent_dim}: noise has at least 1 entry")
+            raise ValueError(f"latent_dim is {self.latent_dim}: give at least 1")
 
     @property
     def loss(self) -> Loss:
-        """The discriminator's loss, who moves first."""
+        """The loss of the discriminator, which moves first."""
         return self.discriminator_loss
 
     @property
     def discriminator_loss(self) -> Loss:
-        """The game's term for the discriminator; reports how often it is right."""
+        """The game's term for the discriminator; its accuracies are watched."""
         return self._loss(self.game.discriminator_term).watch(
             real_accuracy=losses.real_accuracy, fake_accuracy=losses.fake_accuracy
         )
@@ -97,10 +135,10 @@ class GAN:
         }
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters of both networks.
+        """Initialises the parameters of both networks.
 
         Raises:
-            ValueError: Examples of another shape than `spec`'s, or a generator that gives some.
+            ValueError: The examples, or what the generator returns, do not have `spec`'s shape.
         """
         check_examples(batch["x"], self.spec)
         key, key_forward = jax.random.split(key)
@@ -119,15 +157,17 @@ class GAN:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[GANOutputs, State]:
-        """Generate as many examples as the batch has, and judge both."""
+        """Generates as many examples as the batch has, and passes both to the discriminator."""
         x = to_unit_range(batch["x"], self.spec)
-        key_z, key_g, key_judge = jax.random.split(key, 3)
+        key_z, key_g, key_d = jax.random.split(key, 3)
         context = label_context(batch.get("label"), self.num_classes)
         z = self.noise(key_z, (x.shape[0], self.latent_dim), 1.0)
         fake, state = self._generate(params, z, context, state, train=train, key=key_g)
-        return self.judge(params, x, fake, z, context, key_judge, state=state, train=train)
+        return self.discriminator_forward(
+            params, x, fake, z, context, key_d, state=state, train=train
+        )
 
-    def judge(
+    def discriminator_forward(
         self,
         params: Params,
         x: Array,
@@ -139,25 +179,25 @@ class GAN:
         state: State,
         train: bool,
     ) -> tuple[GANOutputs, State]:
-        """What the discriminator says of data and of what somebody generated.
+        """Passes data and generated examples through the discriminator.
 
         Args:
             params: Parameters, of the discriminator at least.
             x: Data in [-1, 1] `[B, *shape]`.
-            fake: What was generated, in the same range `[B, *shape]`.
-            z: What it was generated from `[B, ...]`.
+            fake: Generated examples in the same range `[B, *shape]`.
+            z: Noise that they were generated from `[B, ...]`.
             context: One-hot labels of both `[B, K]`, or None.
-            key: What the augmentation and the terms draw from.
+            key: PRNG key of the augmentation, the network and the terms.
             state: The model's state.
             train: Whether this is a training pass.
         """
         key_epsilon, key_real, key_fake, key_d = jax.random.split(key, 4)
-        judge = functools.partial(
+        apply = functools.partial(
             apply_with_features, "discriminator", self.discriminator, params, key=key_d, train=train
         )
         x, fake = self.augment(key_real, x), self.augment(key_fake, fake)
-        real_logits, real_features, state = judge(state, x, context)
-        fake_logits, fake_features, state = judge(state, fake, context)
+        real_logits, real_features, state = apply(state, x, context)
+        fake_logits, fake_features, state = apply(state, fake, context)
 
         def discriminator(x: Array, context: Array | None) -> Array:
             return self.discriminate(params, x, context, state=state)
@@ -172,7 +212,7 @@ class GAN:
     def discriminate(
         self, params: Params, x: Array, context: Array | None = None, *, state: State | None = None
     ) -> Array:
-        """The discriminator's logits `[B, ...]` of examples in [-1, 1] `[B, *shape]`."""
+        """Computes the discriminator's logits `[B, ...]` of examples in [-1, 1] `[B, *shape]`."""
         network = self.discriminator
         return apply_module("discriminator", network, params, state or {}, x, context)[0]
 
@@ -187,25 +227,28 @@ class GAN:
         truncation: float = 1.0,
         state: State | None = None,
     ) -> Array:
-        """`num` new examples `[num, *shape]` in the data's units.
+        """Draws `num` new examples `[num, *shape]`, in the data's units.
 
         Args:
-            params: The parameters; a run's averaged ones are the usual choice.
-            key: What the noise is drawn from.
-            num: How many.
-            label: What a conditional model generates `[num]`, one for all, or None for any.
+            params: The model's parameters; usually a run's averaged ones.
+            key: PRNG key.
+            num: Number of examples.
+            label: Labels of a conditional model: `[num]`, one for all, or None for random ones.
             truncation: Scale of the noise in (0, 1]: less gives likelier and less varied examples.
             state: The model's state, where the networks keep some (batch normalisation).
+
+        Raises:
+            ValueError: The truncation is not in (0, 1], or a label is not one of the model's.
         """
         if not 0.0 < truncation <= 1.0:
             raise ValueError(f"truncation is {truncation}: give a number above 0 and at most 1")
         key_label, key_z = jax.random.split(key)
         labels = labels_to_sample(label, self.num_classes, num, key_label)
         z = self.noise(key_z, (num, self.latent_dim), truncation)
-        return self.decode_noise(params, z, label=labels, state=state)
+        return self.generate(params, z, label=labels, state=state)
 
     @entry()
-    def decode_noise(
+    def generate(
         self,
         params: Params,
         z: Array,
@@ -213,7 +256,7 @@ class GAN:
         label: Array | None = None,
         state: State | None = None,
     ) -> Array:
-        """What the generator makes of noise `[B, latent_dim]`, in the data's units."""
+        """Turns noise `[B, latent_dim]` into examples `[B, *shape]`, in the data's units."""
         context = label_context(label, self.num_classes)
         fake, _ = self._generate(params, z, context, state or {}, train=False)
         return from_unit_range(fake, self.spec)
@@ -235,15 +278,18 @@ class GAN:
 
 
 def to_examples(raw: Array, spec: DataSpec, name: str = "the generator") -> Array:
-    """Outputs of a generator as examples `[B, *spec.shape]`, in the range of networks' inputs.
+    """Brings a generator's outputs into the examples' shape, and into networks' input range.
 
     Args:
-        raw: Outputs `[B, ...]`, as many numbers as examples have.
-        spec: What one example is.
-        name: Whose outputs, for messages.
+        raw: Outputs `[B, ...]`, as many numbers as the examples have.
+        spec: Description of one example.
+        name: The network, for messages.
+
+    Returns:
+        Examples `[B, *spec.shape]`.
 
     Raises:
-        ValueError: The outputs are not as many.
+        ValueError: The number of outputs is not that of an example's entries.
     """
     if raw.size != raw.shape[0] * spec.num_dims:
         raise ValueError(

@@ -1,15 +1,15 @@
 """Outputs of adversarial models, and the terms that read them.
 
-With s the discriminator's logit, D = sigmoid(s). Logits that are maps of patches are averaged over
-all but the examples.
+s is the discriminator's logit and D = sigmoid(s). A map of logits, one for each patch of an image,
+counts by its mean over the map.
 
 | loss             | discriminator                               | generator        |
 |------------------|---------------------------------------------|------------------|
 | `minimax`        | -log D(x) - log(1 - D(G(z)))                | log(1 - D(G(z))) |
-| `non_saturating` | the same                                    | -log D(G(z))     |
+| `non_saturating` | as `minimax`                                | -log D(G(z))     |
 | `least_squares`  | (s(x) - 1)^2 / 2 + s(G(z))^2 / 2            | (s(G(z)) - 1)^2 / 2 |
 | `hinge`          | max(0, 1 - s(x)) + max(0, 1 + s(G(z)))      | -s(G(z))         |
-| `wasserstein`    | s(G(z)) - s(x), s held to slope 1           | -s(G(z))         |
+| `wasserstein`    | s(G(z)) - s(x), with a penalty on s's slope | -s(G(z))         |
 | `relativistic`   | -log sigmoid(s(x) - s(G(z)))                | -log sigmoid(s(G(z)) - s(x)) |
 
 References:
@@ -40,23 +40,22 @@ from genjax_models.core.types import Array
 
 @struct.dataclass
 class GANOutputs:
-    """Real and generated examples, and what the discriminator says of both.
+    """Outputs of one pass of a GAN; every array's first axis is the examples.
 
-    Every array's first axis is the examples. What no term looks at is not computed: compiled, a
-    pass costs what its loss needs.
+    A compiled pass computes only what the loss's terms read.
 
     Attributes:
         real: Data in the networks' range `[B, ...]`.
         fake: G(z) `[B, ...]`.
-        z: The noise `[B, latent_dim]`.
-        real_logits: The discriminator's logits of the data `[B, ...]`: one, or a map of them.
-        fake_logits: Its logits of what was generated.
+        z: Noise `[B, latent_dim]`.
+        real_logits: The discriminator's logits of the data `[B, ...]`: one each, or a map.
+        fake_logits: Its logits of the generated examples.
         real_features: Outputs of the discriminator's layers for the data: name -> `[B, ...]`.
-        fake_features: The same for what was generated.
+        fake_features: Outputs of its layers for the generated examples.
         context: One-hot labels `[B, K]`; None in an unconditional model.
-        epsilon: A uniform number an example `[B]`, for terms that need one.
-        discriminator: `(x [B, ...], context) -> logits`: the same discriminator at any point, for
-            terms of its gradient.
+        epsilon: A uniform number for each example `[B]`, for terms that need one.
+        discriminator: `(x [B, ...], context) -> logits`: the discriminator as a function, for terms
+            that take its gradient.
     """
 
     real: Array
@@ -73,12 +72,12 @@ class GANOutputs:
 
 @struct.dataclass
 class Pix2PixOutputs:
-    """What one pass of a Pix2Pix gives; every array's first axis is the examples.
+    """Outputs of one pass of a Pix2Pix; every array's first axis is the examples.
 
     Attributes:
-        source: What is translated, in the networks' range `[B, H, W, C]`.
-        target: What it should become `[B, H, W, D]`, y in the paper.
-        fake: What the generator makes of it `[B, H, W, D]`.
+        source: Images to translate, in the networks' range `[B, H, W, C]`.
+        target: Their true translations `[B, H, W, D]`, y in the paper.
+        fake: Their translations by the generator `[B, H, W, D]`.
         real_logits: The discriminator's logits of source and target `[B, ...]`.
         fake_logits: Its logits of source and `fake`.
     """
@@ -95,8 +94,8 @@ class Logits:
     """Logits of one discriminator.
 
     Attributes:
-        real_logits: Of data `[B, ...]`: one logit, or a map of them.
-        fake_logits: Of what was translated.
+        real_logits: Logits of data `[B, ...]`: one each, or a map.
+        fake_logits: Logits of translations.
     """
 
     real_logits: Array
@@ -105,11 +104,11 @@ class Logits:
 
 @struct.dataclass
 class CycleGANLogits:
-    """Logits of both discriminators; every array's first axis is the examples.
+    """Outputs of the discriminators' pass of a CycleGAN.
 
     Attributes:
-        x: D_X of x and of what the pool gives for F(y).
-        y: D_Y of y and of what the pool gives for G(x).
+        x: D_X of x and of images from the pool of F(y).
+        y: D_Y of y and of images from the pool of G(x).
     """
 
     x: Logits
@@ -118,17 +117,17 @@ class CycleGANLogits:
 
 @struct.dataclass
 class CycleGANOutputs:
-    """What the generators' pass gives; examples are in the networks' range, `[B, ...]`.
+    """Outputs of the generators' pass of a CycleGAN; examples are in the networks' range.
 
     Attributes:
-        x: Examples of one set.
-        y: Examples of the other, no partners of those.
+        x: Examples of X `[B, ...]`.
+        y: Examples of Y `[B, ...]`, not paired with those of X.
         fake_x: F(y).
         fake_y: G(x).
         cycle_x: F(G(x)).
         cycle_y: G(F(y)).
-        same_x: F(x); None where the identity does not matter.
-        same_y: G(y); None likewise.
+        same_x: F(x); None without an identity term.
+        same_y: G(y); None without an identity term.
         x_logits: D_X's logits of F(y) `[B, ...]`.
         y_logits: D_Y's logits of G(x) `[B, ...]`.
     """
@@ -145,76 +144,91 @@ class CycleGANOutputs:
     y_logits: Array
 
 
-OfLogits: TypeAlias = Callable[[Array], Array]
-"""Logits `[B, ...]` to one number an example `[B]`."""
+class HasLogits(Protocol):
+    """Outputs with a discriminator's logits of real and of generated examples."""
+
+    @property
+    def real_logits(self) -> Array:
+        """Logits of data `[B, ...]`."""
+        ...
+
+    @property
+    def fake_logits(self) -> Array:
+        """Logits of generated examples `[B, ...]`."""
+        ...
+
+
+LogitLoss: TypeAlias = Callable[[Array], Array]
+"""Logits `[B, ...]` to one number for each example `[B]`."""
 
 
 class Game(Protocol):
     """The terms of the two players of a GAN."""
 
-    def discriminator_term(self, outputs: GANOutputs) -> Array:
-        """What the discriminator minimises `[B]`."""
+    def discriminator_term(self, outputs: HasLogits) -> Array:
+        """The discriminator's loss `[B]`."""
         ...
 
-    def generator_term(self, outputs: GANOutputs) -> Array:
-        """What the generator minimises `[B]`."""
+    def generator_term(self, outputs: HasLogits) -> Array:
+        """The generator's loss `[B]`."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class GANLoss:
-    """A `Game` whose players look at the logits of data and of generated examples apart.
+    """A `Game` in which real and generated examples are scored separately.
 
     Attributes:
-        real: Loss of the discriminator at its logits of data.
-        fake: Loss of the discriminator at its logits of generated examples.
-        generator: Loss of the generator at the discriminator's logits of generated examples.
+        real: The discriminator's loss at its logits of data.
+        fake: The discriminator's loss at its logits of generated examples.
+        generator: The generator's loss at the discriminator's logits of generated examples.
     """
 
-    real: OfLogits
-    fake: OfLogits
-    generator: OfLogits
+    real: LogitLoss
+    fake: LogitLoss
+    generator: LogitLoss
 
-    def discriminator(self, real_logits: Array, fake_logits: Array) -> Array:
-        """Loss of the discriminator `[B]`."""
-        return self.real(real_logits) + self.fake(fake_logits)
+    def discriminator_term(self, outputs: HasLogits) -> Array:
+        """The discriminator's loss `[B]`."""
+        return self.real(outputs.real_logits) + self.fake(outputs.fake_logits)
 
-    def discriminator_term(self, outputs: GANOutputs) -> Array:
-        """Loss of the discriminator `[B]`."""
-        return self.discriminator(outputs.real_logits, outputs.fake_logits)
-
-    def generator_term(self, outputs: GANOutputs) -> Array:
-        """Loss of the generator `[B]`."""
+    def generator_term(self, outputs: HasLogits) -> Array:
+        """The generator's loss `[B]`."""
         return self.generator(outputs.fake_logits)
 
 
 @dataclasses.dataclass(frozen=True)
 class RelativisticLoss:
-    """The `Game` of which of two examples, one of data and one generated, is more real."""
+    """A `Game` in which a real and a generated example are compared: which one is more real."""
 
-    def discriminator_term(self, outputs: GANOutputs) -> Array:
+    def discriminator_term(self, outputs: HasLogits) -> Array:
         """-log sigmoid(s(x) - s(G(z))) `[B]`."""
         return _cross_entropy_real(outputs.real_logits - outputs.fake_logits)
 
-    def generator_term(self, outputs: GANOutputs) -> Array:
+    def generator_term(self, outputs: HasLogits) -> Array:
         """-log sigmoid(s(G(z)) - s(x)) `[B]`."""
         return _cross_entropy_real(outputs.fake_logits - outputs.real_logits)
 
 
 @dataclasses.dataclass(frozen=True)
 class SquaredError:
-    """weight (s - target)^2, its mean over a map of logits `[B]`."""
+    """weight (s - target)^2, averaged over a map of logits.
+
+    Attributes:
+        target: The logit that costs nothing.
+        weight: The error's weight.
+    """
 
     target: float
     weight: float = 0.5
 
     def __call__(self, s: Array) -> Array:
-        """One number an example `[B]`."""
+        """Computes the error `[B]` of logits `[B, ...]`."""
         return per_example(self.weight * (s - self.target) ** 2)
 
 
 def per_example(values: Array) -> Array:
-    """The mean over all axes but the first: `[B, ...] -> [B]`."""
+    """Averages over all axes but the first: `[B, ...] -> [B]`."""
     return jnp.mean(values.reshape(values.shape[0], -1), axis=-1)
 
 
@@ -260,28 +274,28 @@ relativistic = RelativisticLoss()
 half_cross_entropy = GANLoss(
     _half_cross_entropy_real, _half_cross_entropy_fake, _cross_entropy_real
 )
-"""The non-saturating loss, the discriminator's halved to slow it down (Pix2Pix)."""
+"""The non-saturating loss with the discriminator's part halved, to slow it down (Pix2Pix)."""
 
 half_least_squares = GANLoss(SquaredError(1.0), SquaredError(0.0), SquaredError(1.0, weight=1.0))
-"""The generator's least squares are not halved, (s - 1)^2; the discriminator's are (CycleGAN)."""
+"""Least squares with the generator's part, (s - 1)^2, not halved (CycleGAN)."""
 
 
 def gradient_penalty(o: GANOutputs) -> Array:
     """(|grad_x s(x_hat)| - 1)^2 `[B]` at x_hat = epsilon x + (1 - epsilon) G(z).
 
-    It usually weighs 10. A discriminator under it may not mix examples (batch normalisation).
+    Its usual weight is 10. The discriminator must not mix examples (no batch normalisation).
 
     References:
         Gulrajani et al. 2017, Improved Training of Wasserstein GANs, arXiv:1704.00028, eq. 3.
     """
     epsilon = o.epsilon.reshape(-1, *[1] * (o.real.ndim - 1))
     between = epsilon * o.real + (1.0 - epsilon) * o.fake
-    # The root of 0 has no gradient; a slope of 0 is where an idle discriminator starts.
+    # The root has no gradient at a slope of 0, where a discriminator of zeros starts.
     return (jnp.sqrt(_squared_slope(o, between) + 1e-12) - 1.0) ** 2
 
 
 def r1(o: GANOutputs) -> Array:
-    """|grad_x s(x)|^2 / 2 `[B]` at the data.
+    """|grad_x s(x)|^2 / 2 `[B]` at data.
 
     References:
         Mescheder et al. 2018, Which Training Methods for GANs Actually Converge?,
@@ -291,12 +305,12 @@ def r1(o: GANOutputs) -> Array:
 
 
 def r2(o: GANOutputs) -> Array:
-    """|grad_x s(G(z))|^2 / 2 `[B]`: `r1` at what was generated (ibid., eq. 10)."""
+    """|grad_x s(G(z))|^2 / 2 `[B]`: `r1` at generated examples (ibid., eq. 10)."""
     return 0.5 * _squared_slope(o, o.fake)
 
 
 def drift(o: GANOutputs) -> Array:
-    """s(x)^2 `[B]`: keeps a Wasserstein critic's values near 0; it usually weighs 0.001.
+    """s(x)^2 `[B]`, which keeps a Wasserstein critic's values near 0; its usual weight is 0.001.
 
     References:
         Karras et al. 2018, Progressive Growing of GANs, arXiv:1710.10196, app. A.1.
@@ -305,10 +319,10 @@ def drift(o: GANOutputs) -> Array:
 
 
 def feature_matching(o: GANOutputs) -> Array:
-    """The squared distance of the mean features of data and of generated examples.
+    """Squared distance between the mean features of data and of generated examples.
 
-    The mean over the discriminator's layers f, and over the entries of each, of
-    (E_x f(x) - E_z f(G(z)))^2: the same number for each example `[B]`.
+    (E_x f(x) - E_z f(G(z)))^2, averaged over the discriminator's layers f and the entries of each;
+    the same number for each example `[B]`.
 
     References:
         Salimans et al. 2016, Improved Techniques for Training GANs, arXiv:1606.03498, sec. 3.1.
@@ -322,33 +336,33 @@ def feature_matching(o: GANOutputs) -> Array:
 
 
 def real_accuracy(o: GANOutputs) -> Array:
-    """The share of the data that the discriminator takes for data, s(x) > 0 `[]`."""
+    """Fraction of the data that the discriminator classifies as data, s(x) > 0 `[]`."""
     return jnp.mean(o.real_logits > 0)
 
 
 def fake_accuracy(o: GANOutputs) -> Array:
-    """The share of what was generated that it takes for generated, s(G(z)) < 0 `[]`."""
+    """Fraction of generated examples that it classifies as generated, s(G(z)) < 0 `[]`."""
     return jnp.mean(o.fake_logits < 0)
 
 
 def absolute_error(a: Array, b: Array) -> Array:
-    """The mean of |a - b| over an example's entries: `[B, ...]` twice to `[B]`."""
+    """Mean of |a - b| over an example's entries `[B]`, for a and b `[B, ...]`."""
     return per_example(jnp.abs(a - b))
 
 
 def l1(o: Pix2PixOutputs) -> Array:
-    """The mean of |y - G(x)| over the entries `[B]`, in the networks' range."""
+    """Mean of |y - G(x)| over the entries `[B]`, in the networks' range."""
     return absolute_error(o.target, o.fake)
 
 
 def cycle(o: CycleGANOutputs) -> Array:
-    """Mean |F(G(x)) - x| and mean |G(F(y)) - y| over the entries, their sum `[B]`."""
+    """Mean |F(G(x)) - x| plus mean |G(F(y)) - y| over the entries `[B]`."""
     return absolute_error(o.cycle_x, o.x) + absolute_error(o.cycle_y, o.y)
 
 
 def identity(o: CycleGANOutputs) -> Array:
-    """Mean |F(x) - x| and mean |G(y) - y| over the entries, their sum `[B]`."""
-    assert o.same_x is not None and o.same_y is not None  # the model adds the term where they are
+    """Mean |F(x) - x| plus mean |G(y) - y| over the entries `[B]`."""
+    assert o.same_x is not None and o.same_y is not None  # the model adds the term only with them
     return absolute_error(o.same_x, o.x) + absolute_error(o.same_y, o.y)
 
 

@@ -1,4 +1,4 @@
-"""Pix2Pix: translation of images, learned from pairs."""
+"""Pix2Pix: image translation learned from pairs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.adversarial import losses
-from genjax_models.adversarial.augmentation import Augment, nothing
+from genjax_models.adversarial.augmentation import Augment, no_augmentation
 from genjax_models.adversarial.gan import to_examples
-from genjax_models.adversarial.losses import GANLoss, Pix2PixOutputs
+from genjax_models.adversarial.losses import Game, Pix2PixOutputs
 from genjax_models.adversarial.translation import broadcast_source, check_source
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.entry import entry
@@ -22,32 +22,31 @@ from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import from_unit_range, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 
-MEND = "pairs are what it learns from; sets without pairs are for a CycleGAN"
+MEND = "it learns from pairs; for datasets without pairs use a CycleGAN"
 
 
 @dataclasses.dataclass(frozen=True)
 class Pix2Pix:
-    """A generator of x given an image that belongs to it, and a discriminator of such pairs.
+    """A generator of a target image given a source image, and a discriminator of such pairs.
 
-    The generator must fool the discriminator, which sees source and target joined channel by
-    channel, and stay near the target. Its noise is dropout, in training and in use alike, if the
-    network drops wherever it is given a key (`networks.UNetTranslator`).
+    The generator must fool the discriminator, which is given source and target concatenated along
+    their channels, and stay near the target. Its noise is dropout, in training and in sampling, if
+    the network applies dropout whenever it is given a key (`networks.UNetTranslator`).
 
-    The source is the batch's entry of that name, as `condition` in `facades`, the map of a photo's
-    parts; `data.swapped(data, "condition")` turns the direction round.
+    The source is an entry of the batch, such as `condition` in `facades`, the map of a photo's
+    parts; `data.swapped(data, "condition")` reverses the direction.
 
     Attributes:
-        generator: Source in [-1, 1] `[B, *source_spec.shape]` to `[B, *spec.shape]`, any real
-            numbers: `bounded` brings them into the data's range.
-        discriminator: Source and target joined `[B, H, W, C + D]` to logits `[B, ...]`, one or a
-            map of patches.
-        spec: What one target is, the data set's `x`.
-        source: The name of the batch's entry that is translated.
-        source_spec: What one source is; None where it is as a target.
+        generator: Network from sources in [-1, 1] `[B, *source_spec.shape]` to `[B, *spec.shape]`,
+            any real numbers: `bounded` brings them into the data's range.
+        discriminator: Network from source and target, concatenated `[B, H, W, C + D]`, to logits
+            `[B, ...]`: one each, or a map of patches.
+        spec: Description of one target, the dataset's `x`.
+        source: Name of the batch's entry to translate.
+        source_spec: Description of one source; None for that of a target.
         l1: Weight of the mean absolute error, lambda in the paper.
-        game: The loss of each player at the discriminator's logits.
-        augment: What is done to source and target first, to both the same
-            (`augmentation.random_flip`).
+        game: Loss of each player: a `losses.GANLoss`, or another `losses.Game`.
+        augment: Augmentation of source and target, the same for both (`augmentation.random_flip`).
 
     References:
         Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks,
@@ -60,37 +59,36 @@ class Pix2Pix:
     source: str = "condition"
     source_spec: DataSpec | None = None
     l1: float = 100.0
-    game: GANLoss = losses.half_cross_entropy
-    augment: Augment = nothing
+    game: Game = losses.half_cross_entropy
+    augment: Augment = no_augmentation
 
     def __post_init__(self) -> None:
-        """Refuses images that cannot be joined.
+        """Checks that source and target can be concatenated.
 
         Raises:
-            ValueError: Source and target differ in height or width, or are no images.
+            ValueError: Source and target differ in height or width, or are not images.
         """
         shape, other = self.spec.shape, self._source_spec.shape
         if len(shape) != 3 or shape[:2] != other[:2]:
             raise ValueError(
-                f"the discriminator sees {self.source} of shape {other} and x of {shape} joined: "
-                "both must be images [H, W, C] of one height and width, so resize one of them"
+                f"the discriminator takes {self.source} of shape {other} and x of {shape} "
+                "concatenated: both must be images [H, W, C] of one height and width, so resize one"
             )
 
     @property
     def loss(self) -> Loss:
-        """The discriminator's loss, who moves first."""
+        """The loss of the discriminator, which moves first."""
         return self.discriminator_loss
 
     @property
     def discriminator_loss(self) -> Loss:
-        """`adversarial`: what the discriminator pays, halved so that it learns more slowly."""
-        terms = {"adversarial": lambda o: self.game.discriminator(o.real_logits, o.fake_logits)}
-        return Loss(self.forward, terms)
+        """`adversarial`: the game's term for the discriminator."""
+        return Loss(self.forward, {"adversarial": self.game.discriminator_term})
 
     @property
     def generator_loss(self) -> Loss:
-        """`adversarial`, and `l1` of weight `self.l1`."""
-        terms = {"adversarial": lambda o: self.game.generator(o.fake_logits), "l1": losses.l1}
+        """`adversarial`, the game's term for the generator, and `l1` of weight `self.l1`."""
+        terms = {"adversarial": self.game.generator_term, "l1": losses.l1}
         return Loss(self.forward, terms, {"l1": self.l1})
 
     @property
@@ -102,11 +100,11 @@ class Pix2Pix:
         }
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters of both networks.
+        """Initialises the parameters of both networks.
 
         Raises:
-            ValueError: The batch has no source, an image is not of its shape, or the generator's
-                output is not.
+            ValueError: The batch has no source, or an image or the generator's output has a wrong
+                shape.
         """
         key_modules, key_forward = jax.random.split(key)
         source, target = self._prepared(batch, key_forward)
@@ -122,31 +120,31 @@ class Pix2Pix:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[Pix2PixOutputs, State]:
-        """Translate the sources, and judge them with the targets and with what was made."""
+        """Translates the sources, and passes them to the discriminator with targets and fakes."""
         key_data, key_g, key_real, key_fake = jax.random.split(key, 4)
         source, target = self._prepared(batch, key_data)
         fake, state = self._generate(params, source, state, key_g, train=train)
-        judge = functools.partial(
+        apply = functools.partial(
             apply_module, "discriminator", self.discriminator, params, train=train
         )
-        real_logits, state = judge(state, _concatenate(source, target), key=key_real)
-        fake_logits, state = judge(state, _concatenate(source, fake), key=key_fake)
+        real_logits, state = apply(state, _concatenate(source, target), key=key_real)
+        fake_logits, state = apply(state, _concatenate(source, fake), key=key_fake)
         return Pix2PixOutputs(source, target, fake, real_logits, fake_logits), state
 
     @entry(source="_source_spec")
     def translate(
         self, params: Params, source: Array, key: Key | None = None, *, state: State | None = None
     ) -> Array:
-        """Targets `[B, *spec.shape]` of sources, both in their data's units.
+        """Translates sources into targets `[B, *spec.shape]`, both in their data's units.
 
         Args:
-            params: The parameters; a run's averaged ones are the usual choice.
+            params: The model's parameters; usually a run's averaged ones.
             source: Images `[B, *source_spec.shape]`.
-            key: What the dropout is drawn from, as in training; None leaves nothing out.
+            key: PRNG key of the dropout; no dropout if None.
             state: The model's state, where the networks keep some.
 
         Raises:
-            ValueError: The images are not of the source's shape.
+            ValueError: The images do not have the source's shape.
         """
         check_examples(source, self._source_spec)
         source = to_unit_range(source, self._source_spec)
@@ -162,18 +160,18 @@ class Pix2Pix:
         state: State | None = None,
         **condition: Array,
     ) -> Array:
-        """`num` new targets `[num, *spec.shape]`, in the data's units.
+        """Draws `num` new targets `[num, *spec.shape]`, in the data's units.
 
         Args:
-            params: The parameters.
-            key: What the dropout is drawn from.
-            num: How many.
+            params: The model's parameters; usually a run's averaged ones.
+            key: PRNG key of the dropout.
+            num: Number of targets.
             state: The model's state.
             **condition: Under the source's name, images `[num, *source_spec.shape]` or one for all.
 
         Raises:
-            ValueError: No images are given, or not so many.
-            TypeError: Something else is given.
+            ValueError: No images are given, or another number of them.
+            TypeError: Another condition is given.
         """
         source = broadcast_source(
             condition.pop(self.source, None), num, self._source_spec, self.source

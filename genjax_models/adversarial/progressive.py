@@ -1,4 +1,4 @@
-"""Progressive growing: a GAN that learns small images first, and larger ones bit by bit."""
+"""Progressive growing: a GAN that learns small images first, and then larger and larger ones."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ _NETWORKS = ("generator", "discriminator")
 
 @dataclasses.dataclass(frozen=True)
 class Growth:
-    """Stages that are trained in turn, each but the first after it has been faded in.
+    """Schedule of the stages, each of which doubles the resolution of the one before it.
 
-    The first stage is shown `stage_images`; every further one `fade_images`, while alpha rises from
-    0 to 1 in a line, and then `stage_images`. The last stage stays.
+    The first stage trains on `stage_images` images. Every further stage is faded in over
+    `fade_images` images, while alpha rises linearly from 0 to 1, and then trains on `stage_images`.
+    The last stage lasts to the end of training.
 
     Attributes:
         stages: Number of stages, S.
-        stage_images: Images that a stage is shown when it is all there; 800,000 in the paper.
-        fade_images: Images that it is shown while it is faded in; as many in the paper.
-        start: Images that count as shown when training starts: 0, or what skips the first stages.
+        stage_images: Number of images of a stage after its fade; 800,000 in the paper.
+        fade_images: Number of images of a fade; 800,000 in the paper.
+        start: Count of images at which training starts; above 0 to skip the first stages.
 
     Raises:
-        ValueError: No stages, or numbers of images that cannot be.
+        ValueError: There are no stages, or a number of images is too small.
 
     References:
         Karras et al. 2018, Progressive Growing of GANs, arXiv:1710.10196, sec. 2 and app. A.
@@ -49,25 +50,25 @@ class Growth:
     def __post_init__(self) -> None:
         """Checks the numbers."""
         if self.stages < 1:
-            raise ValueError(f"stages is {self.stages}: a model that grows has at least 1")
+            raise ValueError(f"stages is {self.stages}: give at least 1")
         for name, least in (("stage_images", 0), ("fade_images", 1), ("start", 0)):
             if (value := getattr(self, name)) < least:
                 raise ValueError(f"{name} is {value}: give at least {least}")
 
     @property
     def images(self) -> int:
-        """Images after which the last stage is all there; what is shown beyond them is its own."""
+        """Number of images after which the last stage has been faded in."""
         return (self.stages - 1) * (self.stage_images + self.fade_images)
 
     def __call__(self, shown: Array | int) -> tuple[Array, Array]:
-        """How far the model has grown.
+        """Computes the stage and how far it has been faded in.
 
         Args:
-            shown: Number of images shown, int32 `[]`.
+            shown: Number of images that training has used, int32 `[]`.
 
         Returns:
-            The stage, 0 .. stages - 1, int32 `[]`; and alpha, how much of it is there, float32 `[]`
-            in [0, 1]. alpha is 1 in the first stage, which has none before it.
+            The stage, 0 .. stages - 1, int32 `[]`; and alpha, the fraction of it that has been
+            faded in, float32 `[]` in [0, 1], which is 1 in the first stage.
         """
         since = jnp.asarray(shown, jnp.int32) - self.stage_images  # since the first fade began
         period = self.fade_images + self.stage_images
@@ -80,24 +81,24 @@ class Growth:
 
 @dataclasses.dataclass(frozen=True)
 class ProgressiveGAN:
-    """A GAN whose two networks grow while they learn.
+    """A GAN whose two networks grow during training.
 
-    The growth is a function of how many images training has shown, which the generator's pass
-    counts in the model's state, `shown`: a run that is resumed, on however many devices and in
-    whatever parts its batches are passed, goes on where it was, and `sample(..., state=...)` draws
-    from a model as far as it has grown. Without a state the model is fully grown.
+    The stage is a function of the number of images that training has used, which the generator's
+    pass counts in the model's state, `shown`. So a resumed run continues at the same stage, on any
+    number of devices and with batches split in any way. `sample(..., state=...)` draws from the
+    model at the state's stage; without a state the model is fully grown.
 
-    A player's loss of one's own is made from the model's, `generator_loss.add(...)`: another's
-    forward pass would not count.
+    Make a player's own loss from the model's (`generator_loss.add(...)`): another forward pass
+    would not count the images.
 
     Attributes:
-        gan: The game, played by networks that read how far they have grown from the collection
-            `growth` (`networks.ProgressiveGenerator` and `networks.ProgressiveDiscriminator`).
-            The paper's game is `losses.wasserstein`.
-        growth: When each stage comes; as many stages as the networks have.
+        gan: The GAN, with networks that read their stage from the variable collection `growth`
+            (`networks.ProgressiveGenerator` and `networks.ProgressiveDiscriminator`). The paper's
+            game is `losses.wasserstein`.
+        growth: Schedule of the stages; as many stages as the networks have.
 
     Raises:
-        ValueError: Images that cannot be halved so often.
+        ValueError: The images cannot be halved so often, or a network has another number of stages.
 
     References:
         Karras et al. 2018, Progressive Growing of GANs, arXiv:1710.10196.
@@ -107,7 +108,7 @@ class ProgressiveGAN:
     growth: Growth
 
     def __post_init__(self) -> None:
-        """Checks that the images can be halved."""
+        """Checks the images and the networks against the growth."""
         factor = 2 ** (self.growth.stages - 1)
         shape = self.spec.shape
         if len(shape) != 3 or shape[0] % factor or shape[1] % factor:
@@ -125,25 +126,25 @@ class ProgressiveGAN:
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
+        """Description of one example."""
         return self.gan.spec
 
     @property
     def num_classes(self) -> int | None:
-        """Number of labels that the networks are conditioned on; None for none."""
+        """Number of labels to condition the networks on; None for none."""
         return self.gan.num_classes
 
     @property
     def loss(self) -> Loss:
-        """The discriminator's loss, who moves first."""
+        """The loss of the discriminator, which moves first."""
         return self.discriminator_loss
 
     @property
     def discriminator_loss(self) -> Loss:
-        """The game's term, 10 times the gradient penalty and a drift of 0.001 (app. A.1).
+        """The game's term, 10 times the gradient penalty, and 0.001 times the drift (app. A.1).
 
-        Slopes are those at full-sized images, so that the discriminator's scale does not change
-        while it grows.
+        The gradient is taken at full-sized images, so that the scale of the discriminator does not
+        change with the stage.
         """
         loss = self.gan.discriminator_loss.add(
             gradient_penalty=losses.gradient_penalty, drift=losses.drift
@@ -153,7 +154,7 @@ class ProgressiveGAN:
 
     @property
     def generator_loss(self) -> Loss:
-        """The game's term; its pass counts the images."""
+        """The game's term for the generator; its pass counts the images."""
         return dataclasses.replace(self.gan.generator_loss, forward=self._counting)
 
     @property
@@ -166,16 +167,16 @@ class ProgressiveGAN:
         }
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters of both networks at all stages, and the count of images.
+        """Initialises the parameters of both networks at all stages, and the count of images.
 
         Raises:
-            ValueError: Examples of another shape than `spec`'s, or a generator that gives some.
+            ValueError: The examples, or what the generator returns, do not have `spec`'s shape.
         """
         params, state = self.gan.init(key, batch)
         return params, {**state, "shown": jnp.asarray(self.growth.start, jnp.int32)}
 
     def stage(self, state: State | None) -> tuple[Array, Array]:
-        """The stage, int32 `[]`, and how much of it has been faded in, float32 `[]`."""
+        """The stage, int32 `[]`, and the fraction of it that has been faded in, float32 `[]`."""
         state = state or {}
         shown = state.get("shown", self.growth.images)
         return self.growth(shown)
@@ -183,7 +184,7 @@ class ProgressiveGAN:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[GANOutputs, State]:
-        """The game at the stage of the state; data are shown at that stage's size."""
+        """The GAN's pass at the stage of the state, on data at that stage's resolution."""
         stage, alpha = self.stage(state)
         x = jnp.asarray(batch["x"], jnp.float32)
         batch = {**batch, "x": at_stage(x, stage, alpha, self.growth.stages)}
@@ -211,30 +212,30 @@ class ProgressiveGAN:
         truncation: float = 1.0,
         state: State | None = None,
     ) -> Array:
-        """`num` new examples `[num, *shape]` in the data's units; see `GAN.sample`.
+        """Draws `num` new examples `[num, *shape]`, in the data's units; see `GAN.sample`.
 
-        Those of a model that is not fully grown have the full size too, of repeated pixels.
+        A model that is not fully grown gives examples of the full size too, with repeated pixels.
         """
         grown = self._with_growth(state or {})
         return self.gan.sample(params, key, num, label=label, truncation=truncation, state=grown)
 
     @entry()
-    def decode_noise(
+    def generate(
         self, params: Params, z: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:
-        """What the generator makes of noise `[B, latent_dim]`, in the data's units."""
+        """Turns noise `[B, latent_dim]` into examples `[B, *shape]`, in the data's units."""
         grown = self._with_growth(state or {})
-        return self.gan.decode_noise(params, z, label=label, state=grown)
+        return self.gan.generate(params, z, label=label, state=grown)
 
     def discriminate(
         self, params: Params, x: Array, context: Array | None = None, *, state: State | None = None
     ) -> Array:
-        """The discriminator's logits `[B, 1]` of examples in [-1, 1] `[B, *shape]`."""
+        """Computes the discriminator's logits `[B, 1]` of examples in [-1, 1] `[B, *shape]`."""
         grown = self._with_growth(state or {})
         return self.gan.discriminate(params, x, context, state=grown)
 
     def _with_growth(self, state: State) -> State:
-        """The state as the networks see it, who are told how far they have grown."""
+        """The state as the networks read it, with their stage."""
         if "shown" not in state:
             return state
         stage, alpha = self.stage(state)
@@ -243,7 +244,7 @@ class ProgressiveGAN:
 
 
 def _without_growth(state: State) -> State:
-    """The state without what follows from the count of images."""
+    """The state without the stage, which follows from the count of images."""
     kept = {}
     for name, value in state.items():
         if name in _NETWORKS:
@@ -254,7 +255,7 @@ def _without_growth(state: State) -> State:
 
 
 def at_stage(x: Array, stage: Array, alpha: Array, stages: int) -> Array:
-    """Images as a model of that stage may know them: of as many pixels, at the full size.
+    """Reduces images to a stage's resolution, at the full size.
 
     While a stage is faded in, they are mixed with those of the stage before, as the generator's
     are: `(1 - alpha) halved + alpha x`.
@@ -262,8 +263,8 @@ def at_stage(x: Array, stage: Array, alpha: Array, stages: int) -> Array:
     Args:
         x: Images `[B, H, W, C]`.
         stage: The stage, int32 `[]`.
-        alpha: How much of it has been faded in `[]`.
-        stages: Number of stages; at the last one, images are as they are.
+        alpha: Fraction of the stage that has been faded in `[]`.
+        stages: Number of stages; at the last one, images are returned as they are.
 
     References:
         Karras et al. 2018, arXiv:1710.10196, sec. 2: "we interpolate between two resolutions of the

@@ -1,4 +1,4 @@
-"""Checks of what models of image translation are given."""
+"""Checks of the images to translate, shared by the two models of image translation."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from genjax_models.core.types import Array, Batch, DataSpec
 
 
 def check_source(batch: Batch, name: str, spec: DataSpec, model: str, mend: str) -> None:
-    """Raise unless the batch has examples `[B, *spec.shape]` under that name.
+    """Checks that the batch has examples `[B, *spec.shape]` in an entry.
 
     Args:
         batch: The batch.
-        name: The entry.
-        spec: What one of its examples is.
-        model: Who needs it, to begin a sentence.
-        mend: What to do where there is none.
+        name: The entry's name.
+        spec: Description of one of its examples.
+        model: The model's name, which begins the message.
+        mend: How to mend a batch without the entry, which ends the message.
 
     Raises:
-        ValueError: The entry lacks, or its examples have another shape.
+        ValueError: The entry is missing, or its examples have another shape.
     """
     if name not in batch:
         raise ValueError(
@@ -34,20 +34,20 @@ def check_source(batch: Batch, name: str, spec: DataSpec, model: str, mend: str)
 
 
 def broadcast_source(source: Any, num: int, spec: DataSpec, name: str) -> Array:
-    """The examples to translate, `[num, *spec.shape]`.
+    """Broadcasts the examples to translate to `[num, *spec.shape]`.
 
     Args:
-        source: As many examples as are asked for, or one for all.
+        source: `num` examples, or one for all.
         num: Number of samples.
-        spec: Spec of one of them.
-        name: The keyword under which they are given.
+        spec: Description of one example.
+        name: The keyword argument's name, for messages.
 
     Raises:
-        ValueError: None are given, or not so many, or of another shape.
+        ValueError: None are given, or another number, or of another shape.
     """
     if source is None:
         raise ValueError(
-            f"the model translates what it is given, and nothing was: pass {name}=... of shape "
+            f"the model translates examples, and none were given: pass {name}=... of shape "
             f"{(num, *spec.shape)}"
         )
     source = jnp.asarray(source)

@@ -1,81 +1,19 @@
-"""Editing: examples changed by a trained model, each edit called as `edit(model, params, x, key)`.
+"""Editing: examples changed along a direction of their codes.
 
-Walks in the space of codes ask for `encode` and `decode` (`core.protocols.Representation`):
-`interpolate`, `traverse`, `shift`. What fills in the unknown stands in `restoring`: `complete` and
-`super_resolve`. All take what the model is conditioned on, and its `state`, by keyword, and give
-examples in the data's units.
+The model needs `encode` and `decode` (`core.protocols.Representation`). Paths between codes are
+`core.interpolation`'s; `restoring` fills in what is unknown. Conditions and the model's `state` are
+keyword arguments, and results are in the data's units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
-from genjax_models.core import walks
+from genjax_models.core.interpolation import real_codes
 from genjax_models.core.protocols import Representation
 from genjax_models.core.types import Array, Key, Params
-
-
-def interpolate(
-    model: Representation,
-    params: Params,
-    x: Array,
-    key: Key | None = None,
-    *,
-    to: Array,
-    num: int = 8,
-    **condition: Any,
-) -> Array:
-    """Examples along the straight line between two codes.
-
-    Args:
-        model: A model with real-valued codes.
-        params: Its parameters.
-        x: Where the lines start `[B, *shape]`.
-        key: Of no account: nothing is drawn.
-        to: Where they end `[B, *shape]`.
-        num: Number of points, both ends included; at least 2.
-        **condition: Handed to `encode` and `decode` (`state`, `label`).
-
-    Returns:
-        Decoded means `[B, num, *shape]`.
-
-    Raises:
-        ValueError: `num` is below 2, or the codes are integers.
-    """
-    del key
-    return walks.interpolate(model, params, x, to, num, **condition)
-
-
-def traverse(
-    model: Representation,
-    params: Params,
-    x: Array,
-    key: Key | None = None,
-    *,
-    values: Sequence[float] = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0),
-    **condition: Any,
-) -> Array:
-    """Each example's code with one entry at a time set to each of some values.
-
-    Args:
-        model: A model with codes `[B, d]` of real numbers.
-        params: Its parameters.
-        x: Examples `[B, *shape]`.
-        key: Of no account: nothing is drawn.
-        values: What each entry is set to.
-        **condition: Handed to `encode` and `decode` (`state`, `label`).
-
-    Returns:
-        Decoded means `[B, d, len(values), *shape]`.
-
-    Raises:
-        ValueError: The codes are no vectors of real numbers.
-    """
-    del key
-    return walks.traverse(model, params, x, values, **condition)
 
 
 def attribute(
@@ -100,7 +38,7 @@ def attribute(
         Larsen et al. 2016, Autoencoding beyond pixels using a learned similarity metric,
         arXiv:1512.09300, sec. 4.1.
     """
-    z, other = (walks.real_codes(model, params, a, **condition) for a in (x, without))
+    z, other = (real_codes(model, params, a, **condition) for a in (x, without))
     return jnp.mean(z, axis=0) - jnp.mean(other, axis=0)
 
 
@@ -132,5 +70,5 @@ def shift(
         ValueError: The codes are integers.
     """
     del key
-    z = walks.real_codes(model, params, x, **condition)
+    z = real_codes(model, params, x, **condition)
     return model.decode(params, z + strength * direction, **condition)

@@ -2,7 +2,6 @@
 
 from genjax_models.autoencoders import losses
 from genjax_models.autoencoders.autoencoder import Autoencoder, AutoencoderOutputs
-from genjax_models.autoencoders.editing import traverse
 from genjax_models.autoencoders.embedded import EmbeddedCodes
 from genjax_models.autoencoders.hierarchical import (
     HierarchicalVAE,
@@ -17,7 +16,6 @@ from genjax_models.autoencoders.latents import (
 )
 from genjax_models.autoencoders.vae import VAE, VAEOutputs
 from genjax_models.autoencoders.vqvae import VQVAE, VQVAEOutputs
-from genjax_models.core.walks import interpolate
 
 __all__ = [
     "VAE",
@@ -34,7 +32,5 @@ __all__ = [
     "StandardNormal",
     "VAEOutputs",
     "VQVAEOutputs",
-    "interpolate",
     "losses",
-    "traverse",
 ]

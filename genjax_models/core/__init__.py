@@ -1,6 +1,6 @@
 """What every family stands on: types, Protocols, losses, players, distributions."""
 
-from genjax_models.core import likelihoods, preprocess, random
+from genjax_models.core import interpolation, likelihoods, preprocess, random
 from genjax_models.core.beta_binomial import BetaBinomial
 from genjax_models.core.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
 from genjax_models.core.distributions import (
@@ -11,6 +11,7 @@ from genjax_models.core.distributions import (
     Normal,
     standard_normal,
 )
+from genjax_models.core.interpolation import interpolate, slerp, traverse
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Forward, Loss, Player, Term
 from genjax_models.core.preprocess import Preprocess
@@ -56,9 +57,13 @@ __all__ = [
     "Term",
     "TractableDensity",
     "UnnormalizedDensity",
+    "interpolate",
+    "interpolation",
     "likelihoods",
     "partial",
     "preprocess",
     "random",
+    "slerp",
     "standard_normal",
+    "traverse",
 ]

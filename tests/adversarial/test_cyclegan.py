@@ -1,4 +1,4 @@
-"""CycleGAN: its terms by hand, its pools' one move a step, and a translation that is known."""
+"""CycleGAN: its terms by hand, its pools, and a translation that is known."""
 
 import dataclasses
 import functools
@@ -12,8 +12,9 @@ from flax import linen as nn
 
 import genjax_models as gm
 from genjax_models.adversarial import losses
-from genjax_models.adversarial.cyclegan import CycleGAN
+from genjax_models.adversarial.cyclegan import CycleGAN, empty_pool, exchange
 from genjax_models.adversarial.losses import CycleGANOutputs
+from genjax_models.core.random import DATA_AXIS
 from genjax_models.core.types import DataSpec
 from genjax_models.data import Dataset
 from genjax_models.networks.conv import Conv
@@ -77,7 +78,9 @@ def test_terms_by_hand():
     np.testing.assert_allclose(terms["adversarial_y"](o), [0.0, 0.0])
     assert model.generators_loss.weights == {"cycle": 10.0, "identity": 5.0}
     real, fake = np.array([[[3.0], [1.0]]]), np.array([[[1.0], [3.0]]])
-    np.testing.assert_allclose(losses.half_least_squares.discriminator(real, fake), [1.0 + 2.5])
+    np.testing.assert_allclose(
+        losses.half_least_squares.discriminator_term(losses.Logits(real, fake)), [1.0 + 2.5]
+    )
 
 
 def test_the_identity_is_a_term_only_where_it_weighs():
@@ -108,10 +111,12 @@ def test_discriminators_are_shown_old_translations_in_training_alone(started, ba
         return dataclasses.replace(pool, images=images, filled=jnp.int32(2))
 
     state = {name: full(pool) for name, pool in started.state.items()}
-    judge = jax.jit(MODEL.judge, static_argnames="train")
+    discriminate = jax.jit(MODEL.discriminators_forward, static_argnames="train")
 
     def logits(key, train):
-        o, after = judge(started.params, batch, jax.random.key(key), state=state, train=train)
+        o, after = discriminate(
+            started.params, batch, jax.random.key(key), state=state, train=train
+        )
         same = jax.tree.leaves(jax.tree.map(np.array_equal, state, after))
         assert all(same) == (not train)
         return np.concatenate([o.x.fake_logits, o.y.fake_logits])[:, 0]
@@ -170,12 +175,14 @@ def test_what_does_not_fit_is_named(batch, changes, wrong, message):
     model = dataclasses.replace(MODEL, **changes)
     batch = {name: a for name, a in {**batch, **wrong}.items() if a is not None}
     with pytest.raises(ValueError, match=message):
-        jax.eval_shape(lambda: init_and_judge(model, batch))
+        jax.eval_shape(lambda: init_and_discriminate(model, batch))
 
 
-def init_and_judge(model, batch):
+def init_and_discriminate(model, batch):
     params, state = model.init(jax.random.key(0), batch)
-    return model.judge(params, batch, jax.random.key(0), state=state, train=True)[0]
+    return model.discriminators_forward(params, batch, jax.random.key(0), state=state, train=True)[
+        0
+    ]
 
 
 def test_settings_that_cannot_be():
@@ -186,7 +193,89 @@ def test_settings_that_cannot_be():
 
 
 def test_samples_are_of_something(started, batch):
-    with pytest.raises(ValueError, match="nothing was: pass x="):
+    with pytest.raises(ValueError, match="none were given: pass x="):
         MODEL.sample(started.params, jax.random.key(0), 2)
     with pytest.raises(ValueError, match="3 samples are asked for, but x has shape"):
         MODEL.sample(started.params, jax.random.key(0), 3, x=batch["x"])
+
+
+NUM, SLOTS, STEPS = 4000, 3, 80
+
+
+def images(step, num=NUM, first=0):
+    """The image of step t and position i holds t and i."""
+    return jnp.stack([jnp.full(num, step, jnp.float32), first + jnp.arange(num)], axis=-1)
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """What came out at each step `[STEPS, NUM, 2]`."""
+
+    def one(pool, step):
+        out, pool = exchange(jax.random.fold_in(jax.random.key(0), step), pool, images(step))
+        return pool, out
+
+    pool = empty_pool(NUM * SLOTS, (2,))
+    return np.asarray(jax.jit(lambda p: jax.lax.scan(one, p, jnp.arange(STEPS)))(pool)[1])
+
+
+def test_while_a_pool_fills_the_new_images_are_shown(shown):
+    np.testing.assert_array_equal(shown[:SLOTS, :, 0], np.arange(SLOTS)[:, None] * np.ones(NUM))
+
+
+def test_nobody_is_shown_an_image_of_another_position(shown):
+    np.testing.assert_array_equal(shown[..., 1], np.broadcast_to(np.arange(NUM), (STEPS, NUM)))
+
+
+def test_half_are_new_and_the_others_of_geometric_age(shown):
+    """A slot is overwritten with probability 1 / (2 S) a step, so P(age = a) is geometric."""
+    age = (np.arange(STEPS)[:, None] - shown[..., 0])[50:]
+    new = np.mean(age == 0, axis=1)
+    np.testing.assert_allclose(new, 0.5, atol=5 * 0.5 / np.sqrt(NUM))
+    old, p = age[age > 0], 1 / (2 * SLOTS)
+    for a in (1, 2, 5, 10):
+        assert np.mean(old == a) == pytest.approx(p * (1 - p) ** (a - 1), abs=0.006)
+    assert np.mean(old) == pytest.approx(2 * SLOTS, rel=0.03)
+
+
+def test_an_image_leaves_the_pool_when_it_is_shown(shown):
+    """Once shown out of the pool, an image never comes back."""
+    for i in range(50):
+        times = shown[:, i, 0]
+        old = times[np.arange(STEPS) != times]
+        assert len(set(old)) == len(old)
+
+
+def test_the_first_old_images_are_equally_likely(shown):
+    out = shown[SLOTS, :, 0]
+    shares = np.bincount(out[out < SLOTS].astype(int), minlength=SLOTS) / np.sum(out < SLOTS)
+    np.testing.assert_allclose(shares, 1 / SLOTS, atol=0.05)
+
+
+def test_parts_of_a_batch_are_shown_what_the_whole_would_be():
+    key, num, parts = jax.random.key(3), 8, 4
+    pool = empty_pool(2 * num, (2,))
+    split = jax.tree.map(
+        lambda a: a.reshape(parts, -1, 2) if a.ndim else jnp.broadcast_to(a, parts), pool
+    )
+    part = jax.jit(jax.vmap(exchange, (None, 0, 0), axis_name=DATA_AXIS))
+    whole = jax.jit(exchange)
+    for step in range(6):
+        k, new = jax.random.fold_in(key, step), images(step, num)
+        expected, pool = whole(k, pool, new)
+        out, split = part(k, split, new.reshape(parts, -1, 2))
+        np.testing.assert_array_equal(out.reshape(num, 2), expected)
+    np.testing.assert_array_equal(split.images.values.reshape(-1, 2), pool.images.values)
+
+
+def test_no_gradient_passes_a_pool():
+    def total(new):
+        return jnp.sum(exchange(jax.random.key(0), empty_pool(4, (2,)), new)[0])
+
+    np.testing.assert_array_equal(jax.jit(jax.grad(total))(images(1, 4)), 0.0)
+
+
+@pytest.mark.parametrize("size", [2, 6])
+def test_a_pool_that_the_batch_does_not_divide(size):
+    with pytest.raises(ValueError, match=f"{size} slots for a batch of 4"):
+        exchange(jax.random.key(0), empty_pool(size, (2,)), images(0, 4))

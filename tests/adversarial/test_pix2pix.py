@@ -151,7 +151,7 @@ def test_moved_images_are_parts_of_the_reflected_one():
 
 
 def test_sets_without_pairs_are_refused(data):
-    message = "a Pix2Pix needs a batch with x and condition, but it has x, y: pairs are what"
+    message = "a Pix2Pix needs a batch with x and condition, but it has x, y: it learns from pairs"
     with pytest.raises(ValueError, match=message):
         gm.fit(MODEL, unpaired(data, data), optax.adam(1e-3), steps=1, batch_size=8)
 
@@ -171,7 +171,7 @@ def test_images_of_other_sizes_are_refused(data, started):
 def test_samples_are_of_something(data, started):
     params, state = started
     sample = jax.tree_util.Partial(MODEL.sample, params, jax.random.key(0), 2, state=state)
-    with pytest.raises(ValueError, match="nothing was: pass condition="):
+    with pytest.raises(ValueError, match="none were given: pass condition="):
         sample()
     with pytest.raises(ValueError, match="2 samples are asked for, but condition has shape"):
         sample(condition=data.arrays["condition"])

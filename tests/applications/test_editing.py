@@ -15,23 +15,6 @@ Z = np.array([[1.0, -1.0], [0.5, 2.0], [0.0, 0.0], [-1.0, 1.0]], np.float32)
 X = np.asarray(MODEL.decode(BASIS, Z))
 
 
-def test_interpolation_goes_straight_from_end_to_end():
-    path = editing.interpolate(MODEL, BASIS, X[:2], KEY, to=X[2:], num=5)
-    assert path.shape == (2, 5, 2, 2, 1)
-    for i, t in enumerate(np.linspace(0, 1, 5)):
-        np.testing.assert_allclose(path[:, i], (1 - t) * X[:2] + t * X[2:], atol=1e-5)
-    with pytest.raises(ValueError, match="at least 2"):
-        editing.interpolate(MODEL, BASIS, X[:2], KEY, to=X[2:], num=1)
-
-
-def test_traversal_moves_one_entry_at_a_time():
-    grid = editing.traverse(MODEL, BASIS, X, KEY, values=(-2.0, 0.0, 2.0))
-    assert grid.shape == (4, 2, 3, 2, 2, 1)
-    z = Z.copy()
-    z[:, 1] = 2.0
-    np.testing.assert_allclose(grid[:, 1, 2], MODEL.decode(BASIS, z), atol=1e-5)
-
-
 def test_a_direction_is_what_sets_two_groups_apart():
     draw = np.random.default_rng(0)
     z = draw.normal(size=(50, 2)).astype(np.float32)

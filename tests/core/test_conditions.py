@@ -99,7 +99,7 @@ def calls(model, x):
     if hasattr(model, "log_prob_bound"):
         yield "log_prob_bound", lambda: model.log_prob_bound(params, x, KEY)
     if hasattr(model, "decode"):
-        yield "interpolate", lambda: gm.applications.editing.interpolate(model, params, x, to=x)
+        yield "interpolate", lambda: gm.core.interpolate(model, params, x, x)
         mask = np.ones(np.shape(x)[1:], bool)
         restoring = gm.applications.restoring
         yield "complete", lambda: restoring.complete(model, params, x, KEY, mask=mask)
