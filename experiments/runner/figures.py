@@ -66,7 +66,7 @@ def measure_all(
 @contextlib.contextmanager
 def announced(what: str, every: float = HEARTBEAT) -> Iterator[None]:
     """Says what begins, and from time to time that it still goes on."""
-    from genjax_models.training.progress import duration
+    from genjax_models.training.hooks import duration
 
     def say(words: str) -> None:
         print(words, file=sys.stderr, flush=True)

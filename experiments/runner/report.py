@@ -12,8 +12,7 @@ from experiments.runner.config import fields
 from genjax_models import plots
 from genjax_models.core.files import replaced
 from genjax_models.data.text import printable
-from genjax_models.training.hooks import read_json_lines
-from genjax_models.training.progress import duration
+from genjax_models.training.hooks import duration, read_json_lines
 
 
 def write(record: runs.Record, result: Mapping[str, Any]) -> None:

@@ -123,7 +123,7 @@ def create(
         data: What is trained on.
         *others: Other splits that are looked at.
     """
-    from genjax_models.training import identity
+    from genjax_models.training import resume
 
     row = data.rows(np.zeros(1, np.int64))
     example = {name: (array.shape[1:], str(array.dtype)) for name, array in row.items()}
@@ -135,7 +135,7 @@ def create(
             "config": to_json(config),
             "spec": dataclasses.asdict(data.spec),
             "example": example,
-            "data": {d.split: identity.fingerprint(d) for d in (*others, data) if d is not None},
+            "data": {d.split: resume.fingerprint(d) for d in (*others, data) if d is not None},
             "versions": versions(),
         },
     )

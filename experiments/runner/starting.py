@@ -95,12 +95,12 @@ def check_data(directory: Path, *splits: Dataset | None) -> None:
     Raises:
         ValueError: In what they differ, by split.
     """
-    from genjax_models.training import identity
+    from genjax_models.training import resume
 
     known = json.loads((directory / runs.CONFIG).read_text("utf-8")).get("data", {})
     for data in splits:
         if data is not None and data.split in known:
-            if changed := identity.data_differences(known[data.split], identity.fingerprint(data)):
+            if changed := resume.data_differences(known[data.split], resume.fingerprint(data)):
                 raise ValueError(
                     f"{directory} is a run of other data than {data.spec.name} has now, in its"
                     f" split {data.split} ({'; '.join(changed)}): put those back, or train"

@@ -80,7 +80,7 @@ def _train(
     needs.check(experiment.name, experiment.needs, config, data.spec)
     setup = experiment.build(config, data.spec)
     optimizer = setup.optimizer or make_optimizer(config.optimizer, config.steps)
-    size = training.devices.mapped(config.devices, config.mapping).size
+    size = training.devices.device_strategy(config.devices, config.mapping).size
     check_batch_size(config.batch_size, len(data), size, config.accumulate)  # before writing
     if setup.start is not None and config.initial is None:
         raise ValueError(

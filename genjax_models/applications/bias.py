@@ -26,8 +26,8 @@ from genjax_models.core.types import Array, Batch, Params, State
 from genjax_models.data.dataset import Dataset
 from genjax_models.metrics.evaluate import encode
 from genjax_models.metrics.examples import Examples, Measure, of_examples
-from genjax_models.training.errors import Interrupted
 from genjax_models.training.fit import fit
+from genjax_models.training.interrupts import Interrupted
 from genjax_models.training.state import Optimizers, TrainState
 
 

@@ -30,9 +30,9 @@ from genjax_models.data.dataset import Dataset
 from genjax_models.data.load import load, split_names, training_split
 from genjax_models.metrics.classifier import Classifier, TrainedClassifier, read
 from genjax_models.training import checkpoint
-from genjax_models.training.errors import CheckpointDamaged, CheckpointError
+from genjax_models.training.checkpoint import CheckpointDamaged, CheckpointError
 from genjax_models.training.fit import fit
-from genjax_models.training.progress import progress_bar
+from genjax_models.training.hooks import progress_bar
 from genjax_models.training.state import TrainState, init_state
 
 CACHE_VARIABLE = "GENJAX_CACHE"

@@ -1,15 +1,12 @@
-"""The shared training loop: state, step, fit, devices, checkpoints, hooks."""
+"""Training: the state, the step, the loop `fit`, devices, checkpoints and hooks."""
 
 from genjax_models.training import checkpoint, devices, hooks
-from genjax_models.training.errors import (
-    CheckpointDamaged,
-    CheckpointError,
-    Diverged,
-    Interrupted,
-    NonFiniteLoss,
-    ProcessLost,
-)
+from genjax_models.training.checkpoint import CheckpointDamaged, CheckpointError
+from genjax_models.training.devices import ProcessLost
+from genjax_models.training.diagnosis import NonFiniteLoss
 from genjax_models.training.fit import fit
+from genjax_models.training.hooks import Diverged
+from genjax_models.training.interrupts import Interrupted
 from genjax_models.training.state import Optimizers, TrainState, init_state
 from genjax_models.training.step import Step, ema_decay, make_step
 

@@ -1,41 +1,49 @@
-"""Checkpoints by Orbax: atomic, bounded in number, read back when written, verified when read.
+"""Checkpoints by Orbax: atomic, limited in number, read back when written, verified when read.
 
-A checkpoint is the training state, and a page of JSON beside it: shape, type and checksum of every
-array, the run's configuration, and whatever else the caller wants back. Orbax writes to a temporary
-folder and renames it, so a run that is killed in the middle of a save leaves the last one whole.
-Checksums of the files lie beside them: a checkpoint is damaged if its content is not what was
-written, and not because it could not be read for once.
+A checkpoint is the training state with a JSON page: shape, type and checksum of each array, the
+run's configuration, and any other JSON-able values. Orbax writes to a temporary folder and renames
+it, so a run that is killed in the middle of a save leaves the last checkpoint whole. Checksums of
+the files lie beside them: a checkpoint is damaged if its content is not what was written, and not
+because it could not be read for once.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
+import re
+import shutil
+import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 from jax.sharding import SingleDeviceSharding
 
-from genjax_models.training import integrity, page
-from genjax_models.training.errors import CheckpointDamaged, CheckpointError
-from genjax_models.training.folders import all_damaged as all_damaged
-from genjax_models.training.folders import all_steps, clear_away, delete, move_aside
-from genjax_models.training.folders import latest_step as latest_step
-from genjax_models.training.hosts import all_true, highest
-from genjax_models.training.integrity import Damaged
-from genjax_models.training.keys import data_to_keys, keys_to_data
-from genjax_models.training.orbax import composite
-from genjax_models.training.page import Refused
-from genjax_models.training.state import TrainState
+from genjax_models.training import integrity
+from genjax_models.training.devices import all_true, highest
+from genjax_models.training.integrity import Damaged, Refused
+from genjax_models.training.state import TrainState, data_to_keys, keys_to_data
+
+
+class CheckpointError(OSError):
+    """A checkpoint cannot be written or read."""
+
+
+class CheckpointDamaged(CheckpointError):
+    """No checkpoint holds what was written."""
 
 
 def prepare(directory: str | Path) -> None:
-    """Makes the folder, if need be, and tries that checkpoints can be written there.
+    """Creates the folder if needed, and checks that checkpoints can be written there.
 
     Raises:
-        CheckpointError: They cannot.
+        CheckpointError: They cannot be written there.
     """
     try:
         Path(directory).mkdir(parents=True, exist_ok=True)
@@ -56,40 +64,40 @@ def save(
 ) -> None:
     """Saves the state as the checkpoint of its step, and deletes the oldest beyond `max_to_keep`.
 
-    It is read back before any is deleted. What a save that was killed left behind is deleted too.
+    The checkpoint is read back before any is deleted. What killed saves left behind is deleted too.
 
     Args:
-        directory: Where the run's checkpoints are.
-        train_state: What to save; of several processes, each calls this.
+        directory: Folder of the run's checkpoints.
+        train_state: State to save; of several processes, each calls this.
         extra: JSON-able values to store with it.
-        max_to_keep: How many checkpoints stay.
+        max_to_keep: Number of checkpoints that stay.
 
     Raises:
         FileExistsError: There is a checkpoint of that step.
-        CheckpointError: The checkpoint could not be written (a full disk, say), or is not what was
-            written when it is read back; those before it are as they were.
+        CheckpointError: The checkpoint could not be written (the disk is full, say), or differs
+            when it is read back; those before it are as they were.
     """
     directory, step = Path(directory).absolute(), int(train_state.step)
     if step in all_steps(directory):
         raise FileExistsError(f"{directory} has a checkpoint of step {step}: give another folder")
-    arrays = jax.tree.map(page.on_host, keys_to_data(train_state))
-    said = page.make(arrays, extra or {})
-    clear_away(directory)
+    arrays = jax.tree.map(integrity.on_host, keys_to_data(train_state))
+    said = integrity.make_page(arrays, extra or {})
+    _clear_away(directory)
     problem, trouble = None, None
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with composite(directory) as (orbax, args, where):
+        with _orbax(directory) as (orbax, args, where):
             # Each leaf is handled on its own by Orbax; host arrays take half the time.
             items = {"state": args.StandardSave(arrays), "page": args.JsonSave(said)}
             orbax.save(where / str(step), args=args.Composite(**items))
     except Exception as error:  # Orbax and TensorStore raise whatever their driver does
-        clear_away(directory)
+        _clear_away(directory)
         problem, trouble = "could not be written to", error
     else:
         try:
             _read_back(directory, step, arrays)
         except Damaged as error:
-            delete(directory, step)
+            _delete(directory, step)
             problem, trouble = "was not what had been written when it was read back from", error
         except Exception as error:
             problem, trouble = "could not be read back from", error
@@ -101,7 +109,7 @@ def save(
         ) from trouble
     for old in all_steps(directory)[:-max_to_keep]:
         try:
-            delete(directory, old)
+            _delete(directory, old)
         except OSError as error:  # no reason to end a run: the next save tries again
             warnings.warn(
                 f"the old checkpoint {directory / str(old)} cannot be deleted ({error.strerror})",
@@ -116,29 +124,29 @@ def load(
     move_damaged: bool = True,
     check: Callable[[Mapping[str, Any]], None] = lambda extra: None,
 ) -> tuple[TrainState, dict[str, Any]]:
-    """The newest whole checkpoint.
+    """Loads the newest checkpoint that is whole.
 
-    Of one that is damaged it is warned, and the one before it is read instead. Damaged is what was
-    read and is not what was written; where reading itself fails, that is told and nothing is moved.
+    For each damaged one there is a warning, and the one before it is read instead. Damaged means
+    read, and not what was written; where reading itself fails, that is raised and nothing is moved.
 
     Args:
-        directory: Where the run's checkpoints are.
-        template: A state of the same structure, or its description (`jax.eval_shape`). Its arrays'
-            shardings are those that the result has, so a run can go on on another number of
-            devices; what says none is put on the first device.
-        move_damaged: Whether a damaged one is moved aside (`STEP.damaged`), so that its step can be
-            saved again; what only reads lets it be.
-        check: Given the `extra` before the arrays are read: what it raises as a ValueError refuses
-            the checkpoint.
+        directory: Folder of the run's checkpoints.
+        template: A state of the same structure, or its description (`jax.eval_shape`). The result
+            has the shardings of its arrays, so a run can go on on another number of devices;
+            arrays without a sharding are put on the first device.
+        move_damaged: Whether to move a damaged checkpoint aside (`STEP.damaged`), so that its step
+            can be saved again; False for those who only read.
+        check: Called with `extra` before the arrays are read; it raises a ValueError to refuse the
+            checkpoint.
 
     Returns:
         The state, and the `extra` that was saved with it.
 
     Raises:
         FileNotFoundError: There is no checkpoint.
-        ValueError: The checkpoint is of a state of another structure, or `check` refuses it.
-        CheckpointDamaged: There is none that is whole.
-        CheckpointError: None may be read, or it cannot be read now.
+        ValueError: The checkpoint holds a state of another structure, or `check` refuses it.
+        CheckpointDamaged: No checkpoint is whole.
+        CheckpointError: A checkpoint cannot be read now.
     """
     directory = Path(directory).absolute()
     steps = all_steps(directory)
@@ -167,13 +175,13 @@ def load(
 
 
 def newest_whole(directory: str | Path) -> int | None:
-    """The step of the newest checkpoint that is whole by its checksums, or None.
+    """Returns the step of the newest checkpoint that is whole by its checksums, or None.
 
-    Those that are damaged are moved aside, with a warning. One of a release that wrote no checksums
-    is taken for whole until it is read.
+    Damaged ones are moved aside, with a warning. One that was saved without checksums counts as
+    whole until it is read.
 
     Raises:
-        CheckpointError: One cannot be read now.
+        CheckpointError: A checkpoint cannot be read now.
     """
     directory = Path(directory).absolute()
     for step in reversed(all_steps(directory)):
@@ -188,14 +196,14 @@ def newest_whole(directory: str | Path) -> int | None:
 
 
 def read_extra(directory: str | Path, step: int) -> dict[str, Any]:
-    """The `extra` that was saved with the checkpoint of a step.
+    """Reads the `extra` that was saved with the checkpoint of a step.
 
     Raises:
-        CheckpointDamaged: It is not what was written.
-        OSError: It cannot be read now.
+        CheckpointDamaged: The page is not what was written.
+        OSError: The page cannot be read now.
     """
     try:
-        return page.read(Path(directory) / str(step))["extra"]
+        return integrity.read_page(Path(directory) / str(step))["extra"]
     except Damaged as error:
         raise CheckpointDamaged(f"the checkpoint {Path(directory) / str(step)}: {error}") from None
 
@@ -203,10 +211,10 @@ def read_extra(directory: str | Path, step: int) -> dict[str, Any]:
 def _load_step(
     directory: Path, step: int, abstract: Any, check: Callable[[Mapping[str, Any]], None]
 ) -> tuple[Any, dict[str, Any]]:
-    """The arrays of a checkpoint and its `extra`; Damaged if it is not what was written."""
+    """Returns the arrays and the `extra` of a checkpoint; raises Damaged or Refused."""
     folder = directory / str(step)
     is_whole, said = _check(folder)
-    page.check_structure(folder, said["arrays"], abstract)
+    integrity.check_structure(folder, said["arrays"], abstract)
     try:
         check(said["extra"])
     except ValueError as error:
@@ -221,17 +229,17 @@ def _load_step(
             ) from error
         if is_whole or integrity.is_passing(error):
             raise
-        raise Damaged(_one_line(error)) from error  # saved by a release that wrote no checksums
-    page.check_arrays(said, arrays)
+        raise Damaged(_one_line(error)) from error  # saved without checksums
+    integrity.check_arrays(said, arrays)
     return arrays, said["extra"]
 
 
 def _check(folder: Path) -> tuple[bool, dict[str, Any]]:
-    """Whether a checkpoint's files are known to be whole, and its page; all processes agree."""
+    """Returns whether the files are known to be whole, and the page; all processes agree."""
     is_whole, said, trouble = False, {}, None
     try:
-        is_whole = integrity.check(folder, jax.process_index(), jax.process_count())
-        said = page.read(folder)
+        is_whole = integrity.check_files(folder, jax.process_index(), jax.process_count())
+        said = integrity.read_page(folder)
     except Exception as error:
         trouble = error
     # Those that found nothing must not wait, in what follows, for one that will not come.
@@ -244,9 +252,9 @@ def _check(folder: Path) -> tuple[bool, dict[str, Any]]:
 
 
 def _read_back(directory: Path, step: int, arrays: Any) -> None:
-    """Compares what was stored with what was to be, and writes its files' checksums."""
+    """Compares what was stored with `arrays`, and writes the checksums of the files."""
     folder = directory / str(step)
-    said = page.read(folder)
+    said = integrity.read_page(folder)
     if not any(isinstance(a, jax.Array) for a in jax.tree.leaves(arrays)):  # else: no room for two
         try:
             stored = _restore(directory, step, arrays)
@@ -254,13 +262,13 @@ def _read_back(directory: Path, step: int, arrays: Any) -> None:
             if integrity.is_passing(error):
                 raise
             raise Damaged(_one_line(error)) from error
-        page.check_arrays(said, stored)
+        integrity.check_arrays(said, stored)
     if jax.process_index() == 0:
         integrity.write_checksums(folder)
 
 
 def _restore(directory: Path, step: int, abstract: Any) -> Any:
-    with composite(directory) as (orbax, args, where):
+    with _orbax(directory) as (orbax, args, where):
         items = {"state": args.StandardRestore(abstract)}
         return orbax.restore(where / str(step), args=args.Composite(**items))["state"]
 
@@ -280,7 +288,7 @@ def _describe(array: Any) -> jax.ShapeDtypeStruct:
 def _warn(directory: Path, step: int, reason: str, move: bool) -> None:
     where, done = directory / str(step), "it stays where it is"
     if move:
-        done = move_aside(where)
+        done = _move_aside(where)
     warnings.warn(
         f"the checkpoint {where} is damaged ({reason}): {done}, and the one before it is used",
         stacklevel=3,
@@ -291,3 +299,135 @@ def _one_line(error: BaseException | None) -> str:
     if error is None or isinstance(error, Damaged):
         return str(error or "see its output")
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+# The folders of a run's checkpoints: of each step, moved aside, and left behind.
+
+_DAMAGED = re.compile(r"\d+\.damaged\d*")
+_LEFT = ".orbax-checkpoint-tmp"
+"""Part of the name of a folder that is not a checkpoint yet, or no longer."""
+_PLAIN = re.compile(r"[\w\s./=+,@%~:#-]*", re.ASCII)
+
+
+def all_steps(directory: str | Path) -> list[int]:
+    """Returns the steps of the checkpoints in a folder, in order; none where there is no folder.
+
+    Raises:
+        OSError: The folder cannot be read now.
+    """
+    return sorted(int(name) for name in _folders(directory) if name.isdigit())
+
+
+def latest_step(directory: str | Path) -> int | None:
+    """Returns the step of the newest checkpoint, or None where there is none."""
+    return max(all_steps(directory), default=None)
+
+
+def all_damaged(directory: str | Path) -> list[str]:
+    """Returns the names of the damaged checkpoints that were moved aside in a folder."""
+    return sorted(name for name in _folders(directory) if _DAMAGED.fullmatch(name))
+
+
+def _move_aside(where: Path) -> str:
+    """Renames a damaged checkpoint, and returns in words whether it could be renamed."""
+    taken, number = all_damaged(where.parent), 1
+    while (name := f"{where.name}.damaged{number if number > 1 else ''}") in taken:
+        number += 1
+    if jax.process_index() == 0:
+        try:
+            where.rename(where.with_name(name))
+        except OSError as error:
+            return f"it cannot be moved aside ({error.strerror})"
+    return f"it is moved aside to {name}"
+
+
+def _delete(directory: Path, step: int) -> None:
+    """Deletes a checkpoint, renamed first, so that no half of one has a checkpoint's name."""
+    if jax.process_index() == 0:
+        left = directory / f"{step}{_LEFT}-deleted"
+        shutil.rmtree(left, ignore_errors=True)
+        (directory / str(step)).rename(left)
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _clear_away(directory: Path) -> None:
+    """Deletes what interrupted saves have left behind."""
+    if jax.process_index() == 0:
+        for name in _folders(directory):
+            if _LEFT in name:
+                shutil.rmtree(directory / name, ignore_errors=True)
+
+
+def _folders(directory: str | Path) -> list[str]:
+    try:  # not `is_dir`, which takes whatever goes wrong for a folder that is not there
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+# Orbax, silenced, and given only paths that it accepts.
+
+
+@contextmanager
+def _orbax(directory: Path) -> Iterator[tuple[Any, Any, Path]]:
+    """Yields Orbax's checkpointer of several items, its arguments, and a path that it accepts.
+
+    Importing Orbax takes a second, and only those who save need it. Its own messages are silenced:
+    errors are raised.
+
+    Args:
+        directory: Absolute path of the checkpoints.
+    """
+    with _quiet(), _plain(directory) as where:
+        import orbax.checkpoint as ocp
+
+        # Synchronous: an asynchronous save would read arrays that the next step overwrites.
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as orbax:
+            yield orbax, ocp.args, where
+
+
+@contextmanager
+def _plain(directory: Path) -> Iterator[Path]:
+    r"""Yields a path of the folder without characters that Orbax takes for patterns or separators.
+
+    Orbax looks for its own files by patterns, of which `[`, `*` and `\` in the folder's name would
+    become parts.
+    """
+    if os.name != "posix" or _PLAIN.fullmatch(str(directory)):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="genjax-") as folder:
+        link = Path(folder) / "checkpoints"
+        link.symlink_to(directory, target_is_directory=True)
+        yield link
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences Orbax, and its writers, for which it does not wait when one of them fails."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    before = sys.unraisablehook
+    hook = functools.partial(_but_of_writers, before)
+    if not isinstance(before, functools.partial) or before.func is not _but_of_writers:
+        sys.unraisablehook = hook
+    try:
+        yield
+        if sys.unraisablehook is hook:  # after a failure it stays, for the writers that are left
+            sys.unraisablehook = before
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _but_of_writers(before: Callable[[Any], object], unraisable: Any) -> None:
+    """Reports what could not be raised, except writers that find their event loop closed.
+
+    Each writer of a failed save would print a traceback whenever it ends, though the failure itself
+    is raised.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        before(unraisable)

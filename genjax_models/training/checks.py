@@ -1,4 +1,4 @@
-"""What `fit` refuses, in one line each."""
+"""Checks of the arguments of `fit`: what cannot be right is refused in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genjax_models.core.types import DataSpec
 
 
 def check_positive(**values: int) -> None:
-    """Raise unless every value is a whole number of at least 1.
+    """Raises unless each value is a whole number of at least 1.
 
     Raises:
         TypeError: A value is not an integer.
@@ -23,11 +23,11 @@ def check_positive(**values: int) -> None:
 
 
 def check_seed(seed: int) -> None:
-    """Raise unless the seed is one that keys and data orders can be made of.
+    """Raises unless the seed is a whole number of 32 bits.
 
     Raises:
-        TypeError: It is not an integer.
-        ValueError: It is negative, or has more than 32 bits.
+        TypeError: The seed is not an integer.
+        ValueError: The seed is negative, or has more than 32 bits.
     """
     _check_integer("seed", seed, at_least=0)
     if seed >= 2**32:
@@ -43,10 +43,10 @@ def _check_integer(name: str, value: int, at_least: int) -> None:
 
 
 def check_model(model: Any) -> None:
-    """Raise unless it is a model: not its class, not a network.
+    """Raises unless it is a model, and not a class or a network.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: It is not a model.
     """
     if isinstance(model, type):
         raise TypeError(
@@ -60,10 +60,10 @@ def check_model(model: Any) -> None:
 
 
 def check_dataset(data: Any) -> None:
-    """Raise unless it is a data set.
+    """Raises unless it is a dataset.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: It is not a dataset.
     """
     if hasattr(data, "spec") and hasattr(data, "rows"):
         return
@@ -76,10 +76,10 @@ def check_dataset(data: Any) -> None:
 
 
 def check_losses(losses: Any, players: Sequence[str]) -> None:
-    """Raise unless losses are given by the names of players.
+    """Raises unless losses are given by the names of players.
 
     Raises:
-        TypeError: They are no mapping, or not to losses.
+        TypeError: `losses` is not a mapping, or a value is not a loss.
     """
     if losses is None:
         return
@@ -99,7 +99,7 @@ def check_losses(losses: Any, players: Sequence[str]) -> None:
 
 
 def check_spec(given: DataSpec, wanted: DataSpec) -> None:
-    """Raise unless a model's `spec` describes the data.
+    """Raises unless a model's `spec` describes the data.
 
     Raises:
         ValueError: The shapes or the levels differ.
@@ -113,24 +113,24 @@ def check_spec(given: DataSpec, wanted: DataSpec) -> None:
 
 
 def check_arrays(model: Any, arrays: Mapping[str, Any]) -> None:
-    """Raise unless data in memory are of the model's levels and classes, which no step looks at.
+    """Raises unless data in memory have the model's levels and classes, which no step checks.
 
     Raises:
-        ValueError: They are not.
+        ValueError: A value or a label is out of range.
     """
     check_values(arrays["x"], model.spec, "x")
     check_batch_labels(model, arrays)
 
 
 def check_batch_size(batch_size: int, num_examples: int, num_devices: int, accumulate: int) -> None:
-    """Raise unless batches of this size can be had and split.
+    """Raises unless there are as many examples, and the batch can be split evenly.
 
     Raises:
-        ValueError: The batch is larger than the data set, or does not split evenly.
+        ValueError: The batch is larger than the dataset, or does not split evenly.
     """
     if batch_size > num_examples:
         raise ValueError(
-            f"batch_size is {batch_size}, but the data set has {num_examples} examples: give at "
+            f"batch_size is {batch_size}, but the dataset has {num_examples} examples: give at "
             f"most {num_examples}"
         )
     parts = num_devices * accumulate
@@ -142,11 +142,11 @@ def check_batch_size(batch_size: int, num_examples: int, num_devices: int, accum
 
 
 def check_ema(ema: float) -> None:
-    """Raise unless the average's decay is in [0, 1).
+    """Raises unless the decay of the average is in [0, 1).
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is out of the range.
+        TypeError: The decay is not a number.
+        ValueError: The decay is out of range.
     """
     wanted = "give a decay in [0, 1); 0 keeps no average"
     if not isinstance(ema, numbers.Real) or isinstance(ema, bool):
@@ -156,10 +156,11 @@ def check_ema(ema: float) -> None:
 
 
 def check_hooks(hooks: Sequence[Any]) -> None:
-    """Raise unless hooks are a sequence of functions.
+    """Raises unless hooks are a sequence of functions.
 
     Raises:
-        TypeError: They are not.
+        TypeError: They are not, or the period of one is not a whole number.
+        ValueError: The period of one is below 1.
     """
     if callable(hooks) or not all(callable(hook) for hook in hooks):
         raise TypeError(f"hooks are {hooks!r}: give a list of functions (state, metrics) -> None")
@@ -168,10 +169,10 @@ def check_hooks(hooks: Sequence[Any]) -> None:
 
 
 def check_config(config: Mapping[str, Any] | None) -> None:
-    """Raise unless the configuration can be written as JSON.
+    """Raises unless the configuration can be written as JSON.
 
     Raises:
-        TypeError: It cannot.
+        TypeError: It cannot be written as JSON.
     """
     try:
         json.dumps(config)

@@ -1,7 +1,8 @@
-"""What a dispatch is fed: data on the device, and which of them each step takes."""
+"""Feeding the steps: the order of the examples, and the chunk of data that a dispatch takes."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -9,25 +10,24 @@ import jax
 import numpy as np
 
 from genjax_models.core.types import Array, Batch, DataSpec
-from genjax_models.training.order import batch_indices
 
 IN_MEMORY_STEPS = 256
-"""The most steps of one dispatch, where the data lie on the device."""
+"""Most steps of one dispatch where the data lie on the device."""
 STREAMED_STEPS = 8
-"""The most steps of one dispatch, where each dispatch is handed its own data."""
+"""Most steps of one dispatch where each dispatch brings its own data."""
 
 
 class Data(Protocol):
-    """What training asks of a data set (`data.Dataset` is one)."""
+    """What training needs of a dataset; `data.Dataset` is one."""
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
+        """Description of one example."""
         ...
 
     @property
     def arrays(self) -> Any:
-        """All examples in memory, or None where they are read when asked for."""
+        """All examples in memory, or None where they are read on demand."""
         ...
 
     def __len__(self) -> int:
@@ -35,20 +35,48 @@ class Data(Protocol):
         ...
 
     def rows(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """The examples of those numbers, on the host."""
+        """Returns the examples of these indices, on the host."""
         ...
 
     def gather(self, arrays: Any, indices: Array) -> Batch:
-        """The examples of those numbers, from `arrays` on the device; pure."""
+        """Returns the examples of these indices from `arrays` on the device; pure."""
         ...
 
 
-class Portion(NamedTuple):
-    """What one dispatch takes.
+def batch_indices(seed: int, step: int, num_examples: int, batch_size: int) -> np.ndarray:
+    """Returns the indices of one step's batch: a pure function of the seed and the step.
+
+    Each epoch visits the examples in an order of its own. The examples left at its end, too few
+    for a batch, are left out of that epoch.
+
+    Args:
+        seed: Seed of the run.
+        step: Step, from 0.
+        num_examples: Number of examples of the dataset.
+        batch_size: Number of examples a step, at most `num_examples`.
+
+    Returns:
+        int32 `[batch_size]`, without repetition.
+    """
+    epoch, batch = divmod(step, num_examples // batch_size)
+    first = batch * batch_size
+    return _epoch_order(seed, epoch, num_examples)[first : first + batch_size]
+
+
+@functools.lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
+    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_examples)
+    order = order.astype(np.int32)
+    order.flags.writeable = False  # the cache returns the same array each time
+    return order
+
+
+class StepChunk(NamedTuple):
+    """A chunk of steps: what one dispatch takes.
 
     Attributes:
         arrays: Data on the devices.
-        indices: The rows that each step takes `[K, B]`; those beyond `num` are not looked at.
+        indices: Rows of `arrays` for each step `[K, B]`; those beyond `num` steps are not read.
         num: Number of steps.
     """
 
@@ -58,15 +86,15 @@ class Portion(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """Where a run's data come from.
+    """Source of the chunks of a run.
 
     Attributes:
         gather: `(arrays, indices [B]) -> batch`, pure.
-        portion: `(step, most) -> Portion` for the steps from `step` on, `most` of them at most.
+        next_chunk: `(step, most) -> StepChunk` with at most `most` steps, the first being `step`.
     """
 
     gather: Callable[[Any, Array], Batch]
-    portion: Callable[[int, int], Portion]
+    next_chunk: Callable[[int, int], StepChunk]
 
 
 def make_feed(
@@ -78,29 +106,29 @@ def make_feed(
     start: int,
     steps: int,
 ) -> Feed:
-    """The feed of a run: from the device where the data are in memory, else read ahead by Grain.
+    """Returns the feed of a run: from the device if the data are in memory, else through Grain.
 
     Args:
-        data: The data set.
+        data: Dataset.
         put: Places arrays on the devices.
-        check: Refuses a batch on the host; asked of each that is streamed.
-        seed: What the order is a function of, with the step.
-        batch_size: Examples a step.
-        start: The first step to come.
-        steps: The run's last step.
+        check: Raises for a bad batch on the host; called for each batch that is streamed.
+        seed: Seed of the order of the examples.
+        batch_size: Number of examples a step.
+        start: First step to come.
+        steps: Number of steps of the whole run.
     """
     if data.arrays is None:
         return _streamed(data, put, check, seed, batch_size, start, steps)
     arrays = put(data.arrays)
 
-    def portion(step: int, most: int) -> Portion:
+    def next_chunk(step: int, most: int) -> StepChunk:
         num = min(most, IN_MEMORY_STEPS)
         indices = np.zeros((IN_MEMORY_STEPS, batch_size), np.int32)
         for i in range(num):
             indices[i] = batch_indices(seed, step + i, len(data), batch_size)
-        return Portion(arrays, indices, num)
+        return StepChunk(arrays, indices, num)
 
-    return Feed(data.gather, portion)
+    return Feed(data.gather, next_chunk)
 
 
 def _streamed(
@@ -116,7 +144,7 @@ def _streamed(
     every_row = np.arange(STREAMED_STEPS * batch_size, dtype=np.int32)
     indices = every_row.reshape(STREAMED_STEPS, batch_size)
 
-    def portion(step: int, most: int) -> Portion:
+    def next_chunk(step: int, most: int) -> StepChunk:
         del step  # the batches come in order
         num = min(most, STREAMED_STEPS)
         taken = [next(batches) for _ in range(num)]
@@ -124,9 +152,9 @@ def _streamed(
             check(batch)
         taken += [taken[0]] * (STREAMED_STEPS - num)  # the shape stays, so nothing recompiles
         arrays = jax.tree.map(lambda *parts: np.concatenate(parts), *taken)
-        return Portion(put(arrays), indices, num)
+        return StepChunk(put(arrays), indices, num)
 
-    return Feed(_take_rows, portion)
+    return Feed(_take_rows, next_chunk)
 
 
 def _take_rows(arrays: Any, indices: Array) -> Batch:
@@ -136,7 +164,7 @@ def _take_rows(arrays: Any, indices: Array) -> Batch:
 def _read_ahead(
     data: Data, seed: int, batch_size: int, start: int, steps: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The batches of the steps from `start` on, read by threads before they are asked for."""
+    """Iterates over the batches from step `start` on; threads read them ahead of time."""
     import grain  # two seconds of importing, for those who stream
 
     def read(step: int) -> dict[str, np.ndarray]:

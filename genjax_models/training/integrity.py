@@ -1,7 +1,7 @@
-"""Whether files are as they were written: their checksums, and what is no fault of theirs.
+"""Integrity of a checkpoint: checksums of its files, and a JSON page that describes its arrays.
 
 A file that cannot be read now (a server that is away, no memory, too many open files) is not
-damaged. Only one that was read, and is not what was written, is.
+damaged. Only a file that was read, and is not what was written, is damaged.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import errno
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import jax
+import numpy as np
 
 from genjax_models.core.files import replaced
 
 CHECKSUMS = "checksums.json"
-"""The file in a folder that says the size and the CRC-32 of each other one."""
+"""File in a folder with the size and the CRC-32 of each other file."""
 _CHUNK = 2**20
 _STATUS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED")
 _OF_CONTENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -25,37 +28,40 @@ _NOT_TOLD = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EDOM
 
 
 class Damaged(Exception):
-    """A file is not what was written; says which, and what is wrong with it."""
+    """A file is not what was written; the message says which, and what is wrong with it."""
 
 
-def checksum_of_json(values: Any) -> int:
-    """CRC-32 of what JSON can hold."""
+class Refused(Exception):
+    """A checkpoint belongs to another structure of state, or to another run."""
+
+
+def _checksum_of_json(values: Any) -> int:
     return zlib.crc32(json.dumps(values, sort_keys=True).encode())
 
 
 def write_checksums(folder: Path) -> None:
-    """Writes the checksums of a folder's files into it.
+    """Writes the checksums of a folder's files into the folder.
 
     Raises:
         OSError: A file cannot be read, or the checksums cannot be written.
     """
     files = {name: _size_and_checksum(folder / name) for name in _files(folder)}
     with replaced(folder / CHECKSUMS) as path:
-        page = {"files": files, "checksum": checksum_of_json(files)}
+        page = {"files": files, "checksum": _checksum_of_json(files)}
         path.write_text(json.dumps(page, indent=1), "utf-8")
 
 
-def check(folder: Path, part: int = 0, parts: int = 1) -> bool:
+def check_files(folder: Path, part: int = 0, parts: int = 1) -> bool:
     """Reads a folder's files and compares them with their checksums.
 
     Args:
-        folder: The folder.
-        part: Which share of the files to read, from 0.
-        parts: Among how many they are shared.
+        folder: Folder of a checkpoint.
+        part: Index of the share of the files to read, from 0.
+        parts: Number of shares.
 
     Returns:
-        Whether the folder has checksums that are whole themselves, so that its files are known to
-        be what was written.
+        Whether the folder has checksums that are intact themselves, so that its files are known
+        to be what was written.
 
     Raises:
         Damaged: A file is missing, or is not what was written.
@@ -64,7 +70,7 @@ def check(folder: Path, part: int = 0, parts: int = 1) -> bool:
     try:
         page = json.loads((folder / CHECKSUMS).read_bytes())
         files = page["files"]
-        if page["checksum"] != checksum_of_json(files):
+        if page["checksum"] != _checksum_of_json(files):
             return False
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return False
@@ -79,10 +85,10 @@ def check(folder: Path, part: int = 0, parts: int = 1) -> bool:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether an exception tells of the system (files, memory), not of what a file holds.
+    """Whether an exception is the system's (files, memory) and not due to a file's content.
 
-    Orbax, TensorStore and asyncio wrap what the system says: as a cause, a context, one of a group,
-    or as text alone.
+    Orbax, TensorStore and asyncio wrap what the system raises: as a cause, a context, one of a
+    group, or as text alone.
     """
     return any(_is_of_system(e) for e in _chain(error, set()))
 
@@ -93,10 +99,10 @@ def _is_of_system(error: BaseException) -> bool:
     if isinstance(error, OSError) and not isinstance(error, _OF_CONTENT):
         return error.errno not in _NOT_TOLD
     text = str(error)
-    return any(word in text for word in (*_STATUS, *_SYSTEM_S_WORDS))
+    return any(word in text for word in (*_STATUS, *_SYSTEM_MESSAGES))
 
 
-_SYSTEM_S_WORDS = tuple({os.strerror(n) for n in errno.errorcode if n not in _NOT_TOLD})
+_SYSTEM_MESSAGES = tuple({os.strerror(n) for n in errno.errorcode if n not in _NOT_TOLD})
 
 
 def _chain(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
@@ -119,3 +125,86 @@ def _size_and_checksum(path: Path) -> list[int]:
         while chunk := file.read(_CHUNK):
             size, crc = size + len(chunk), zlib.crc32(chunk, crc)
     return [size, crc]
+
+
+def make_page(arrays: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the page of a checkpoint: shape, type and checksum of each array, and `extra`."""
+    described = {
+        name: {"shape": list(a.shape), "dtype": str(a.dtype), "checksum": _checksum(a)}
+        for name, a in _by_path(arrays).items()
+    }
+    page = json.loads(json.dumps({"arrays": described, "extra": extra}))  # as it will be read
+    return {**page, "checksum": _checksum_of_json(page)}
+
+
+def read_page(folder: Path) -> dict[str, Any]:
+    """Reads the page of a checkpoint.
+
+    Raises:
+        Damaged: The page is not what was written.
+        OSError: The page cannot be read now.
+    """
+    try:
+        page = json.loads((folder / "page" / "metadata").read_bytes())
+        if page.pop("checksum") != _checksum_of_json(page):
+            raise Damaged("its page does not have the checksum that was saved with it")
+        return page
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Damaged("its page is missing") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise Damaged(f"its page cannot be understood, {type(error).__name__}") from error
+
+
+def check_structure(folder: Path, saved: Mapping[str, Any], abstract: Any) -> None:
+    """Raises unless a checkpoint's arrays have the shapes and types of `abstract`.
+
+    Raises:
+        Refused: They differ.
+    """
+    wanted = {name: [list(a.shape), str(a.dtype)] for name, a in _by_path(abstract).items()}
+    found = {name: [a["shape"], a["dtype"]] for name, a in saved.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise Refused(
+                f"the checkpoint {folder} is of another model or optimizer: it has "
+                f"{_in_words(found.get(name))} at {name}, where this run has "
+                f"{_in_words(wanted.get(name))}; give the settings that it was saved with, or "
+                "another folder"
+            )
+
+
+def check_arrays(page: Mapping[str, Any], arrays: Any) -> None:
+    """Raises unless arrays have the checksums on the page.
+
+    Raises:
+        Damaged: An array's checksum differs.
+    """
+    for name, array in _by_path(arrays).items():
+        wanted, found = page["arrays"][name]["checksum"], _checksum(array)
+        if None not in (wanted, found) and wanted != found:
+            raise Damaged(f"{name} does not have the checksum that was saved with it")
+
+
+def on_host(array: Any) -> Any:
+    """Returns the array in the host's memory, or as it is if other processes hold a part of it."""
+    if isinstance(array, jax.Array) and not (
+        array.is_fully_replicated or array.is_fully_addressable
+    ):
+        return array
+    return np.asarray(array)
+
+
+def _checksum(array: Any) -> int | None:
+    """Returns the CRC-32 of an array's bytes, or None if other processes hold a part of it."""
+    host = on_host(array)
+    if isinstance(host, jax.Array):
+        return None
+    return zlib.crc32(np.ascontiguousarray(host).view(np.uint8).data)
+
+
+def _in_words(array: Any) -> str:
+    return f"{array[1]}{array[0]}" if array else "nothing"
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    return {jax.tree_util.keystr(p): a for p, a in jax.tree_util.tree_leaves_with_path(tree)}

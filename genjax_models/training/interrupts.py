@@ -1,4 +1,4 @@
-"""Ctrl-C and the signals that end a process, put off until the run's state is whole."""
+"""Ctrl-C and the signals that end a process, deferred until the state of the run is whole."""
 
 from __future__ import annotations
 
@@ -6,24 +6,49 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 STOPPING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-"""Ctrl-C; what `kill`, a scheduler or a shutdown sends; and a terminal that is closed."""
+"""Ctrl-C; what `kill`, a scheduler or a shutdown sends; and the closing of the terminal."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was interrupted, and saved.
+
+    Attributes:
+        step: Number of steps done.
+        checkpoint_dir: Folder of its checkpoints.
+        signal: Signal that interrupted it; SIGINT is Ctrl-C.
+    """
+
+    def __init__(self, step: int, checkpoint_dir: Path, number: int = signal.SIGINT) -> None:
+        by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+        super().__init__(
+            f"interrupted{by} at step {step}, which is saved in {checkpoint_dir}: run the same "
+            "again to go on from there"
+        )
+        self.step = step
+        self.checkpoint_dir = checkpoint_dir
+        self.signal = number
 
 
 @contextmanager
 def interrupts(
     deferred: bool, signals: Sequence[int] = STOPPING
 ) -> Iterator[Callable[[], int | None]]:
-    """Which signal came first, if any did, so that the loop can stop where its state is whole.
+    """Defers signals, and yields a function that returns the first that came, or None.
 
     A second Ctrl-C interrupts at once; the other signals are sent twice by some terminals and
-    schedulers, and wait. A signal that is ignored (`nohup`) stays so. Where signals are not to be
-    deferred, or this is not the main thread, which alone may handle them, they do what they always
-    do. So they do afterwards.
+    schedulers, and wait. A signal that is ignored (`nohup`) stays ignored. Handlers are put back
+    afterwards.
+
+    Args:
+        deferred: Whether to defer them. If not, or outside the main thread, which alone may handle
+            signals, they do what they always do.
+        signals: Signals to defer.
     """
     if not deferred or threading.current_thread() is not threading.main_thread():
         yield lambda: None

@@ -1,4 +1,4 @@
-"""What training carries from step to step, and where it starts."""
+"""What training carries from step to step, and how it starts."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from genjax_models.core.protocols import Model
 from genjax_models.core.types import Array, Batch, Key, Params, State
 
 Optimizers: TypeAlias = optax.GradientTransformation | Mapping[str, optax.GradientTransformation]
-"""One Optax transformation for all players, or one for each by name.
+"""One Optax transformation for all players, or one for each player by name.
 
-`optax.MultiSteps` is one too: it gathers the gradients of several steps of `fit`, and moves the
-parameters in the last of them (`fit`'s `accumulate` divides one step's batch instead). Those that
-ask for the loss (`optax.contrib.reduce_on_plateau`) are told the player's."""
+`optax.MultiSteps` is accepted as well: it gathers the gradients of several steps of `fit` and moves
+the parameters in the last of them (`fit`'s `accumulate` divides the batch of one step instead).
+Transformations that need the loss (`optax.contrib.reduce_on_plateau`) receive the player's."""
 
 
 class TrainState(NamedTuple):
-    """Everything that training carries: save it and the run can go on as if never stopped.
+    """Everything that training carries: saved and loaded, the run goes on as if never stopped.
 
     Attributes:
         step: Number of steps done, int32 `[]`.
         params: Parameters, by network.
-        ema: Their moving average, which users sample from.
-        opt_state: The optimizers' states, by player.
+        ema: Moving average of the parameters, which users sample from.
+        opt_state: States of the optimizers, by player.
         state: What is not trained: batch statistics, codebooks, replay buffers.
-        key: The run's key; step t draws from `fold_in(key, t)`.
+        key: PRNG key of the run; step t draws from `fold_in(key, t)`.
     """
 
     step: Array
@@ -43,11 +43,11 @@ class TrainState(NamedTuple):
 
 
 def optimizer_of(optimizers: Optimizers, players: Mapping[str, Any]) -> dict[str, Any]:
-    """The optimizer of each player.
+    """Returns the optimizer of each player.
 
     Raises:
-        TypeError: One is no Optax transformation.
-        ValueError: A mapping that does not name just the players.
+        TypeError: An optimizer is no Optax transformation.
+        ValueError: The names of a mapping are not those of the players.
     """
     if not isinstance(optimizers, Mapping):
         optimizers = dict.fromkeys(players, optimizers)
@@ -60,7 +60,7 @@ def optimizer_of(optimizers: Optimizers, players: Mapping[str, Any]) -> dict[str
 
 
 def _transformation(player: str, optimizer: Any) -> optax.GradientTransformationExtraArgs:
-    """The optimizer as one whose `update` takes the loss, whether it looks at it or not."""
+    """Returns the optimizer with an `update` that accepts the loss, whether it uses it or not."""
     if isinstance(optimizer, optax.MultiSteps):
         optimizer = optimizer.gradient_transformation()
     if not isinstance(optimizer, optax.GradientTransformation):
@@ -73,7 +73,7 @@ def _transformation(player: str, optimizer: Any) -> optax.GradientTransformation
 
 
 def _check_update(player: str, optimizer: Any, owned: Params, state: Any) -> None:
-    """Raise if the optimizer asks for what no step of `fit` has; nothing is computed."""
+    """Raises if the optimizer needs what a step of `fit` does not have; nothing is computed."""
 
     def update(grads: Params, state: Any, value: Array) -> Any:
         return optimizer.update(grads, state, grads, value=value, grad=grads)
@@ -97,18 +97,18 @@ def init_state(
     seed: Array | int,
     initial: tuple[Params, State] | None = None,
 ) -> TrainState:
-    """The state at step 0.
+    """Returns the state at step 0.
 
     Args:
-        model: What is trained.
-        optimizers: See `Optimizers`.
+        model: Model to train.
+        optimizers: One Optax transformation, or one for each player; see `Optimizers`.
         batch: A batch of the data, for the model's `init`.
-        seed: Of the run: parameters and all noise of training are a function of it.
+        seed: Seed of the run: it decides the parameters and all noise of training.
         initial: Parameters and state to start from, in place of fresh ones.
 
     Raises:
         ValueError: A part of the parameters is owned by no player or by two, a player owns one
-            that is not there, or `optimizers` or `initial` are not of this model.
+            that does not exist, or `optimizers` or `initial` do not belong to this model.
     """
     key_init, key = keys_of(seed)
     params, state = model.init(key_init, batch)
@@ -127,7 +127,7 @@ def init_state(
 
 
 def keys_of(seed: Array | int) -> tuple[Key, Key]:
-    """The key of a run's initialisation, and the one that its steps draw from."""
+    """Returns the PRNG key of a run's initialisation, and the one that its steps draw from."""
     key_init, key = jax.random.split(jax.random.key(seed))
     return key_init, key
 
@@ -165,3 +165,41 @@ def _check_same_shapes(given: Any, wanted: Any) -> None:
 
 def _names(names: Any) -> str:
     return ", ".join(sorted(names)) or "nothing"
+
+
+# Files and other processes hold PRNG keys as the integers that they consist of.
+
+
+def is_key(array: Any) -> bool:
+    """Whether an array, or its `jax.ShapeDtypeStruct`, holds typed PRNG keys."""
+    return jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+
+
+def keys_to_data(tree: Any) -> Any:
+    """Returns the pytree with each key replaced by its integers, each struct by a struct."""
+
+    def convert(array: Any) -> Any:
+        if not is_key(array):
+            return array
+        if isinstance(array, jax.ShapeDtypeStruct):
+            data = jax.eval_shape(jax.random.key_data, array)
+            return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=array.sharding)
+        return jax.random.key_data(array)
+
+    return jax.tree.map(convert, tree)
+
+
+def data_to_keys(tree: Any, like: Any) -> Any:
+    """Inverts `keys_to_data`: integers become keys wherever `like` has keys."""
+
+    def convert(key: Any, array: Any) -> Any:
+        return jax.random.wrap_key_data(array, impl=_impl(key)) if is_key(key) else array
+
+    return jax.tree.map(convert, like, tree)
+
+
+def _impl(key: Any) -> Any:
+    found = []
+    # `key_impl` does not accept a struct, but while tracing it is given an array.
+    jax.eval_shape(lambda k: found.append(jax.random.key_impl(k)), key)
+    return found[0]

@@ -30,22 +30,22 @@ def make_step(
     ema: float = 0.999,
     accumulate: int = 1,
 ) -> Step:
-    """The step that trains a model.
+    """Returns the step that trains a model.
 
     Args:
-        model: What is trained; its `players` move in their order.
-        optimizers: An Optax transformation, or one for each player.
-        losses: Player -> the loss that takes the place of the player's own.
-        ema: Decay of the parameters' moving average; see `ema_decay`.
-        accumulate: In how many parts, one after the other, a batch is passed for its gradient.
-            Terms that mix examples see one part at a time.
+        model: Model to train; its `players` move in their order.
+        optimizers: One Optax transformation, or one for each player.
+        losses: Loss by player, in place of the player's own.
+        ema: Decay of the moving average of the parameters; see `ema_decay`.
+        accumulate: Number of parts of a batch whose gradients are computed one after the other
+            and averaged. Terms that mix examples see one part at a time.
 
     Returns:
         `(TrainState, batch) -> (TrainState, metrics)`, pure, to be jitted. The metrics are named
-        `player/term`, and `player/gradient_norm` is the norm before the optimizer.
+        `player/term`; `player/gradient_norm` is the norm of the gradient before the optimizer.
 
     Raises:
-        TypeError: `losses` is no mapping to losses.
+        TypeError: `losses` is not a mapping to losses.
         ValueError: `losses` or `optimizers` name somebody who is not a player.
     """
     players = dict(model.players)
@@ -84,9 +84,9 @@ def make_step(
 
 
 def _own(player: Player, params: Params, before: State, after: State) -> State:
-    """The state after a player's move, which leaves the statistics of the others' networks alone.
+    """Returns the state after a player's move, with the statistics of the others' networks kept.
 
-    So nobody passes data through a network only to move averages that are another's.
+    So no player moves the batch statistics of a network that another one trains.
     """
     return {
         name: before[name] if name in params and name not in player.owns else value
@@ -95,14 +95,14 @@ def _own(player: Player, params: Params, before: State, after: State) -> State:
 
 
 def turn_key(key: Key, step: Array | int, player: int, turn: int) -> Key:
-    """What a player's loss draws from: a function of the run's key, the step and the turn."""
+    """Returns the PRNG key of a player's loss, from the run's key, the step and the turn."""
     for place in (step, player, turn):
         key = jax.random.fold_in(key, place)
     return key
 
 
 def ema_decay(decay: float, step: Array) -> Array:
-    """min(decay, (1 + t) / (10 + t)): early averages are short, so they do not lag behind."""
+    """Returns min(decay, (1 + t) / (10 + t)): early averages are short, so they do not lag."""
     return jnp.minimum(decay, (1.0 + step) / (10.0 + step))
 
 
@@ -116,7 +116,7 @@ def _gradient(
     step: Array,
     accumulate: int,
 ) -> tuple[Params, State, Metrics]:
-    """The gradient of a player's loss by what it owns, the state after it, and the metrics."""
+    """Returns the gradient with respect to what a player owns, the new state, and the metrics."""
     others = {name: value for name, value in params.items() if name not in player.owns}
 
     def value(owned: Params, part: Batch, key: Key, state: State) -> tuple[Array, Any]:

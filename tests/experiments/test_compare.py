@@ -27,8 +27,8 @@ from experiments.runner.at_steps import NEVER, AtSteps, log_spaced
 from experiments.runner.stopping import StoppedEarly
 from genjax_models import training
 from genjax_models.core import DIGITS
+from genjax_models.training.fit import Cadence
 from genjax_models.training.hooks import read_json_lines
-from genjax_models.training.pace import Schedule
 
 
 def at(step):
@@ -49,11 +49,11 @@ def test_a_hook_is_called_at_chosen_steps_alone():
     called = []
     hook = AtSteps((7, 1, 12, 40), lambda state, metrics: called.append(state.step), start=1)
     done, stops = 1, []
-    schedule = Schedule(steps=50, log_every=20, save_every=None, hooks=(hook,))
+    cadence = Cadence(steps=50, log_every=20, save_every=None, hooks=(hook,))
     while done < 50:
-        done = schedule.next_stop(done)
+        done = cadence.next_stop(done)
         stops.append(done)
-        for due in schedule.hooks_at(done):
+        for due in cadence.hooks_at(done):
             due(at(done), {})
     assert called == [7, 12, 40]
     assert stops == [7, 12, 20, 40, 50]

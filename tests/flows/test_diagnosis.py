@@ -20,7 +20,7 @@ from genjax_models.flows.model import Flow
 from genjax_models.flows.multiscale import Split
 from genjax_models.networks.mlp import MLP
 from genjax_models.training import NonFiniteLoss
-from genjax_models.training.order import batch_indices
+from genjax_models.training.feed import batch_indices
 from tests.training.toys import points
 
 STEP = Chain([ActNorm(), AffineCoupling(MLP((4, 2))), Permute()])

@@ -25,9 +25,8 @@ from genjax_models.training import (
     checkpoint,
     init_state,
     integrity,
-    page,
 )
-from genjax_models.training.devices import fully_sharded, mapped
+from genjax_models.training.devices import device_strategy, fully_sharded
 from tests.training.toys import Affine, arrays, points
 
 MODEL = Affine(size=8)
@@ -161,8 +160,8 @@ def _flip(path):
 
 def test_what_is_not_read_back_as_it_was_written_replaces_nothing(state, tmp_path, monkeypatch):
     save_steps(tmp_path, state, 1, max_to_keep=1)
-    honest = page.make
-    monkeypatch.setattr(page, "make", lambda arrays, extra: honest(
+    honest = integrity.make_page
+    monkeypatch.setattr(integrity, "make_page", lambda arrays, extra: honest(
         arrays._replace(ema=jax.tree.map(np.zeros_like, arrays.ema)), extra))  # fmt: skip
     with pytest.raises(CheckpointError, match="of step 2 was not what had been written") as caught:
         save_steps(tmp_path, state, 2, max_to_keep=1)
@@ -413,12 +412,12 @@ def test_the_page_is_readable_without_anything_of_ours(state, tmp_path):
     assert found["arrays"][".params['affine']['unused']"]["shape"] == [3, 8]
 
 
-WAYS = {
-    "mesh 1": lambda: mapped(1),
-    "mesh 8": lambda: mapped(8),
-    "sharded 2": lambda: mapped(2, partition=fully_sharded(2)),
-    "sharded 8": lambda: mapped(8, partition=fully_sharded(8)),
-    "pmap 2": lambda: mapped(2, "pmap"),
+STRATEGIES = {
+    "mesh 1": lambda: device_strategy(1),
+    "mesh 8": lambda: device_strategy(8),
+    "sharded 2": lambda: device_strategy(2, partition=fully_sharded(2)),
+    "sharded 8": lambda: device_strategy(8, partition=fully_sharded(8)),
+    "pmap 2": lambda: device_strategy(2, "pmap"),
 }
 
 
@@ -435,12 +434,12 @@ WAYS = {
 )
 def test_a_state_is_restored_to_other_devices(saved, restored, tmp_path):
     made = jax.jit(lambda b: init_state(MODEL, optax.adam(0.1), b, 7))(BATCH)
-    over = WAYS[saved]()
-    checkpoint.save(tmp_path, over.get(over.put(made)))
-    over = WAYS[restored]()
-    loaded, _ = load(tmp_path, over.describe(jax.eval_shape(lambda: made)))
-    placed = over.put(loaded)
-    chex.assert_trees_all_equal(arrays(over.get(placed)), arrays(made))
-    chex.assert_trees_all_equal(arrays(placed), arrays(over.put(made)))
-    for a, b in zip(jax.tree.leaves(placed), jax.tree.leaves(over.put(made)), strict=True):
+    strategy = STRATEGIES[saved]()
+    checkpoint.save(tmp_path, strategy.get(strategy.put(made)))
+    strategy = STRATEGIES[restored]()
+    loaded, _ = load(tmp_path, strategy.describe(jax.eval_shape(lambda: made)))
+    placed = strategy.put(loaded)
+    chex.assert_trees_all_equal(arrays(strategy.get(placed)), arrays(made))
+    chex.assert_trees_all_equal(arrays(placed), arrays(strategy.put(made)))
+    for a, b in zip(jax.tree.leaves(placed), jax.tree.leaves(strategy.put(made)), strict=True):
         assert a.sharding.is_equivalent_to(b.sharding, a.ndim)

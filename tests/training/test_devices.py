@@ -76,11 +76,11 @@ def test_a_fully_sharded_state_is_split_and_gives_the_same_run(reference, tmp_pa
 
 @pytest.mark.parametrize("mapping", ["mesh", "pmap"])
 def test_a_buffer_is_split_as_the_batch_is(mapping, reference):
-    over = devices.mapped(8, mapping)
-    placed = over.put(jax.device_get(reference))
+    strategy = devices.device_strategy(8, mapping)
+    placed = strategy.put(jax.device_get(reference))
     parts = placed.state["seen"].values.addressable_shards
     assert [part.data.size for part in parts] == [4 * 2] * 8
-    assert_same_run(over.get(placed), reference)
+    assert_same_run(strategy.get(placed), reference)
 
 
 def test_fully_sharded_takes_the_longest_axis_that_divides():
@@ -105,14 +105,14 @@ def test_fully_sharded_takes_the_longest_axis_that_divides():
 )
 def test_devices_that_cannot_be_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
-        devices.mapped(**given)
+        devices.device_strategy(**given)
 
 
 def test_a_choice_of_devices_is_kept_to():
     chosen = jax.devices()[3:5]
     state = fit(steps=1, devices=chosen)
     assert state.params["affine"]["shift"].devices() == set(chosen)
-    assert devices.mapped(None).size == 8
+    assert devices.device_strategy(None).size == 8
 
 
 def test_batches_that_do_not_divide_are_refused():

@@ -1,6 +1,7 @@
 """The loop: hooks and their periods, dispatches, streams, interruptions, and what is refused."""
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -15,9 +16,9 @@ import pytest
 import genjax_models as gm
 from genjax_models import training
 from genjax_models.training import checkpoint, interrupts
+from genjax_models.training.feed import batch_indices
+from genjax_models.training.fit import DispatchSize, MetricMeans
 from genjax_models.training.hooks import Every
-from genjax_models.training.order import batch_indices
-from genjax_models.training.pace import Pace
 from tests.training.toys import Affine, Game, Records, arrays, points, squared, streamed
 
 STEPS = 11
@@ -59,11 +60,11 @@ def test_hooks_are_called_at_their_periods_and_at_the_end(reference):
 @pytest.mark.parametrize("seconds", [0.0, 1e9])
 def test_how_much_is_dispatched_at_once_changes_nothing(seconds, reference, monkeypatch):
     """Nor does it compile more than once: every term is traced once in a run."""
-    monkeypatch.setattr(Pace, "seconds", seconds)
+    monkeypatch.setattr(DispatchSize, "seconds", seconds)
     traced, rows, dispatched = [], [], []
-    timing = Pace.timing
+    timing = DispatchSize.timing
     monkeypatch.setattr(
-        Pace, "timing", lambda self, num: dispatched.append(num) or timing(self, num)
+        DispatchSize, "timing", lambda self, num: dispatched.append(num) or timing(self, num)
     )
     loss = Affine(noise=0.5).loss
     squared = loss.terms["squared"]
@@ -262,7 +263,7 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
 
 
 def test_a_run_goes_on_from_the_checkpoint_that_could_be_read(reference, tmp_path):
-    """Step, window and log are those of that checkpoint, though a newer one lies there."""
+    """Step, means and log are those of that checkpoint, though a newer one lies there."""
     rows, starts = [], []
     options = {"checkpoint_dir": tmp_path, "checkpoint_every": 2, "on_start": starts.append}
     fit(steps=7, **options)
@@ -369,7 +370,7 @@ def test_a_directory_of_another_run_is_refused(reference, tmp_path):
         ({"steps": 0}, ValueError, "steps is 0: give a whole number of at least 1"),
         ({"steps": 2.5}, TypeError, "steps is 2.5, a float: give a whole number of at least 1"),
         ({"batch_size": True}, TypeError, "batch_size is True, a bool: give a whole number"),
-        ({"batch_size": 65}, ValueError, "batch_size is 65, but the data set has 64 examples"),
+        ({"batch_size": 65}, ValueError, "batch_size is 65, but the dataset has 64 examples"),
         ({"batch_size": 18, "accumulate": 4}, ValueError, "accumulate=4 do not divide: give a mul"),
         ({"batch_size": 6, "devices": 4}, ValueError, "batch_size is 6, which 4 devices times ac"),
         ({"log_every": 0}, ValueError, "log_every is 0: give"),
@@ -416,3 +417,25 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(training.CheckpointError, match="checkpoints cannot be written to"):
             fit(checkpoint_dir=place)
+
+
+def test_means_do_not_depend_on_how_the_steps_are_cut():
+    values = np.random.default_rng(0).lognormal(sigma=6.0, size=257).astype(np.float32)
+    found = set()
+    for size in (1, 3, 64, 257):
+        means = MetricMeans()
+        for i in range(0, 257, size):
+            means.add({"a/loss": values[i : i + size]})
+            means = MetricMeans(**json.loads(json.dumps(means.as_json())))  # as a checkpoint has it
+        found.add(means.values()["a/loss"])
+    assert len(found) == 1
+    np.testing.assert_allclose(found.pop(), values.astype(np.float64).mean(), rtol=1e-12)
+
+
+def test_cleared_means_start_anew():
+    means = MetricMeans()
+    means.add({"a/loss": np.float32([1.0, 3.0])})
+    assert means.values() == {"a/loss": 2.0}
+    means.clear()
+    means.add({"a/loss": np.float32([5.0])})
+    assert means.values() == {"a/loss": 5.0}

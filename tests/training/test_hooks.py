@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.training import TrainState, hooks, progress
-from genjax_models.training.errors import Diverged
+from genjax_models.training import Diverged, TrainState, hooks
 
 
 def at(step: int) -> TrainState:
@@ -139,7 +138,6 @@ def test_coverage_warns_at_the_first_look():
 
 def test_only_the_first_process_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(hooks.jax, "process_index", lambda: 1)
-    monkeypatch.setattr(progress.jax, "process_index", lambda: 1)
     with hooks.progress_bar(10) as bar:
         for report in (bar, hooks.json_lines(tmp_path / "m"), hooks.tensorboard(tmp_path / "t")):
             report(at(5), {"loss": 1.0})
@@ -157,7 +155,7 @@ class Clock:
 
 def test_progress_in_lines(monkeypatch, capsys):
     clock = Clock()
-    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr(hooks, "time", clock)
     with hooks.progress_bar(100, interval=10.0) as bar:
         bar(at(10), {"vae/kl": 1.0, "vae/loss": 50.0})
         for step in (20, 30, 40):
@@ -191,9 +189,9 @@ def test_progress_on_a_terminal_gives_it_back(monkeypatch, capsys):
     [(-1, "0s"), (0.4, "0s"), (59.6, "1m 00s"), (125, "2m 05s"), (7300, "2h 01m")],
 )
 def test_duration(seconds, text):
-    assert progress.duration(seconds) == text
+    assert hooks.duration(seconds) == text
 
 
 def test_metrics_of_several_players_keep_their_names():
-    text = progress.format_metrics({"d/real": 1.0, "d/loss": 2.0, "g/loss": 3.0})
+    text = hooks.format_metrics({"d/real": 1.0, "d/loss": 2.0, "g/loss": 3.0})
     assert text == "d/loss 2  g/loss 3  d/real 1"

@@ -16,7 +16,7 @@ from experiments.commands.compare.settings import Settings
 from experiments.runner import pages
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
-from genjax_models.training.progress import duration
+from genjax_models.training.hooks import duration
 
 
 class About(NamedTuple):

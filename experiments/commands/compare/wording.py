@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from genjax_models.training.progress import duration
+from genjax_models.training.hooks import duration
 
 
 class Column(NamedTuple):

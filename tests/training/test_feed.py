@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genjax_models.training.order import batch_indices
+from genjax_models.training.feed import batch_indices
 
 
 def epoch(seed, number, num_examples, batch_size):
