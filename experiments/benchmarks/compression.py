@@ -30,7 +30,7 @@ from experiments.runner import runs
 from experiments.runner.compilation import keep_compiled_programs
 from genjax_models.applications import compression
 from genjax_models.core import ApproximateDensity, TractableDensity
-from genjax_models.metrics.progress import progress
+from genjax_models.metrics.map_dataset import progress
 
 TABLE = "compression.json"
 BATCH, DRAWS = 100, 10

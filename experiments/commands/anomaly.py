@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from experiments.runner import runs
     from genjax_models.core import DataSpec
     from genjax_models.data import Dataset
-    from genjax_models.metrics.figure import Figure
+    from genjax_models.metrics import Figure
 
 _TRAINING = "training"
 
@@ -91,7 +91,7 @@ def rows(run: runs.Run, arguments: AnomalyArguments) -> list[Row]:
     Raises:
         ValueError: The run is of no images, or there is nothing to compare with.
     """
-    from genjax_models.metrics.detection import aupr_figure, auroc_figure
+    from genjax_models.metrics import aupr, auroc
 
     own, others = _sets(run, arguments)
     if not others:
@@ -105,8 +105,8 @@ def rows(run: runs.Run, arguments: AnomalyArguments) -> list[Row]:
             Row(
                 name,
                 score,
-                auroc_figure(usual[score], scores[score], score),
-                aupr_figure(usual[score], scores[score], score, arguments.seed),
+                auroc(usual[score], scores[score], extractor=score),
+                aupr(usual[score], scores[score], seed=arguments.seed, extractor=score),
             )
             for score in scores
         ]

@@ -32,6 +32,7 @@ from experiments.runner.optimizers import make_optimizer
 from genjax_models import plots
 from genjax_models.applications import augmentation
 from genjax_models.data import Dataset
+from genjax_models.metrics import Figure
 from genjax_models.metrics.classifier import Classifier, read
 
 BATCH = 50
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def compare(arguments: AugmentArguments, few: int) -> augmentation.Gain:
+def compare(arguments: AugmentArguments, few: int) -> Figure:
     """Accuracies without and with drawn images, for every seed: the mean difference in points."""
     print(f"{few} labelled images of each class")
     train = gm.load(arguments.dataset, gm.data.training_split(arguments.dataset))
@@ -111,7 +112,9 @@ def compare(arguments: AugmentArguments, few: int) -> augmentation.Gain:
             plots.save(plots.samples(rows, more.spec, more.spec.num_classes), arguments.out)
     alone, with_drawn = np.array(pairs).T
     gain = augmentation.paired_gain(alone, with_drawn)
-    print(f"  mean {alone.mean():.2f} % alone, {with_drawn.mean():.2f} % with: {gain} points")
+    low, high = gain.interval or (np.nan, np.nan)
+    difference = f"{gain.value:+.2f} ({low:+.2f} to {high:+.2f}, {gain.num} pairs)"
+    print(f"  mean {alone.mean():.2f} % alone, {with_drawn.mean():.2f} % with: {difference} points")
     return gain
 
 

@@ -18,7 +18,7 @@ from experiments.commands.arguments import parse
 from experiments.runner.config import PositiveInt, Seed
 from experiments.runner.files import check_output
 from genjax_models.core.files import replaced
-from genjax_models.metrics.progress import progress
+from genjax_models.metrics.map_dataset import progress
 
 if TYPE_CHECKING:
     from experiments.runner.runs import Run

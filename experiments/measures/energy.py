@@ -20,7 +20,7 @@ from genjax_models.autoencoders import VAE
 from genjax_models.core.modules import apply_module
 from genjax_models.data import densities
 from genjax_models.data.selection import alike
-from genjax_models.metrics.auroc import auroc
+from genjax_models.metrics import auroc
 
 if TYPE_CHECKING:
     from genjax_models.data import Dataset
@@ -179,7 +179,7 @@ def told_apart(*names: str) -> Measure:
             except FileNotFoundError as error:
                 print(f"{name} is left out: {error}", file=sys.stderr)
                 continue
-            value = auroc(own, energies(other.rows(np.arange(len(other)))["x"]))
+            value = auroc(own, energies(other.rows(np.arange(len(other)))["x"])).value
             kind = f"energy of {len(own):,} examples against {len(other):,} of {name}"
             figures[f"auroc_{name}"] = figure(value, "", kind)
         return figures

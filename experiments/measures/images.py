@@ -19,7 +19,7 @@ from genjax_models.data import densities
 
 if TYPE_CHECKING:
     from genjax_models.data import Dataset
-    from genjax_models.metrics import TrainedClassifier
+    from genjax_models.metrics import Extractor, TrainedClassifier
 
 NUM_POINTS = 50_000
 PAIRS, PAIR_SIZE = 4, 10_000
@@ -74,21 +74,20 @@ def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures
     Where samples are conditioned on labels, also how many the classifier reads as asked; and how
     many are nearly training images.
     """
-    from genjax_models.metrics import frechet_distance, memorization
+    from genjax_models.metrics import memorization
 
     reader = classifier(run.record.config)
     real = np.concatenate([batch["x"] for batch in data.batches(1000)])
     num = max(NUM_IMAGES, len(real))
     drawn = samples.draw_samples(run, num, seed)
-    found = frechet_distance(reader, drawn, real)
-    figures = {"frechet_distance": figure(found.figure.value, "", str(found))}
+    figures = {"frechet_distance": frechet_figure(reader, drawn, real)}
     if (asked := run.setup.condition(num).get("label")) is not None:
         share = 100 * np.mean(reader.predict(drawn) == np.asarray(asked))
         kind = f"{num:,} samples, {reader.name}"
         figures["labels_read"] = figure(share, "% read as asked", kind)
     training = load_splits(run.record.config).train
     known = training.rows(np.arange(len(training)))["x"]
-    copied = memorization(drawn[:NUM_IMAGES], known, real[:NUM_IMAGES], name="pixels")
+    copied = memorization(drawn[:NUM_IMAGES], known, real[:NUM_IMAGES], extractor="pixels")
     held_out = f"held-out images {100 * copied.near_duplicates_held_out.value:.1f} %"
     figures["near_duplicates"] = figure(
         100 * copied.near_duplicates.value,
@@ -101,15 +100,33 @@ def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures
 @measure(IMAGES, LEVELS)
 def distance_by_inception(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """Fréchet's distance of samples to the split in Inception-v3's features: the FID."""
-    from genjax_models.metrics import frechet_distance
-    from genjax_models.metrics.inception import load_inception
+    from genjax_models.metrics import load_inception
 
     path, levels = run.record.config.evaluation.inception, data.spec.levels
     assert path is not None and levels is not None
     real = np.concatenate([batch["x"] for batch in data.batches(1000)])
     drawn = samples.draw_samples(run, len(real), seed)
-    found = frechet_distance(load_inception(path, levels), drawn, real)
-    return {"fid": figure(found.figure.value, "", str(found))}
+    return {"fid": frechet_figure(load_inception(path, levels), drawn, real)}
+
+
+def frechet_figure(
+    extractor: Extractor, x: np.ndarray, reference: np.ndarray, kind: str = ""
+) -> dict[str, Any]:
+    """The Fréchet distance of examples to real ones, beside that of as many real ones.
+
+    Args:
+        extractor: What reads the features.
+        x: Examples `[N, ...]`.
+        reference: Real examples `[M, ...]`.
+        kind: Begins the words beside the figure.
+    """
+    from genjax_models.metrics import frechet_distance, frechet_floor
+
+    there, here = extractor.features(x), extractor.features(reference)
+    found = frechet_distance(there, here, extractor=extractor.name)
+    floor = frechet_floor(here, len(there), jax.random.key(0))
+    kind += f"Fréchet distance {found}; as many real ones: {floor:.4g}"
+    return figure(found.value, "", kind)
 
 
 def classifier(config: Any, dataset: str | None = None) -> TrainedClassifier:

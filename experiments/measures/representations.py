@@ -12,7 +12,7 @@ from experiments.measures.images import Figures, figure
 from experiments.runner import runs
 from genjax_models.core import Representation
 from genjax_models.data import shapes2d
-from genjax_models.metrics.disentanglement import (
+from genjax_models.metrics import (
     dci,
     factor_vae_score,
     grouped,

@@ -14,9 +14,15 @@ from experiments.runner.datasets import load_splits
 from genjax_models.core import TractableDensity
 from genjax_models.data import tokenizers
 from genjax_models.data.markov import MarkovText
-from genjax_models.metrics.evaluate import Metric, metrics_of
-from genjax_models.metrics.ngrams import distinct_n, longest_copies, ngram_overlap
-from genjax_models.metrics.text import nats_per_token, relative_perplexity
+from genjax_models.metrics import (
+    Metric,
+    distinct_n,
+    longest_copies,
+    metrics_of,
+    nats_per_token,
+    ngram_overlap,
+    relative_perplexity,
+)
 
 if TYPE_CHECKING:
     from genjax_models.data import Dataset

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import genjax_models as gm
-from experiments.measures.images import Figures, figure
+from experiments.measures.images import Figures, figure, frechet_figure
 from experiments.measures.images import classifier as classifier_of_run
 from experiments.recipes.translation_settings import PAIRED, TwoSetsSettings
 from experiments.runner import runs
@@ -77,8 +77,6 @@ def read_as_the_other_set(run: runs.Run, data: Dataset, seed: int) -> Figures:
     classifier's features. Labels are looked at here alone. The picture shows examples of X,
     translated and back again.
     """
-    from genjax_models.metrics import frechet_distance
-
     del data, seed  # the split's labels are what is needed, which the run's data have not
     config, model = run.record.config, run.setup.model
     settings = config.model
@@ -96,10 +94,9 @@ def read_as_the_other_set(run: runs.Run, data: Dataset, seed: int) -> Figures:
         scaled = resized(Dataset.from_arrays(x), *other.spec.shape[:2])
         as_read = scaled.rows(np.arange(len(x)))["x"]
         share = 100 * float(np.mean(classifier.predict(as_read) == rows["label"]))
-        found = frechet_distance(classifier, as_read, there)
         figures[f"labels_read{suffix}"] = figure(share, "% read as their own label", kind)
-        figures[f"frechet_distance{suffix}"] = figure(
-            found.figure.value, "", f"to {settings.other}'s: {found}"
+        figures[f"frechet_distance{suffix}"] = frechet_figure(
+            classifier, as_read, there, f"to {settings.other}'s: "
         )
     return figures
 

@@ -92,7 +92,7 @@ def _read(
 def reader(config: Config[VoiceSettings], name: str, num_classes: int) -> TrainedClassifier:
     """A classifier of all speakers' spectrograms by one of their arrays; trained once, and kept."""
     from genjax_models.metrics import classifier_of
-    from genjax_models.metrics.classifier_cache import classifier_for
+    from genjax_models.metrics.classifier import classifier_for
 
     splits = training_split(config.dataset), "test"
     train, test = (labelled(spectrograms(config, s), name, num_classes) for s in splits)

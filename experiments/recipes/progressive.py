@@ -26,7 +26,7 @@ from genjax_models.adversarial import losses
 from genjax_models.adversarial.progressive import Growth, ProgressiveGAN
 from genjax_models.core import DataSpec
 from genjax_models.data import stacked_mnist
-from genjax_models.metrics.modes import classified_modes, read_channels
+from genjax_models.metrics import classified_modes, read_channels
 from genjax_models.networks.progressive import ProgressiveDiscriminator, ProgressiveGenerator
 
 if TYPE_CHECKING:

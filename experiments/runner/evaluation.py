@@ -18,8 +18,7 @@ from experiments.runner.figures import Figures
 from experiments.runner.registry import Setup
 from genjax_models.core import TractableDensity, random
 from genjax_models.data import densities
-from genjax_models.metrics import kind_of_likelihood
-from genjax_models.metrics.divergence import kl_to_truth
+from genjax_models.metrics import kind_of_likelihood, kl_to_truth
 
 if TYPE_CHECKING:
     from genjax_models.data import Dataset

@@ -18,7 +18,7 @@ from genjax_models.autoregressive.generation import generate
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import Representation, TractableDensity
 from genjax_models.data import tokenizers
-from genjax_models.metrics.progress import progress
+from genjax_models.metrics.map_dataset import progress
 from genjax_models.training.devices import sampler
 from genjax_models.training.hooks import read_json_lines
 

@@ -295,7 +295,7 @@ def _tell_what_is_left_out(setup: Setup, config: Config[Any], data: Dataset) -> 
     if config.evaluation.none:
         return
     if config.evaluation.inception is not None:
-        from genjax_models.metrics.inception import load_inception
+        from genjax_models.metrics import load_inception
 
         load_inception(config.evaluation.inception)
     for measure in evaluation.measures_of(setup, config):

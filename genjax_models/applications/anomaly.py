@@ -20,7 +20,7 @@ import numpy as np
 from genjax_models.core.protocols import Model
 from genjax_models.core.types import Array, Batch, Key, Params, State
 from genjax_models.metrics.evaluate import metrics_of
-from genjax_models.metrics.examples import Examples, Metric, of_examples, together
+from genjax_models.metrics.map_dataset import Examples, Metric, combine, map_dataset
 
 _NEIGHBOURS_AT_ONCE = 256
 
@@ -91,8 +91,8 @@ def score(
             "the model can only be sampled, and has no score of an example: use sample_distance "
             "with samples of it, or give scores={name: function}"
         )
-    take = of_examples(model, together(scores), batch_size=batch_size, devices=devices)
-    return take((params, state or {}), key, data)
+    apply = map_dataset(model, combine(scores), batch_size=batch_size, devices=devices)
+    return apply((params, state or {}), key, data)
 
 
 def typicality(nll: Any, expected: float) -> np.ndarray:

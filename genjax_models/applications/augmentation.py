@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.data.dataset import Dataset
-from genjax_models.metrics.examples import whole_batches
+from genjax_models.metrics.figure import Figure
+from genjax_models.metrics.map_dataset import round_up_to_devices
 from genjax_models.training.devices import sampler
 
 _AT_ONCE = 1_000
@@ -93,7 +94,7 @@ def drawn(
     if num < 1:
         raise ValueError(f"{num} examples of each label are asked: give at least 1")
     total = num * classes
-    block = whole_batches(min(total, _AT_ONCE), devices)
+    block = round_up_to_devices(min(total, _AT_ONCE), devices)
 
     def sample(learned: Any, key: Key) -> Array:
         params, state, label = learned
@@ -138,31 +139,15 @@ def augmented(data: Dataset, more: Dataset, share: float = 0.5) -> Dataset:
     return dataclasses.replace(data, arrays=arrays)
 
 
-class Gain(NamedTuple):
-    """A mean difference between pairs.
-
-    Attributes:
-        value: The mean of after - before.
-        interval: Of 95 % confidence, by Student's t; were the seeds drawn anew.
-        num: Number of pairs.
-    """
-
-    value: float
-    interval: tuple[float, float]
-    num: int
-
-    def __str__(self) -> str:
-        """All of it in a line."""
-        low, high = self.interval
-        return f"{self.value:+.2f} ({low:+.2f} to {high:+.2f}, {self.num} pairs)"
-
-
-def paired_gain(before: Any, after: Any) -> Gain:
-    """The mean difference of what was measured twice: once a seed without a change, and once with.
+def paired_gain(before: Any, after: Any) -> Figure:
+    """Mean difference between pairs, such as accuracies of one seed without a change and with it.
 
     Args:
         before: `[N]`, at least 2.
         after: `[N]`, in the same order.
+
+    Returns:
+        The mean of after - before, with Student's interval for pairs drawn anew; `num` is N.
 
     Raises:
         ValueError: They are no pairs, or fewer than 2.
@@ -175,4 +160,5 @@ def paired_gain(before: Any, after: Any) -> Gain:
     gain = b - a
     width = t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
     mean = float(gain.mean())
-    return Gain(mean, (mean - float(width), mean + float(width)), len(gain))
+    interval = (mean - float(width), mean + float(width))
+    return Figure(mean, interval, len(gain))

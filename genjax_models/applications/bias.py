@@ -25,7 +25,7 @@ from genjax_models.core.protocols import Model, Representation
 from genjax_models.core.types import Array, Batch, Params, State
 from genjax_models.data.dataset import Dataset
 from genjax_models.metrics.evaluate import encode
-from genjax_models.metrics.examples import Examples, Measure, of_examples
+from genjax_models.metrics.map_dataset import ExampleFn, Examples, map_dataset
 from genjax_models.training.fit import fit
 from genjax_models.training.interrupts import Interrupted
 from genjax_models.training.state import Optimizers, TrainState
@@ -75,18 +75,18 @@ def codes_of(
         batch_size: Examples at a time.
         devices: How many devices; all where None.
     """
-    take = of_examples(model, _encoding(model), batch_size=batch_size, devices=devices)
-    return take((params, state or {}), jax.random.key(0), data)["z"]
+    apply = map_dataset(model, _encoding(model), batch_size=batch_size, devices=devices)
+    return apply((params, state or {}), jax.random.key(0), data)["z"]
 
 
 @functools.lru_cache(maxsize=16)
-def _encoding(model: Representation) -> Measure:
-    def measure(whole: Any, batch: Batch) -> dict[str, Array]:
-        (params, state), key = whole
+def _encoding(model: Representation) -> ExampleFn:
+    def fn(constants: Any, batch: Batch) -> dict[str, Array]:
+        (params, state), key = constants
         z = encode(model, params, state, batch, key)
         return {"z": z.reshape(z.shape[0], -1)}
 
-    return measure
+    return fn
 
 
 def histograms(z: Any, bins: int = 10) -> Histograms:
@@ -195,7 +195,7 @@ def by_rarity(
         bins: See `rarity`.
         alpha: See `rarity`.
     """
-    codes = of_examples(model, _encoding(model))  # compiled once for all the looks
+    codes = map_dataset(model, _encoding(model))  # compiled once for all the looks
 
     def weights(state: TrainState) -> np.ndarray:
         found = codes((state.ema, state.state), jax.random.key(0), data)

@@ -1,41 +1,36 @@
-"""The ruler: likelihoods in common units, distances of samples, `evaluate` over a data set."""
+"""The ruler: likelihoods in common units, distances of samples, `evaluate` over a dataset.
 
-from genjax_models.metrics.auroc import auroc
-from genjax_models.metrics.classifier import TrainedClassifier
-from genjax_models.metrics.classifier_cache import classifier_of
-from genjax_models.metrics.detection import aupr, aupr_figure, auroc_figure
+A metric is one function, which returns a `Figure`: its `value` is the number.
+"""
+
+from genjax_models.metrics.classifier import TrainedClassifier, classifier_of
+from genjax_models.metrics.detection import aupr, auroc
 from genjax_models.metrics.disentanglement import (
-    DCI,
-    dci,
-    dci_of_importances,
     factor_vae_score,
     grouped,
-    linear_probe,
     mig,
     mutual_information,
     sap,
 )
-from genjax_models.metrics.distances import compare_samples
-from genjax_models.metrics.divergence import Estimate, kl_to_truth
 from genjax_models.metrics.evaluate import (
-    Metric,
+    compare_samples,
     conditions,
     evaluate,
     evaluate_likelihood,
     metrics_of,
 )
-from genjax_models.metrics.features import Extractor, FrechetDistance, frechet_distance
-from genjax_models.metrics.figure import Figure
-from genjax_models.metrics.frechet import frechet, frechet_estimate, frechet_floor, two_halves
-from genjax_models.metrics.inception import Inception, load_inception
-from genjax_models.metrics.inception_score import inception_score
-from genjax_models.metrics.kernel import kernel_distance, mmd, mmd_estimate
+from genjax_models.metrics.features import ClassifyingExtractor, Extractor
+from genjax_models.metrics.figure import Figure, mean_figure
+from genjax_models.metrics.frechet import frechet_distance, frechet_floor
+from genjax_models.metrics.inception import Inception, inception_score, load_inception
+from genjax_models.metrics.kernel import Gaussian, kernel_distance, median_bandwidth, mmd
 from genjax_models.metrics.likelihood import (
     LikelihoodStatement,
     bits_per_dim,
     kind_of_likelihood,
+    kl_to_truth,
 )
-from genjax_models.metrics.manifold import Manifold, manifold, manifold_estimates
+from genjax_models.metrics.map_dataset import Metric, combine, map_dataset
 from genjax_models.metrics.memorization import Memorization, memorization, nearest_neighbours
 from genjax_models.metrics.modes import (
     Coverage,
@@ -44,10 +39,14 @@ from genjax_models.metrics.modes import (
     mode_shares,
     read_channels,
 )
-from genjax_models.metrics.ngrams import distinct_n, longest_copies, ngram_overlap
+from genjax_models.metrics.prdc import PRDC, prdc
+from genjax_models.metrics.probes import DCI, dci, dci_of_importances, linear_probe
 from genjax_models.metrics.text import (
     bits_per_character,
+    distinct_n,
+    longest_copies,
     nats_per_token,
+    ngram_overlap,
     perplexity,
     relative_perplexity,
 )
@@ -55,26 +54,25 @@ from genjax_models.metrics.wasserstein import sliced_wasserstein, wasserstein
 
 __all__ = [
     "DCI",
+    "PRDC",
+    "ClassifyingExtractor",
     "Coverage",
-    "Estimate",
     "Extractor",
     "Figure",
-    "FrechetDistance",
+    "Gaussian",
     "Inception",
     "LikelihoodStatement",
-    "Manifold",
     "Memorization",
     "Metric",
     "Modes",
     "TrainedClassifier",
     "aupr",
-    "aupr_figure",
     "auroc",
-    "auroc_figure",
     "bits_per_character",
     "bits_per_dim",
     "classified_modes",
     "classifier_of",
+    "combine",
     "compare_samples",
     "conditions",
     "dci",
@@ -83,9 +81,7 @@ __all__ = [
     "evaluate",
     "evaluate_likelihood",
     "factor_vae_score",
-    "frechet",
     "frechet_distance",
-    "frechet_estimate",
     "frechet_floor",
     "grouped",
     "inception_score",
@@ -95,23 +91,23 @@ __all__ = [
     "linear_probe",
     "load_inception",
     "longest_copies",
-    "manifold",
-    "manifold_estimates",
+    "map_dataset",
+    "mean_figure",
+    "median_bandwidth",
     "memorization",
     "metrics_of",
     "mig",
     "mmd",
-    "mmd_estimate",
     "mode_shares",
     "mutual_information",
     "nats_per_token",
     "nearest_neighbours",
     "ngram_overlap",
     "perplexity",
+    "prdc",
     "read_channels",
     "relative_perplexity",
     "sap",
     "sliced_wasserstein",
-    "two_halves",
     "wasserstein",
 ]

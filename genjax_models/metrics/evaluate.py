@@ -1,4 +1,8 @@
-"""`evaluate`: the figures that a model's Protocols allow, over a whole data set."""
+"""All figures at once: of a model over a dataset, and of samples beside real examples.
+
+`evaluate` and `evaluate_likelihood` measure a model by what its Protocols allow; `compare_samples`
+measures samples in an extractor's features.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -24,14 +29,26 @@ from genjax_models.core.protocols import (
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.data import tokenizers
 from genjax_models.metrics import text
-from genjax_models.metrics.examples import Examples, Metric, of_examples, together, whole_batches
+from genjax_models.metrics.features import ClassifyingExtractor, Extractor
+from genjax_models.metrics.figure import Figure
+from genjax_models.metrics.frechet import frechet_distance
+from genjax_models.metrics.inception import inception_score
+from genjax_models.metrics.kernel import mmd
 from genjax_models.metrics.likelihood import (
     LikelihoodStatement,
     bits_per_dim,
     kind_of_likelihood,
     shared_error,
 )
-from genjax_models.metrics.progress import progress
+from genjax_models.metrics.map_dataset import (
+    Examples,
+    Metric,
+    combine,
+    map_dataset,
+    progress,
+    round_up_to_devices,
+)
+from genjax_models.metrics.prdc import prdc
 
 
 def evaluate(
@@ -46,34 +63,36 @@ def evaluate(
     batch_size: int = 256,
     devices: int | None = None,
 ) -> dict[str, float]:
-    """Means over a data set of what can be said of each example.
+    """Averages metrics of single examples over a dataset.
 
     Args:
-        model: What is measured.
+        model: The model.
         params: Its parameters, usually `train_state.ema`.
-        dataset: What it is measured on.
-        key: What stochastic figures are a function of.
+        dataset: The dataset; every example counts once.
+        key: PRNG key of stochastic metrics.
         metrics: Name -> metric; those that the model's Protocols allow where None.
         state: The model's state, `train_state.state`.
-        num_samples: Samples an example of a likelihood that is known by a bound, at least 1.
-        batch_size: Examples at a time; the last ones are measured too, however few.
-        devices: How many devices; all where None.
+        num_samples: Number of samples for each example's likelihood bound, at least 1.
+        batch_size: Number of examples at a time.
+        devices: Number of devices; all where None.
 
     Returns:
-        Name -> mean, the same for any batch size and number of devices but for rounding: noise is
-        of the key and of an example's number. `nll` is -log p(x) of an example in nats, exact or an
-        upper bound (`kind_of_likelihood`), `bits_per_dim` the same by entry, and
-        `reconstruction_error` the squared difference between an example and its reconstruction,
-        the mean over entries, in units where the data span [0, 1]. `energy` is the mean of E(x) in
-        nats, which no other model's can be compared with. A text's likelihood is given
-        by token and by character instead (`nats_per_token`, `perplexity`, `bits_per_character`):
-        of windows that do not overlap, each without the text before it, which makes the figures
-        higher than with all the text before each token.
+        Name -> mean. It is the same, up to rounding, for any batch size and number of devices:
+        noise depends on the key and an example's number alone. By default,
+
+        - `nll`: -log p(x) of an example in nats, exact or an upper bound (`kind_of_likelihood`);
+        - `bits_per_dim`: the same in bits an entry, for discrete data;
+        - `reconstruction_error`: squared difference between an example and its reconstruction, the
+          mean over entries, in units where the data span [0, 1];
+        - `energy`: E(x) in nats, which cannot be compared between models;
+        - of text, `nats_per_token`, `perplexity` and `bits_per_character`, over windows that do not
+          overlap, each without the text before it. (With all the text before each token, the
+          figures would be lower.)
 
     Raises:
-        ValueError: The data set is empty, or is not of the model's spec: another shape or other
-            levels, values that are none of them or not finite, labels that are no classes; or
-            num_samples is below 1.
+        ValueError: The dataset is empty or not of the model's spec (another shape or other levels,
+            values outside them or not finite, labels that are no classes), or num_samples is below
+            1.
     """
     metrics = metrics_of(model, num_samples) if metrics is None else metrics
     if not metrics:
@@ -96,15 +115,24 @@ def evaluate_likelihood(
     batch_size: int = 256,
     devices: int | None = None,
 ) -> LikelihoodStatement:
-    """A model's likelihood of a data set, with its error and with what kind of figure it is.
+    """A model's likelihood of a dataset, with its standard error and what kind of figure it is.
 
-    Takes what `evaluate` takes.
+    Args:
+        model: The model.
+        params: Its parameters, usually `train_state.ema`.
+        dataset: The dataset; every example counts once.
+        key: PRNG key of a bound's samples.
+        state: The model's state, `train_state.state`.
+        num_samples: Number of samples for each example's likelihood bound, at least 1.
+        batch_size: Number of examples at a time.
+        devices: Number of devices; all where None.
 
     Returns:
-        The likelihood; of a single example, or where it is not finite, with an infinite error.
+        The likelihood. Its standard error is infinite for a single example, or where the
+        likelihood is not finite.
 
     Raises:
-        ValueError: The model has no likelihood, or what is given is refused as by `evaluate`.
+        ValueError: The model has no likelihood, or `evaluate` would refuse the arguments.
     """
     kind, metrics = kind_of_likelihood(model, num_samples), metrics_of(model, num_samples)
     if kind is None:
@@ -119,6 +147,48 @@ def evaluate_likelihood(
     return LikelihoodStatement(mean, error, num, kind, dataset.spec)
 
 
+def compare_samples(
+    extractor: Extractor, samples: Any, reference: Any, *, key: Key | None = None
+) -> dict[str, Figure]:
+    """Compares samples with real examples by every figure of features, from one pass of each set.
+
+    Figures of other numbers of samples, or of another extractor, cannot be compared with these.
+
+    Args:
+        extractor: What makes the features, and the logits where it is a `ClassifyingExtractor`.
+        samples: Samples of a model `[N, ...]`.
+        reference: Real examples `[M, ...]`, usually of the test split.
+        key: PRNG key of the jackknife's groups; a fixed one where None.
+
+    Returns:
+        `frechet_distance`, squared; `kernel_distance`, the KID from all pairs (`mmd`); `precision`,
+        `recall`, `density` and `coverage` with 5 neighbours (`prdc`); and, of a
+        `ClassifyingExtractor`, `inception_score` over 10 splits.
+
+    Raises:
+        ValueError: The extractor refuses the examples, or there are too few of either. A little
+            more samples are needed than there are features.
+    """
+    key = jax.random.key(0) if key is None else key
+    # In random order: what is sorted by class would make groups that differ too much.
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    samples, reference = (rng.permutation(np.asarray(a)) for a in (samples, reference))
+    logits = None
+    if isinstance(extractor, ClassifyingExtractor):
+        x, logits = extractor.read(samples)
+    else:
+        x = extractor.features(samples)
+    y, name = extractor.features(reference), extractor.name
+    figures = {
+        "frechet_distance": frechet_distance(x, y, extractor=name),
+        "kernel_distance": mmd(x, y, extractor=name),
+        **prdc(x, y, extractor=name)._asdict(),
+    }
+    if logits is not None:
+        figures["inception_score"] = inception_score(logits, extractor=name)
+    return figures
+
+
 def _measured(
     model: Model,
     params: Params,
@@ -129,24 +199,24 @@ def _measured(
     batch_size: int,
     devices: int | None,
 ) -> tuple[dict[str, np.ndarray], _Length]:
-    """Each metric of every example `[N]`, and how much was measured."""
+    """Each metric of every example `[N]`, and how much data was measured."""
     check_params(params)
     key = checked_key(key)
     length = _Length()
-    batch_size = whole_batches(batch_size, devices)
+    batch_size = round_up_to_devices(batch_size, devices)
     with progress(_num_batches(dataset, batch_size), "evaluating") as advance:
 
-        def seen(batch: Mapping[str, np.ndarray]) -> None:
+        def on_batch(batch: Mapping[str, np.ndarray]) -> None:
             length.add(np.asarray(batch["x"]), dataset.spec)
             advance()
 
-        measure = together(metrics)
-        take = of_examples(model, measure, batch_size=batch_size, devices=devices, seen=seen)
-        return take((params, state or {}), key, dataset), length
+        options = {"batch_size": batch_size, "devices": devices, "on_batch": on_batch}
+        apply = map_dataset(model, combine(metrics), **options)
+        return apply((params, state or {}), key, dataset), length
 
 
 def _num_batches(dataset: Any, batch_size: int) -> int | None:
-    """How many there will be, of a data set that knows its length."""
+    """Number of batches; None for a dataset that does not know its length."""
     if not hasattr(dataset, "__len__"):
         return None
     return math.ceil(math.ceil(len(dataset) / (getattr(dataset, "window", None) or 1)) / batch_size)
@@ -154,7 +224,7 @@ def _num_batches(dataset: Any, batch_size: int) -> int | None:
 
 @dataclasses.dataclass
 class _Length:
-    """How much was measured; of a text, its tokens and characters too."""
+    """Amount of data that was measured; of text, also in tokens and characters."""
 
     examples: int = 0
     tokens: int = 0
@@ -168,7 +238,7 @@ class _Length:
 
 
 def _in_other_units(nll: float, spec: DataSpec, length: _Length) -> dict[str, float]:
-    """A likelihood of `nll` nats an example in the units that its kind of data is told in."""
+    """A likelihood of `nll` nats an example, in the usual units of its kind of data."""
     if not spec.vocabulary:
         return {} if spec.levels is None else {"bits_per_dim": bits_per_dim(nll, spec)}
     total = nll * length.examples
@@ -182,7 +252,7 @@ def _in_other_units(nll: float, spec: DataSpec, length: _Length) -> dict[str, fl
 
 
 def metrics_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
-    """The metrics that a model's Protocols allow, by name: the same functions of the same model.
+    """Metrics that a model's Protocols allow, by name; equal models get the same functions.
 
     Raises:
         ValueError: num_samples is below 1.
@@ -220,7 +290,7 @@ _allowed_by_known = functools.lru_cache(maxsize=64)(_allowed_by)
 
 
 def conditions(model: Any, batch: Batch) -> dict[str, Array]:
-    """What a model is conditional on, from a batch, as the keyword arguments of its methods.
+    """The condition of a model, taken from a batch, as keyword arguments of its methods.
 
     Raises:
         ValueError: The batch has no labels, and the model is conditional on them.
@@ -230,7 +300,7 @@ def conditions(model: Any, batch: Batch) -> dict[str, Array]:
 
 
 def encode(model: Any, params: Params, state: State, batch: Batch, key: Key) -> Array:
-    """The codes of a batch `[B, ...]`; the key is for a model whose `encode` draws noise."""
+    """Codes of a batch `[B, ...]`; the key is for a model whose `encode` draws noise."""
     noise = {"key": key} if "key" in inspect.signature(model.encode).parameters else {}
     return model.encode(params, batch["x"], state=state, **conditions(model, batch), **noise)
 

@@ -1,10 +1,10 @@
-"""The Fréchet distance of two sets of features: of the Gaussians that have their moments.
+"""Fréchet distance of two sets of features: of the Gaussians with their moments.
 
     d^2 = |m_1 - m_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))
 
-With the features of Inception-v3 it is the FID. What is reported by that name is d^2, here too. On
-the same features it equals pytorch-fid's figure, which takes the square root of the matrix S_1 S_2;
-its trace alone needs no more than the eigenvalues of a symmetric matrix, many times as fast.
+With the features of Inception-v3 it is the FID. The value is d^2, as it is reported by that name.
+On the same features it equals pytorch-fid's, which takes the square root of the matrix S_1 S_2; its
+trace alone needs only the eigenvalues of a symmetric matrix, which is many times as fast.
 
 References:
     Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
@@ -22,22 +22,22 @@ import jax
 import numpy as np
 
 from genjax_models.core.types import Key
-from genjax_models.metrics.checks import at_least_groups, checked_floats
-from genjax_models.metrics.divergence import Estimate
+from genjax_models.metrics.features import check_groups, checked_floats
+from genjax_models.metrics.figure import Figure, student_interval
 
 _ROWS = 1024
-"""Samples whose products are summed at a time: no copy of all of them is made."""
+"""Samples whose products are summed at a time, so that not all of them are copied."""
 _LEAST_PIVOT = 1e-10
 """Variance of a feature, given others, below which covariances are taken for singular."""
 
 
 class Moments(NamedTuple):
-    """Mean and covariance of a set of features, in float64.
+    """Mean and covariance of features, in float64.
 
     Attributes:
         num: Number of samples.
         mean: `[D]`.
-        covariance: `[D, D]`, the unbiased estimate; zeros of a single sample.
+        covariance: `[D, D]`, the unbiased estimate; zeros for a single sample.
     """
 
     num: int
@@ -46,9 +46,9 @@ class Moments(NamedTuple):
 
 
 def moments(features: Any) -> Moments:
-    """The moments of features `[N, D]`.
+    """Moments of features `[N, D]`.
 
-    Of a set that comes in batches: `functools.reduce(merge, map(moments, batches))`.
+    For features that come in batches: `functools.reduce(merge, map(moments, batches))`.
 
     Raises:
         ValueError: Not a matrix with a row a sample, or entries that are NaN or infinite.
@@ -71,7 +71,7 @@ def moments(features: Any) -> Moments:
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-    """The moments of two sets together.
+    """Moments of the union of two sets.
 
     References:
         Chan et al. 1983, Algorithms for Computing the Sample Variance (eq. 2.1).
@@ -82,23 +82,56 @@ def merge(a: Moments, b: Moments) -> Moments:
     return Moments(num, a.mean + apart * (b.num / num), scatter / (num - 1))
 
 
-def frechet(a: Any, b: Any) -> float:
-    """The (squared) Fréchet distance of two sets, d^2 of this file's head.
+def frechet_distance(x: Any, y: Any, *, groups: int | None = 20, extractor: str = "") -> Figure:
+    """(Squared) Fréchet distance of two sets of features, with its standard error.
 
-    It is biased upwards, by about c / N: compare figures of the same number of samples only.
+    The value is biased upwards by about c / N: compare figures of equal numbers of samples only
+    (`frechet_floor` says how much of a figure is bias). The standard error is the jackknife's: each
+    group is left out in turn, of both sets at once, and the error is
+    sqrt((G - 1) / G sum_g (d_g - mean d)^2). It is the error at these numbers of samples, without
+    the bias. Groups are drawn at random, the same each time, because samples often come sorted by
+    label.
 
     Args:
-        a: Features `[N, D]`, or their `Moments`.
-        b: The same of the other set; the two numbers may differ.
+        x: Features of the samples `[N, D]`.
+        y: Features of the reference `[M, D]`.
+        groups: Number of groups G of the jackknife; None for the value alone, G times as fast.
+        extractor: Name of what made the features.
 
     Returns:
         The distance in the features' unit squared, at least 0.
 
     Raises:
-        ValueError: Features of other dimensions, NaN, or too few samples for a covariance: fewer
-            than D + 1 leave directions in which nothing varies.
+        ValueError: Features of different dimensions, NaN, or too few samples for a covariance: with
+            fewer than D + 1 (without a group of the jackknife) nothing varies in some directions.
     """
-    a, b = _enough(_moments(a)), _enough(_moments(b))
+    check_groups(groups)
+    sets = checked_floats(x), checked_floats(y)
+    for features in sets:
+        _check_number(len(features), features.shape[1], groups=groups)
+    whole = [moments(z) for z in sets]
+    value, error, interval = frechet_of_gaussians(*whole), math.nan, None
+    if groups is not None:
+        error = _jackknife_error(sets, whole, groups)
+        interval = student_interval(value, error, groups, at_least=0.0)
+    return Figure(value, interval, whole[0].num, extractor, whole[1].num, error)
+
+
+def frechet_of_gaussians(a: Moments, b: Moments) -> float:
+    """(Squared) Fréchet distance of two Gaussians, given by their moments.
+
+    Args:
+        a: Moments of D features of at least D + 1 samples.
+        b: Moments of the same features.
+
+    Returns:
+        The distance in the features' unit squared, at least 0.
+
+    Raises:
+        ValueError: The moments are of different numbers of features, or of too few samples.
+    """
+    for each in (a, b):
+        _check_number(each.num, each.mean.size)
     if a.mean.shape != b.mean.shape:
         raise ValueError(
             f"the sets have {a.mean.size} and {b.mean.size} features: take both from one extractor"
@@ -108,91 +141,53 @@ def frechet(a: Any, b: Any) -> float:
     return float(max(0.0, apart @ apart + total - 2.0 * _trace_sqrt(a.covariance, b.covariance)))
 
 
-def frechet_estimate(x: Any, y: Any, groups: int = 20) -> Estimate:
-    """The Fréchet distance with its standard error, by the jackknife over groups of samples.
+def frechet_floor(features: Any, num: int, key: Key, splits: int = 5) -> float:
+    """Fréchet distance that `num` more examples of the same distribution would be expected to have.
 
-    Each group is left out in turn, of both sets at once, which are independent: the error is
-    sqrt((G - 1) / G sum_g (d_g - mean d)^2). It is the error of the figure at this number of
-    samples, whose bias it does not tell. Groups are drawn by lot, the same each time: samples often
-    come sorted by label, and groups of one label each would differ by far too much.
-
-    Args:
-        x: Features `[N, D]`.
-        y: Features `[M, D]`.
-        groups: How many groups, G.
-
-    Raises:
-        ValueError: As of `frechet`, the samples that are left without a group included.
-    """
-    at_least_groups(groups)
-    sets = checked_floats(x), checked_floats(y)
-    for features in sets:
-        _check_number(len(features), features.shape[1], groups=groups)
-    lots, whole = np.random.default_rng(0), [moments(z) for z in sets]
-    orders = [lots.permutation(len(z)) for z in sets]
-
-    def without(g: int) -> float:
-        both = zip(whole, sets, orders, strict=True)
-        return frechet(*(_without(m, moments(z[order[g::groups]])) for m, z, order in both))
-
-    spread = np.std([without(g) for g in range(groups)])
-    return Estimate(frechet(*whole), float(spread * math.sqrt(groups - 1)))
-
-
-def frechet_floor(features: Any, num: int, key: Key) -> float:
-    """The Fréchet distance to a set that `num` more examples of its own law would have.
-
-    Beside the distance of `num` samples of a model, it says how much of that is the model's. It is
-    the distance of two halves, scaled by the numbers of samples: the bias of N against M of one law
-    is about c (1 / N + 1 / M), of halves c 4 / M.
+    Compared with the distance of `num` samples of a model, it says how much of that is bias. It is
+    the distance of two halves of the set, scaled by the numbers of samples: the bias of N against M
+    samples is about c (1 / N + 1 / M), and that of two halves c 4 / M.
 
     Args:
-        features: Features of the set `[M, D]`.
+        features: Features of the reference `[M, D]`.
         num: Number of samples of the model, N.
-        key: What decides the halves.
+        key: PRNG key of the halves.
+        splits: Number of ways in which the set is halved; the mean is taken.
 
     Raises:
-        ValueError: As of `two_halves`.
+        ValueError: `num` or `splits` is below 1, or a half has fewer than D + 1 samples.
 
     References:
         Chong and Forsyth 2020, arXiv:1911.07023, sec. 3.
     """
     if num < 1:
         raise ValueError(f"num is {num}: give the number of samples, at least 1")
-    size = len(features)
-    return two_halves(features, key) * (1 / num + 1 / size) * size / 4
-
-
-def two_halves(features: Any, key: Key, splits: int = 5) -> float:
-    """The Fréchet distance between two halves of one set, each of which has M / 2 examples.
-
-    Args:
-        features: Features `[N, D]`.
-        key: What decides the halves.
-        splits: In how many ways the set is halved; the mean is returned.
-
-    Raises:
-        ValueError: As of `frechet`: a half must have at least D + 1 samples.
-    """
     if splits < 1:
         raise ValueError(f"splits is {splits}: halve the set in at least 1 way")
     x = checked_floats(features)
-    half = len(x) // 2
-    _check_number(len(x), x.shape[1], halves=2)
+    size, half = len(x), len(x) // 2
+    _check_number(size, x.shape[1], halves=2)
     distances = []
     for k in jax.random.split(key, splits):
-        order = np.asarray(jax.random.permutation(k, len(x)))
-        distances.append(frechet(x[order[:half]], x[order[half : 2 * half]]))
-    return float(np.mean(distances))
+        order = np.asarray(jax.random.permutation(k, size))
+        halves = (moments(x[order[:half]]), moments(x[order[half : 2 * half]]))
+        distances.append(frechet_of_gaussians(*halves))
+    return float(np.mean(distances)) * (1 / num + 1 / size) * size / 4
 
 
-def _moments(a: Any) -> Moments:
-    return a if isinstance(a, Moments) else moments(a)
+def _jackknife_error(
+    sets: tuple[np.ndarray, np.ndarray], whole: list[Moments], groups: int
+) -> float:
+    """Standard error of the distance, from the moments of each group."""
+    random = np.random.default_rng(0)
+    orders = [random.permutation(len(z)) for z in sets]
 
+    def without(g: int) -> float:
+        both = zip(whole, sets, orders, strict=True)
+        left = (_without(m, moments(z[order[g::groups]])) for m, z, order in both)
+        return frechet_of_gaussians(*left)
 
-def _enough(a: Moments) -> Moments:
-    _check_number(a.num, a.mean.size)
-    return a
+    return float(np.std([without(g) for g in range(groups)]) * math.sqrt(groups - 1))
 
 
 def _check_number(num: int, dims: int, halves: int = 1, groups: int | None = None) -> None:
@@ -207,7 +202,7 @@ def _check_number(num: int, dims: int, halves: int = 1, groups: int | None = Non
 
 
 def _without(whole: Moments, part: Moments) -> Moments:
-    """What `merge` makes `whole` of, together with `part`."""
+    """The moments that `merge` joins with `part` into `whole`."""
     num = whole.num - part.num
     mean = (whole.num * whole.mean - part.num * part.mean) / num
     apart = part.mean - mean

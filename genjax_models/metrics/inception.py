@@ -1,9 +1,10 @@
-"""Inception-v3's features of images, by which the FID, KID and Inception Score are reported."""
+"""Inception-v3's features of images, for FID and KID, and the Inception Score."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax_models.core.types import Array
-from genjax_models.metrics.images import check_range
+from genjax_models.metrics.features import at_least, check_range, checked
+from genjax_models.metrics.figure import Figure, student_interval
 from genjax_models.metrics.torch_file import read_tensors
 from genjax_models.networks.inception import SIZE, InceptionV3
 from genjax_models.training.devices import over_examples
@@ -32,23 +34,23 @@ _NAMES = {
     ("bn", "mean"): "running_mean",
     ("bn", "variance"): "running_var",
 }
-"""What the arrays of our modules are called in the published file."""
+"""Names in the published file of the arrays of our modules."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Inception:
-    """Reads images as pytorch-fid does; `load_inception` makes one.
+    """Inception-v3 as an extractor, which reads images as pytorch-fid does.
 
-    Images are brought to 299 pixels by linear interpolation, which does not smooth what it makes
-    smaller, and grey ones are repeated for every colour. (torch-fidelity enlarges a little
-    otherwise, and its figures differ by that.) Figures of small grey images mean little: the
-    network has seen photographs.
+    `load_inception` makes one. Images are resized to 299 pixels by linear interpolation without
+    antialiasing, and grey ones are repeated for every colour. (torch-fidelity resizes a little
+    differently, and its figures differ by that.) Figures of small grey images mean little: the
+    network was trained on photographs.
 
     Attributes:
         variables: The network's parameters and batch statistics.
         levels: Images are in 0 .. levels - 1.
-        batch_size: Images that are read at a time.
-        devices: How many devices read them; all where None.
+        batch_size: Number of images that are read at a time.
+        devices: Number of devices that read them; all where None.
     """
 
     variables: Mapping[str, Any]
@@ -58,11 +60,11 @@ class Inception:
 
     @property
     def name(self) -> str:
-        """What stands beside every figure that is made with it."""
+        """Name that stands beside every figure made with it."""
         return "Inception-v3 of the FID, 2,048 features"
 
     def features(self, x: Any) -> np.ndarray:
-        """The pooled features `[N, 2048]` of images `[N, H, W, 1 or 3]`.
+        """Pooled features `[N, 2048]` of images `[N, H, W, 1 or 3]`.
 
         Raises:
             ValueError: They are no images, or not in 0 .. levels - 1.
@@ -74,7 +76,7 @@ class Inception:
         return self.read(x)[1]
 
     def read(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Features and logits in one pass; raises as `features` does."""
+        """Features and logits, in one pass; raises as `features` does."""
         x = np.asarray(x)
         _check(x, self.levels)
         devices = self.devices or jax.device_count()
@@ -90,18 +92,18 @@ class Inception:
 
 
 def load_inception(path: str | os.PathLike[str], levels: int = 256) -> Inception:
-    """Inception-v3 with the published weights, from a file that you have.
+    """Loads Inception-v3 with the published weights from a local file.
 
     The file is `pt_inception-2015-12-05-6726825d.pth`, of pytorch-fid (`WEIGHTS`). It is read
     without PyTorch, and no code in it is run.
 
     Args:
-        path: Where the file lies.
-        levels: The images that are to be read are in 0 .. levels - 1.
+        path: Path of the file.
+        levels: Images to be read are in 0 .. levels - 1.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It holds something else: which tensor is missing, or has another shape.
+        ValueError: A tensor is missing or has another shape; the message names it.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(
@@ -133,6 +135,55 @@ def load_inception(path: str | os.PathLike[str], levels: int = 256) -> Inception
     if left:
         raise ValueError(_refusal(path, f"it has {left[0]}, which this network has not"))
     return Inception(jax.tree.map(jnp.asarray, variables), levels)
+
+
+def inception_score(
+    logits: Any, *, splits: int = 10, seed: int = 2020, extractor: str = ""
+) -> Figure:
+    """Inception Score `exp(E_x KL(p(y | x) || p(y)))`, mean over disjoint splits of the samples.
+
+    It lies between 1 and the number of classes. It grows with the size of a split: compare figures
+    of equal numbers only. It uses no reference: real images have a score of their own. The splits
+    are those of torch-fidelity, and so is the figure.
+
+    Args:
+        logits: Logits of each sample `[N, K]`; Inception's without their bias, as is usual.
+        splits: Number of splits.
+        seed: Seed of the order that is split.
+        extractor: Name of what gave the logits.
+
+    Returns:
+        The mean over splits, 1 .. K. Its standard error is the splits' standard deviation (which
+        papers report, with N in place of N - 1) over the root of their number; NaN for one split.
+
+    Raises:
+        ValueError: Logits that are NaN, a split without samples, or a single class.
+
+    References:
+        Salimans et al. 2016, Improved Techniques for Training GANs, arXiv:1606.03498 (sec. 4).
+        Barratt and Sharma 2018, A Note on the Inception Score, arXiv:1801.01973.
+    """
+    logits = checked(logits)
+    num, classes = logits.shape
+    if classes < 2:
+        raise ValueError("the logits are of 1 class, and the Inception Score needs 2 at least")
+    if splits < 1:
+        raise ValueError(f"splits is {splits}: give at least 1")
+    at_least(num, splits, f"Inception Score of {splits} splits")
+    logits = logits[np.random.RandomState(seed).permutation(num)]
+    top = logits.max(axis=1, keepdims=True)
+    log_p = logits - top - np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+    scores = [_score(log_p[i * num // splits : (i + 1) * num // splits]) for i in range(splits)]
+    value = float(np.mean(scores))
+    error = float(np.std(scores, ddof=1)) / math.sqrt(splits) if splits > 1 else math.nan
+    interval = student_interval(value, error, splits, at_least=1.0)
+    return Figure(value, interval, num, extractor, standard_error=error)
+
+
+def _score(log_p: np.ndarray) -> float:
+    p = np.exp(log_p)
+    marginal = np.maximum(p.mean(axis=0), np.finfo(np.float64).tiny)
+    return float(np.exp((p * (log_p - np.log(marginal))).sum(axis=1).mean()))
 
 
 def prepared(x: Array, levels: int = 256) -> Array:

@@ -1,9 +1,12 @@
-"""Likelihood in the units that the literature states it in, and what kind of figure it is."""
+"""Likelihood in the usual units, its kind, and the divergence from a known truth."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
 
 from genjax_models.core.protocols import (
     ApproximateDensity,
@@ -11,7 +14,8 @@ from genjax_models.core.protocols import (
     LikelihoodInfo,
     TractableDensity,
 )
-from genjax_models.core.types import DataSpec
+from genjax_models.core.types import Array, DataSpec, Key, Params, State
+from genjax_models.metrics.figure import Figure, mean_figure
 
 
 def bits_per_dim(nats: float, spec: DataSpec) -> float:
@@ -83,6 +87,59 @@ def kind_of_likelihood(model: Any, num_samples: int = 1) -> str | None:
     elif info.estimated:
         parts += [info.estimated]
     return ", ".join([*parts, info.prepared] if info.prepared else parts)
+
+
+class KnownDensity(Protocol):
+    """A distribution with a sampler and a density (`data.densities` holds some)."""
+
+    def log_prob(self, x: Array) -> Array:
+        """Log density `[B]`, in nats."""
+        ...
+
+    def sample(self, key: Key, num: int) -> Array:
+        """Independent examples `[num, ...]`."""
+        ...
+
+
+def kl_to_truth(
+    model: TractableDensity,
+    params: Params,
+    truth: KnownDensity,
+    key: Key,
+    num: int = 100_000,
+    *,
+    state: State | None = None,
+    batch_size: int = 10_000,
+) -> Figure:
+    """KL(truth || model) = E_truth[log p_truth(x) - log p_model(x)], on fresh samples of the truth.
+
+    Args:
+        model: A model with an exact density.
+        params: Its parameters.
+        truth: The distribution that the data are drawn from.
+        key: PRNG key.
+        num: Number of samples.
+        state: The model's state.
+        batch_size: Number of samples at a time.
+
+    Returns:
+        The divergence in nats.
+
+    Raises:
+        ValueError: Fewer than 2 samples, which have no standard error.
+    """
+    if num < 2 or batch_size < 1:
+        raise ValueError(f"num is {num} and batch_size {batch_size}: give at least 2 and 1")
+    size = min(num, batch_size)
+
+    @jax.jit
+    def log_ratios(params: Params, state: State | None, key: Key) -> Array:
+        x = truth.sample(key, size)
+        return truth.log_prob(x) - model.log_prob(params, x, state=state)
+
+    keys = jax.random.split(key, -(-num // size))
+    ratios = np.concatenate([np.asarray(log_ratios(params, state, k), np.float64) for k in keys])
+    return mean_figure(ratios[:num])
 
 
 def shared_error(model: Any) -> float:

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from genjax_models.metrics.checks import at_least, checked_pair, square_distances
-from genjax_models.metrics.detection import auroc_figure
-from genjax_models.metrics.divergence import Estimate
-from genjax_models.metrics.figure import Figure, interval_of_share
+from genjax_models.metrics.detection import auroc
+from genjax_models.metrics.features import at_least, checked_pair, square_distances
+from genjax_models.metrics.figure import Figure, wilson_interval
 
 
 class Neighbours(NamedTuple):
@@ -78,7 +77,7 @@ def memorization(
     *,
     near: float = 0.01,
     most: int = 2000,
-    name: str = "nearest neighbours",
+    extractor: str = "nearest neighbours",
 ) -> Memorization:
     """Compares samples with the training examples, and held-out examples with them.
 
@@ -88,7 +87,7 @@ def memorization(
         held_out: The same of examples that were not trained on `[L, ...]`.
         near: The share of training examples that are to have another one within `threshold`.
         most: Training examples, evenly spread, of which that is measured.
-        name: What the space is, to stand beside the figures: an extractor's name, or pixels.
+        extractor: Name of the space, an extractor's or "pixels".
 
     Raises:
         ValueError: Examples that do not fit or are NaN, fewer than 2 of them, or so few training
@@ -113,8 +112,8 @@ def memorization(
 
     def share(neighbours: Neighbours, within: float) -> Figure:
         num, p = len(neighbours.distance), float(np.mean(neighbours.distance <= within))
-        interval = interval_of_share(Estimate(p, math.sqrt(p * (1.0 - p) / num)), num)
-        return Figure(p, interval, num, len(y), name)
+        error = math.sqrt(p * (1.0 - p) / num)
+        return Figure(p, wilson_interval(p, error, num), num, extractor, len(y), error)
 
     return Memorization(
         duplicates=share(found, 0.0),
@@ -122,7 +121,7 @@ def memorization(
         near_duplicates=share(found, threshold),
         near_duplicates_held_out=share(unseen, threshold),
         threshold=threshold,
-        nearer=auroc_figure(found.distance, unseen.distance, name),
+        nearer=auroc(found.distance, unseen.distance, extractor=extractor),
         neighbours=found,
     )
 

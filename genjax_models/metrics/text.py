@@ -1,8 +1,12 @@
-"""What a model of texts is told by: likelihood a token, and a character of whatever tokens."""
+"""Metrics of text: likelihood by token and by character; variety of n-grams, and copies."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
 
 
 def nats_per_token(nll: float, num_tokens: int) -> float:
@@ -78,7 +82,109 @@ def bits_per_character(nll: float, num_characters: int) -> float:
     return nll / (_positive(num_characters, "characters") * math.log(2.0))
 
 
+def distinct_n(texts: Sequence[Any], n: int) -> float:
+    """The share of n-grams that are different ones: |unique n-grams| / |n-grams|, of all texts.
+
+    It falls with the number of tokens, so only texts of as many tokens are compared. Li et al.
+    divide by the number of tokens; here one text that never repeats itself has 1 for every n.
+
+    Args:
+        texts: Each one's tokens, whole numbers `[T_i]` (characters, words, whatever they are).
+        n: Tokens of an n-gram.
+
+    Returns:
+        Above 0, and 1 at most.
+
+    Raises:
+        ValueError: No text has n tokens.
+
+    References:
+        Li et al. 2016, A Diversity-Promoting Objective Function for Neural Conversation Models,
+        arXiv:1510.03055, sec. 5.
+    """
+    grams = list(_all_ngrams(texts, n))
+    return len(set(grams)) / len(grams)
+
+
+def ngram_overlap(texts: Sequence[Any], training: Any, n: int) -> float:
+    """The share of n-grams, repetitions counted, that occur anywhere in the training text.
+
+    Args:
+        texts: Each one's tokens `[T_i]`.
+        training: The training text's tokens `[M]`.
+        n: Tokens of an n-gram.
+
+    Returns:
+        0 .. 1. New text of the same source has a share as well: that is what to compare with.
+
+    Raises:
+        ValueError: No text has n tokens.
+    """
+    grams = list(_all_ngrams(texts, n))
+    whole, wanted = _as_string(training), set(grams)
+    known = {gram for gram in _ngrams(whole, n) if gram in wanted}
+    return sum(gram in known for gram in grams) / len(grams)
+
+
+def longest_copies(texts: Sequence[Any], training: Any) -> np.ndarray:
+    """The length of each text's longest run of tokens that the training text has as well.
+
+    Args:
+        texts: Each one's tokens `[T_i]`.
+        training: The training text's tokens `[M]`.
+
+    Returns:
+        Numbers of tokens `[N]`, each 0 .. T_i.
+    """
+    whole = _as_string(training)
+    return np.array([_longest_copy(_as_string(text), whole) for text in texts], np.int64)
+
+
 def _positive(num: int, what: str) -> int:
     if num < 1:
         raise ValueError(f"the text has {num} {what}: a mean over them needs at least one")
     return num
+
+
+def _longest_copy(text: str, whole: str) -> int:
+    """A run is looked for only if it is longer than the longest so far: 2 T searches at most."""
+    longest = 0
+    for start in range(len(text)):
+        while start + longest < len(text) and text[start : start + longest + 1] in whole:
+            longest += 1
+    return longest
+
+
+def _all_ngrams(texts: Sequence[Any], n: int) -> Iterator[str]:
+    if n < 1:
+        raise ValueError(f"n is {n}: an n-gram has one token at least")
+    strings = [_as_string(text) for text in texts]
+    if max(map(len, strings), default=0) < n:
+        raise ValueError(
+            f"the longest of {len(strings)} texts has {max(map(len, strings), default=0)} tokens:"
+            f" {n}-grams need a text of {n}"
+        )
+    return (gram for string in strings for gram in _ngrams(string, n))
+
+
+def _ngrams(string: str, n: int) -> Iterator[str]:
+    return (string[i : i + n] for i in range(len(string) - n + 1))
+
+
+def _as_string(tokens: Any) -> str:
+    """Tokens as the characters of a string, which Python slices, hashes and searches fast.
+
+    Raises:
+        ValueError: They are no whole numbers of 0 .. 1,114,111.
+    """
+    tokens = np.asarray(tokens)
+    if tokens.size == 0:
+        return ""
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+        raise ValueError(
+            f"a text is {tokens.dtype} of shape {tokens.shape}: give its tokens, whole numbers [T]"
+        )
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0 or high > 0x10FFFF:
+        raise ValueError(f"tokens go from {low} to {high}: they must be 0 .. {0x10FFFF:,}")
+    return tokens.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")

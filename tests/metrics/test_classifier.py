@@ -11,10 +11,14 @@ import pytest
 from genjax_models.core.preprocess import to_unit_range
 from genjax_models.core.types import DIGITS, DataSpec
 from genjax_models.data.dataset import Dataset
-from genjax_models.metrics import classifier_cache
-from genjax_models.metrics.classifier import Classifier, distorted, read
-from genjax_models.metrics.classifier_cache import classifier_for, classifier_of
-from genjax_models.metrics.features import frechet_distance
+from genjax_models.metrics import classifier, frechet_distance, frechet_floor
+from genjax_models.metrics.classifier import (
+    Classifier,
+    classifier_for,
+    classifier_of,
+    distorted,
+    read,
+)
 
 SMALL = Classifier(channels=(8,), blocks=0, num_features=16)
 STEPS = 400
@@ -42,7 +46,7 @@ def no_training(monkeypatch):
     def fit(*args, **kwargs):
         raise AssertionError("it is trained")
 
-    monkeypatch.setattr(classifier_cache, "fit", fit)
+    monkeypatch.setattr(classifier, "fit", fit)
 
 
 def equal(a, b):
@@ -99,14 +103,14 @@ def test_a_damaged_one_is_trained_again(small, cache_dir, monkeypatch, recwarn):
     assert len(said) == 1 and "damaged: it is trained again" in said[0]
     assert equal(again, small)
     assert sorted(p.name for p in folder.iterdir()) == [str(STEPS)]
-    monkeypatch.setattr(classifier_cache, "fit", None)
+    monkeypatch.setattr(classifier, "fit", None)
     assert equal(classifier_of("digits", cache_dir=cache_dir, model=SMALL, steps=STEPS), small)
 
 
 def test_without_a_place_to_keep_it_it_serves_once(small, tmp_path, monkeypatch, digits):
     (tmp_path / "file").write_text("")
     state = type("State", (), {"ema": small.params})
-    monkeypatch.setattr(classifier_cache, "fit", lambda *a, **k: state)
+    monkeypatch.setattr(classifier, "fit", lambda *a, **k: state)
     with pytest.warns(UserWarning, match="is not kept, and serves this once"):
         found = classifier_of(digits, cache_dir=tmp_path / "file", model=SMALL, steps=STEPS)
     assert found.held_out == "a tenth held out" and found.accuracy > 0.8
@@ -128,8 +132,8 @@ def test_a_tenth_is_held_out_without_a_test_split_of_the_same_classes(
         x, labels = np.zeros((9, 8, 8), np.uint8), np.full(9, 50)
         return Dataset.from_arrays(x, labels, levels=17, num_classes=51)
 
-    monkeypatch.setattr(classifier_cache, "fit", fit)
-    monkeypatch.setattr(classifier_cache, "load", load)
+    monkeypatch.setattr(classifier, "fit", fit)
+    monkeypatch.setattr(classifier, "load", load)
     with pytest.raises(InterruptedError):
         classifier_of("digits" if named else digits[:200], cache_dir=tmp_path, model=SMALL)
     num = 300 if named else 200  # the validation split of a name is learned too
@@ -173,16 +177,16 @@ def test_images_of_any_size():
 
 
 def test_the_frechet_distance_of_samples(small, digits, test_images):
-    real = test_images["x"]
-    good = frechet_distance(small, digits.arrays["x"][:500], real)
-    assert good.figure[2:] == (500, 447, small.name)
-    low, high = good.figure.interval
-    assert 0 <= low < good.figure.value < high and 0 < good.floor < low
-    assert str(good).startswith("Fréchet distance ") and small.name in str(good)
+    real = small.features(test_images["x"])
+    good = frechet_distance(small.features(digits.arrays["x"][:500]), real, extractor=small.name)
+    assert good[2:5] == (500, small.name, 447)
+    low, high = good.interval
+    floor = frechet_floor(real, 500, jax.random.key(0))
+    assert 0 <= low < good.value < high and 0 < floor < low
     noise = np.random.default_rng(0).integers(0, 17, (500, 8, 8, 1), np.uint8)
-    assert frechet_distance(small, noise, real).figure.value > 10 * high
+    assert frechet_distance(small.features(noise), real).value > 10 * high
     with pytest.raises(ValueError, match="10 samples of 16 features.*at least"):
-        frechet_distance(small, real[:10], real)
+        frechet_distance(real[:10], real)
 
 
 def test_bad_input(small, test_images, tmp_path):

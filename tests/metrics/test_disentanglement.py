@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from genjax_models.metrics.disentanglement import (
+from genjax_models.metrics import (
     dci,
     dci_of_importances,
     factor_vae_score,

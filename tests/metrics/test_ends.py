@@ -11,34 +11,42 @@ import pytest
 import genjax_models as gm
 from genjax_models.core.types import DataSpec
 from genjax_models.metrics import (
+    Gaussian,
+    Inception,
     aupr,
     auroc,
-    auroc_figure,
     evaluate_likelihood,
-    frechet,
-    frechet_estimate,
+    frechet_distance,
     frechet_floor,
     inception_score,
     kernel_distance,
-    manifold,
-    manifold_estimates,
+    median_bandwidth,
     memorization,
     mmd,
-    mmd_estimate,
     nearest_neighbours,
+    prdc,
     sliced_wasserstein,
-    two_halves,
     wasserstein,
 )
 from genjax_models.metrics import classifier as classifiers
-from genjax_models.metrics.inception import Inception
-from genjax_models.metrics.kernel import gaussian, median_bandwidth
 from genjax_models.metrics.wasserstein import wasserstein_1d
 
 KEY = jax.random.key(0)
 RANDOM = np.random.default_rng(0)
 A, B = RANDOM.normal(size=(2, 60, 3))
 ONES = np.ones((60, 3))
+
+
+def frechet(x, y):
+    return frechet_distance(x, y, groups=None).value
+
+
+def mmd_value(x, y, *kernel):
+    return mmd(x, y, *kernel, groups=None).value
+
+
+def shares(x, y):
+    return tuple(figure.value for figure in prdc(x, y, groups=None))
 
 
 def sliced(x, y):
@@ -51,13 +59,13 @@ def line(x, y):
 
 PAIRS = {
     "frechet": frechet,
-    "frechet_estimate": frechet_estimate,
-    "mmd": mmd,
-    "mmd_estimate": mmd_estimate,
+    "frechet with its error": frechet_distance,
+    "mmd": mmd_value,
+    "mmd with its error": mmd,
     "kernel_distance": lambda x, y: kernel_distance(x, y, subsets=2, subset_size=10),
     "median_bandwidth": median_bandwidth,
-    "manifold": manifold,
-    "manifold_estimates": manifold_estimates,
+    "prdc": shares,
+    "prdc with its errors": prdc,
     "memorization": lambda x, y: memorization(x, y, B, near=0.1),
     "nearest_neighbours": nearest_neighbours,
     "sliced": sliced,
@@ -78,7 +86,13 @@ def test_no_sample_and_what_is_not_finite_are_refused(name):
 @pytest.mark.parametrize("num", [1, 2])
 def test_one_and_two_samples_have_the_figure_of_their_formula_or_are_too_few(num):
     x = A[:num]
-    for name in ("frechet", "frechet_estimate", "mmd_estimate", "kernel_distance", "manifold"):
+    for name in (
+        "frechet",
+        "frechet with its error",
+        "mmd with its error",
+        "kernel_distance",
+        "prdc",
+    ):
         with pytest.raises(ValueError, match="needs at least"):
             PAIRS[name](x, B)
     assert PAIRS["nearest_neighbours"](x, x).distance.tolist() == [0.0] * num
@@ -87,17 +101,16 @@ def test_one_and_two_samples_have_the_figure_of_their_formula_or_are_too_few(num
     assert line(A[:1], B) == pytest.approx(np.sqrt(((A[0, 0] - B[:, 0]) ** 2).mean()), rel=1e-5)
     if num == 1:
         with pytest.raises(ValueError, match="there are 1 samples, and the maximum mean"):
-            mmd(x, B)
+            mmd_value(x, B)
         with pytest.raises(ValueError, match="1 samples, and the nearness of samples needs"):
             memorization(x, A, B, near=0.1)
-        with pytest.raises(ValueError, match="an interval needs at least 2"):
-            auroc_figure([1.0], [0.0, 2.0], "x")
+        assert auroc([1.0], [0.0, 2.0]).interval is None
     else:
         k = (x @ x.T / 3 + 1) ** 3
         cross = (x @ B.T / 3 + 1) ** 3
         own = (B @ B.T / 3 + 1) ** 3
         within = (own.sum() - np.trace(own)) / (60 * 59)
-        assert mmd(x, B) == pytest.approx(k[0, 1] + within - 2 * cross.mean())
+        assert mmd_value(x, B) == pytest.approx(k[0, 1] + within - 2 * cross.mean())
     score = inception_score(np.array([[800.0, 0.0], [0.0, 800.0]])[:num], splits=1)
     assert score.value == pytest.approx(num) and math.isnan(score.standard_error)
 
@@ -108,16 +121,16 @@ def test_constant_samples_have_the_figures_of_points(size):
     x, y = size * ONES, 3.0 * size * ONES
     apart = 2.0 * size * math.sqrt(3)
     assert frechet(x, y) == pytest.approx(apart**2)
-    assert frechet_estimate(x, y).standard_error == pytest.approx(0.0, abs=1e-9 * apart**2)
+    assert frechet_distance(x, y).standard_error == pytest.approx(0.0, abs=1e-9 * apart**2)
     assert wasserstein(x, y) == pytest.approx(apart)
     assert line(x, y) == pytest.approx(2.0 * size, rel=1e-5)
     assert sliced(x, y) == pytest.approx(apart / math.sqrt(3), rel=0.15)
     assert nearest_neighbours(x, y).distance[0] == pytest.approx(apart)
-    kernel = gaussian(apart)
-    assert mmd(x, y, kernel) == pytest.approx(2.0 - 2.0 * math.exp(-0.5))
+    kernel = Gaussian(apart)
+    assert mmd_value(x, y, kernel) == pytest.approx(2.0 - 2.0 * math.exp(-0.5))
     assert median_bandwidth(x, y) == pytest.approx(apart)
-    assert manifold(x, y) == (0.0, 0.0, 0.0, 0.0)
-    assert manifold(x, x)[:2] == (1.0, 1.0) and manifold(x, x).coverage == 1.0
+    assert shares(x, y) == (0.0, 0.0, 0.0, 0.0)
+    assert shares(x, x)[:2] == (1.0, 1.0) and shares(x, x)[3] == 1.0
     with pytest.raises(ValueError, match="more than half of the samples are alike"):
         median_bandwidth(x, x)
 
@@ -129,22 +142,22 @@ def test_alike_sets_are_at_the_floor_whether_they_are_one_array_or_two(copied, s
     y = x.copy() if copied else x
     assert frechet(x, y) == pytest.approx(0.0, abs=1e-7)
     assert wasserstein(x, y) == sliced(x, y) == line(x, y) == 0.0
-    shares = manifold(x, y)
-    assert shares.precision == shares.recall == shares.coverage == 1.0
+    precision, recall, _, coverage = shares(x, y)
+    assert precision == recall == coverage == 1.0
     assert memorization(x, y, B, near=0.1).duplicates.value == 1.0
-    assert auroc(x, y) == 0.5 and aupr(x, y) == pytest.approx(0.5)
+    assert auroc(x, y).value == 0.5 and aupr(x, y, resamples=None).value == pytest.approx(0.5)
     # Without bias: within a set pairs of one sample with itself do not count, between two they do.
-    kernel = gaussian(1.0)
+    kernel = Gaussian(1.0)
     k = np.exp(-0.5 * ((x[:, None] - x) ** 2).sum(-1))
     expected = 2.0 * (k.sum() - 60) / (60 * 59) - 2.0 * k.mean()
-    assert mmd(x, y, kernel) == pytest.approx(expected, rel=1e-6)
-    assert mmd_estimate(x, y, kernel).value == pytest.approx(expected, rel=1e-6)
+    assert mmd_value(x, y, kernel) == pytest.approx(expected, rel=1e-6)
+    assert mmd(x, y, kernel).value == pytest.approx(expected, rel=1e-6)
 
 
 def test_one_array_twice_has_the_distance_of_two_copies():
     """Of constants it is 0: k is the same for all pairs."""
-    assert mmd(ONES, ONES) == pytest.approx(0.0, abs=1e-12)
-    assert mmd(A, A) == pytest.approx(mmd(A, A.copy()), rel=1e-12)
+    assert mmd_value(ONES, ONES) == pytest.approx(0.0, abs=1e-12)
+    assert mmd_value(A, A) == pytest.approx(mmd_value(A, A.copy()), rel=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e-10, 1e10, 1e30])
@@ -156,29 +169,29 @@ def test_figures_scale_with_their_samples(scale):
     assert sliced(x, y) == pytest.approx(scale * sliced(A, B), rel=1e-5)
     assert line(x, y) == pytest.approx(scale * line(A, B), rel=1e-5)
     assert median_bandwidth(x, y) == pytest.approx(scale * median_bandwidth(A, B), rel=1e-9)
-    np.testing.assert_allclose(manifold(x, y), manifold(A, B))
+    np.testing.assert_allclose(shares(x, y), shares(A, B))
     gradient = jax.grad(lambda a: sliced_wasserstein(a, y, KEY, 20))(jnp.asarray(x, jnp.float32))
     assert jnp.isfinite(gradient).all() and jnp.abs(gradient).max() > 0
 
 
 def test_a_kernel_beyond_floating_point_is_refused():
     with pytest.raises(ValueError, match="kernel of them is beyond floating point"):
-        mmd(1e60 * A, 1e60 * B)
+        mmd_value(1e60 * A, 1e60 * B)
 
 
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda: frechet_estimate(A, B, groups=1), "groups"),
-        (lambda: manifold_estimates(A, B, groups=1), "groups"),
-        (lambda: mmd_estimate(A, B, groups=0), "groups"),
-        (lambda: two_halves(A, KEY, splits=0), "splits"),
+        (lambda: frechet_distance(A, B, groups=1), "groups"),
+        (lambda: prdc(A, B, groups=1), "groups"),
+        (lambda: mmd(A, B, groups=0), "groups"),
+        (lambda: frechet_floor(A, 60, KEY, splits=0), "splits"),
         (lambda: frechet_floor(A, 0, KEY), "num"),
         (lambda: kernel_distance(A, B, subsets=0), "subsets"),
         (lambda: median_bandwidth(A, B, most=0), "most"),
         (lambda: inception_score(A, splits=0), "splits"),
         (lambda: sliced_wasserstein(A, B, KEY, 0), "projections"),
-        (lambda: gaussian(0.0), "bandwidth"),
+        (lambda: Gaussian(0.0), "bandwidth"),
     ],
 )
 def test_options_of_nothing_are_refused_by_name(call, name):

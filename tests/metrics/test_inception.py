@@ -16,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.metrics.inception import Inception, load_inception, prepared
+from genjax_models.metrics.inception import Inception, inception_score, load_inception, prepared
 from genjax_models.metrics.torch_file import read_tensors
 from genjax_models.networks.inception import InceptionV3
+
+LOGITS = 2 * np.random.RandomState(2).normal(size=(43, 4))
 
 
 class Storage:
@@ -286,6 +288,28 @@ def test_other_weights_are_refused(change, why, monkeypatch, tmp_path, request):
 @pytest.fixture(scope="module")
 def read_once(file):
     return read_tensors(file)
+
+
+def test_a_score_is_torch_fidelity_s():
+    """Of torch-fidelity 0.4.0, on the logits above."""
+    score = inception_score(LOGITS, splits=4)
+    assert score.value == pytest.approx(1.8712010195573665, rel=1e-9)
+    assert score.standard_error == pytest.approx(0.3469242376759599 / np.sqrt(3), rel=1e-9)
+
+
+def test_inception_scores_of_known_answers():
+    sure = 100 * np.eye(6)[np.arange(120) % 6]
+    assert inception_score(sure, splits=1).value == pytest.approx(6.0)
+    assert inception_score(np.zeros((40, 6)), splits=4).value == pytest.approx(1.0)
+    assert inception_score(sure[:, :2] - sure[:, 1:3], splits=1).value < 3
+    assert inception_score(LOGITS + 7.0).value == pytest.approx(inception_score(LOGITS).value)
+
+
+def test_bad_logits():
+    with pytest.raises(ValueError, match="43 samples, and the Inception Score of 50 splits"):
+        inception_score(LOGITS, splits=50)
+    with pytest.raises(ValueError, match="of 1 class"):
+        inception_score(LOGITS[:, :1])
 
 
 def test_bad_input(tmp_path):

@@ -11,7 +11,7 @@ def images(num, seed):
 
 
 def test_nearest_neighbours(monkeypatch):
-    monkeypatch.setattr("genjax_models.metrics.checks._MOST_PAIRS", 450)
+    monkeypatch.setattr("genjax_models.metrics.features._MOST_PAIRS", 450)
     x, y = images(70, 0), images(60, 1)
     found = nearest_neighbours(x, y)
     apart = np.linalg.norm(x.reshape(70, 1, 6) - y.reshape(60, 6).astype(float), axis=-1)
@@ -30,7 +30,7 @@ def test_fresh_draws_and_copies():
     for share in (found.near_duplicates, found.near_duplicates_held_out):
         assert share.value == pytest.approx(0.01, abs=0.01)
         assert share.interval[0] <= share.value < share.interval[1] < 0.04
-        assert share[2:] == (1000, 1000, "nearest neighbours")
+        assert share[2:5] == (1000, "nearest neighbours", 1000)
     copied = np.where(np.arange(1000)[:, None] < 200, training, fresh)
     beside = np.where(np.arange(1000)[:, None] < 300, copied + 1e-3, copied)
     found = memorization(beside, training, held_out)

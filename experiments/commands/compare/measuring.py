@@ -17,9 +17,13 @@ from experiments.runner import runs
 from experiments.runner.registry import Setup
 from genjax_models import energy
 from genjax_models.core import ApproximateDensity, TractableDensity, UnnormalizedDensity
-from genjax_models.metrics import bits_per_dim, evaluate_likelihood, metrics_of
-from genjax_models.metrics.distances import compare_samples
-from genjax_models.metrics.frechet import frechet
+from genjax_models.metrics import (
+    bits_per_dim,
+    compare_samples,
+    evaluate_likelihood,
+    frechet_distance,
+    metrics_of,
+)
 from genjax_models.training.devices import sampler
 
 if TYPE_CHECKING:
@@ -223,7 +227,9 @@ def looker(
             nats = np.mean([np.mean(bits(state.ema, state.state, b)) for b in batches])
             seen["bits_per_dim"] = bits_per_dim(float(nats), setup.model.spec)
         drawn = sample(state.ema, state.state, key, LOOK_SAMPLES)
-        seen["frechet_distance"] = frechet(extractor.features(drawn), features)
+        seen["frechet_distance"] = frechet_distance(
+            extractor.features(drawn), features, groups=None
+        ).value
         return seen
 
     return look

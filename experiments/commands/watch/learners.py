@@ -20,7 +20,7 @@ from experiments.runner.config import Optimizer
 from experiments.runner.optimizers import make_optimizer
 from genjax_models import diffusion
 from genjax_models.core import DataSpec, Loss, TractableDensity
-from genjax_models.metrics import Estimate
+from genjax_models.metrics import Figure, mean_figure
 
 if TYPE_CHECKING:
     from genjax_models.training import TrainState
@@ -64,7 +64,7 @@ class Look(NamedTuple):
 
     step: int
     density: np.ndarray
-    kl: Estimate
+    kl: Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Learner:
     optimizer: Any
     losses: Mapping[str, Loss] | None
     batch_size: int
-    see: Callable[[Any, Any, Plane, jax.Array], tuple[np.ndarray, Estimate]]
+    see: Callable[[Any, Any, Plane, jax.Array], tuple[np.ndarray, Figure]]
     kind: str
 
     def look(self, state: TrainState, plane: Plane) -> Look:
@@ -141,20 +141,20 @@ def _of_experiment(
     return Learner(title, setup.model, optimizer, setup.losses, 256, seen(setup.model), kind)
 
 
-def density(model: TractableDensity) -> Callable[..., tuple[np.ndarray, Estimate]]:
+def density(model: TractableDensity) -> Callable[..., tuple[np.ndarray, Figure]]:
     """Sees a model by its exact density."""
 
     @jax.jit
     def log_prob(params: Any, state: Any, x: jax.Array) -> jax.Array:
         return model.log_prob(params, x, state=state)
 
-    def see(params: Any, state: Any, plane: Plane, key: jax.Array) -> tuple[np.ndarray, Estimate]:
+    def see(params: Any, state: Any, plane: Plane, key: jax.Array) -> tuple[np.ndarray, Figure]:
         del key
         parts = np.split(plane.x, range(CHUNK, len(plane.x), CHUNK))
         log_q = np.concatenate([_of(log_prob, params, state, part) for part in parts])
         lattice = np.split(plane.lattice, range(CHUNK, plane.side**2, CHUNK))
         seen = np.concatenate([_of(log_prob, params, state, part) for part in lattice])
-        return np.exp(seen).reshape(plane.side, plane.side), mean(plane.log_p - log_q)
+        return np.exp(seen).reshape(plane.side, plane.side), mean_figure(plane.log_p - log_q)
 
     return see
 
@@ -165,7 +165,7 @@ def _of(log_prob: Callable[..., jax.Array], params: Any, state: Any, x: np.ndarr
     return np.asarray(log_prob(params, state, jnp.asarray(filled)), np.float64)[: len(x)]
 
 
-def by_ode(model: diffusion.Diffusion) -> Callable[..., tuple[np.ndarray, Estimate]]:
+def by_ode(model: diffusion.Diffusion) -> Callable[..., tuple[np.ndarray, Figure]]:
     """Sees a diffusion by the density that its probability-flow ODE gives.
 
     Tolerances are those of a picture: the error of the KL is below a hundredth of a nat.
@@ -174,14 +174,14 @@ def by_ode(model: diffusion.Diffusion) -> Callable[..., tuple[np.ndarray, Estima
     return density(flow)
 
 
-def histogram(model: Any) -> Callable[..., tuple[np.ndarray, Estimate]]:
+def histogram(model: Any) -> Callable[..., tuple[np.ndarray, Figure]]:
     """Sees a model by its samples: all that one without a density gives."""
 
     @jax.jit
     def draw(params: Any, state: Any, key: jax.Array) -> jax.Array:
         return model.sample(params, key, SAMPLES, state=state)
 
-    def see(params: Any, state: Any, plane: Plane, key: jax.Array) -> tuple[np.ndarray, Estimate]:
+    def see(params: Any, state: Any, plane: Plane, key: jax.Array) -> tuple[np.ndarray, Figure]:
         samples = np.asarray(draw(params, state, key), np.float64)
         left, right, bottom, top = plane.extent
         counts, _, _ = np.histogram2d(
@@ -189,7 +189,7 @@ def histogram(model: Any) -> Callable[..., tuple[np.ndarray, Estimate]]:
         )
         area = (right - left) * (top - bottom) / plane.side**2
         log_q = log_density_by_neighbours(plane.x, samples, NEIGHBOURS)
-        return counts / (len(samples) * area), mean(plane.log_p - log_q)
+        return counts / (len(samples) * area), mean_figure(plane.log_p - log_q)
 
     return see
 
@@ -220,8 +220,3 @@ def log_density_by_neighbours(x: np.ndarray, samples: np.ndarray, k: int) -> np.
     log_ball = 0.5 * dims * math.log(math.pi) - gammaln(0.5 * dims + 1)
     log_volume = log_ball + dims * np.log(np.maximum(radius, 1e-12))
     return digamma(k) - digamma(num + 1) - log_volume
-
-
-def mean(values: np.ndarray) -> Estimate:
-    """A mean with its standard error."""
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))))

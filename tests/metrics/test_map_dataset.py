@@ -16,7 +16,7 @@ from genjax_models.diffusion import ode, times
 from genjax_models.diffusion.dequantized import DequantizedProbabilityFlow
 from genjax_models.energy import mcmc
 from genjax_models.metrics.evaluate import metrics_of
-from genjax_models.metrics.examples import of_examples
+from genjax_models.metrics.map_dataset import map_dataset
 
 KEY = jax.random.key(7)
 NUM = 13
@@ -83,14 +83,14 @@ def every_kind():
                 found[f"{name} {kind}"] = metric(params, state, batch, key)
         return found
 
-    return measure, init(KEY), of_examples(MODELS["vae"], measure, batch_size=NUM, devices=1)
+    return measure, init(KEY), map_dataset(MODELS["vae"], measure, batch_size=NUM, devices=1)
 
 
 @pytest.mark.parametrize(("devices", "batch_size"), [(1, 1), (2, 4), (4, 12), (8, 64)])
 def test_figures_are_the_same_for_any_devices_and_batch_size(every_kind, devices, batch_size):
     measure, whole, at_once = every_kind
     expected = at_once(whole, KEY, DATA)
-    found = of_examples(MODELS["vae"], measure, batch_size=batch_size, devices=devices)(
+    found = map_dataset(MODELS["vae"], measure, batch_size=batch_size, devices=devices)(
         whole, KEY, DATA
     )
     assert found.keys() == expected.keys()

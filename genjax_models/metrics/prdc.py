@@ -1,15 +1,15 @@
-"""How much of the samples lies where data are, and how much of the data where samples are.
+"""Precision, recall, density and coverage of samples: PRDC.
 
 Around every example of a set lies a ball that reaches to its k-th nearest neighbour in that set.
 
     precision   the share of samples in a ball of the reference
     recall      the share of the reference in a ball of the samples
-    density     in how many of the reference's balls a sample lies, on average, over k
-    coverage    the share of the reference's balls in which a sample lies
+    density     the number of the reference's balls around a sample, on average, over k
+    coverage    the share of the reference's balls that hold a sample
 
-Precision and recall suffer from outliers, whose balls are large: density and coverage take no balls
-but the reference's. Samples of the reference's own law have a density of 1 on average, and a
-coverage of about 1 - 2^-k where both sets are equally large.
+Precision and recall suffer from outliers, whose balls are large: density and coverage use the
+reference's balls only. Samples of the reference's distribution have a density of 1 on average, and
+a coverage of about 1 - 2^-k where both sets are equally large.
 
 References:
     Kynkäänniemi et al. 2019, Improved Precision and Recall Metric for Assessing Generative Models,
@@ -24,70 +24,72 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from genjax_models.metrics.checks import at_least, at_least_groups, checked_pair, square_distances
-from genjax_models.metrics.divergence import Estimate
+from genjax_models.metrics.features import at_least, check_groups, checked_pair, square_distances
+from genjax_models.metrics.figure import Figure, student_interval, wilson_interval
 
 
-class Manifold(NamedTuple):
-    """The four figures of this file's head.
+class PRDC(NamedTuple):
+    """Precision, recall, density and coverage, as this file's head defines them.
 
     Attributes:
         precision: In [0, 1].
         recall: In [0, 1].
-        density: From 0; about 1 for samples of the reference's law.
+        density: At least 0; about 1 for samples of the reference's distribution.
         coverage: In [0, 1].
     """
 
-    precision: float
-    recall: float
-    density: float
-    coverage: float
+    precision: Figure
+    recall: Figure
+    density: Figure
+    coverage: Figure
 
 
-def manifold(samples: Any, reference: Any, nearest: int = 5) -> Manifold:
-    """Precision, recall, density and coverage of samples.
+def prdc(
+    samples: Any,
+    reference: Any,
+    nearest: int = 5,
+    *,
+    groups: int | None = 20,
+    extractor: str = "",
+) -> PRDC:
+    """Precision, recall, density and coverage of samples, with their standard errors.
 
-    It takes the time of all pairs' distances, and memory for some of them at a time.
-
-    Args:
-        samples: Features `[N, D]`.
-        reference: Features of real examples `[M, D]`.
-        nearest: k. Kynkäänniemi et al. take 3, Naeem et al. 5.
-
-    Raises:
-        ValueError: Features that do not fit or are NaN, or a set has no k + 1 samples.
-    """
-    return Manifold(*_figures(samples, reference, nearest, 0)[0])
-
-
-def manifold_estimates(
-    samples: Any, reference: Any, nearest: int = 5, groups: int = 20
-) -> dict[str, Estimate]:
-    """The same with standard errors, by the jackknife over groups of both sets at once.
-
-    The balls are drawn anew for each group that is left out; the distances are taken once.
+    The standard errors are the jackknife's over groups of both sets at once. The balls are drawn
+    anew for each group that is left out; the distances of all pairs are computed once, some at a
+    time. The intervals (Wilson's for shares) are rather too wide.
 
     Args:
-        samples: Features `[N, D]`, in no order.
-        reference: Features of real examples `[M, D]`, in no order.
-        nearest: k.
-        groups: How many groups.
-
-    Returns:
-        Name of the figure -> the figure with its error, at these numbers of samples.
+        samples: Features of the samples `[N, D]`, in random order for the standard errors.
+        reference: Features of the reference `[M, D]`, in random order.
+        nearest: Number of neighbours, k. Kynkäänniemi et al. take 3, Naeem et al. 5.
+        groups: Number of groups of the jackknife; None for the values alone.
+        extractor: Name of what made the features.
 
     Raises:
-        ValueError: As of `manifold`, the samples that are left without a group included.
+        ValueError: Features that do not fit or are NaN, or a set has fewer than k + 1 samples
+            (without a group of the jackknife).
     """
-    at_least_groups(groups)
-    whole, *left = _figures(samples, reference, nearest, groups)
-    errors = np.std(left, axis=0) * math.sqrt(groups - 1)
-    rows = zip(Manifold._fields, whole, errors, strict=True)
-    return {name: Estimate(float(value), float(error)) for name, value, error in rows}
+    check_groups(groups)
+    values, *left = _values(samples, reference, nearest, groups or 0)
+    errors = np.full(4, math.nan)
+    if groups is not None:
+        errors = np.std(left, axis=0) * math.sqrt(groups - 1)
+    num, num_reference = len(samples), len(reference)
+
+    def figure(name: str, value: float, error: float) -> Figure:
+        interval = None
+        if groups is not None and name == "density":
+            interval = student_interval(value, error, groups, at_least=0.0)
+        elif groups is not None:
+            interval = wilson_interval(value, error, num if name == "precision" else num_reference)
+        return Figure(value, interval, num, extractor, num_reference, error)
+
+    rows = zip(PRDC._fields, values.tolist(), errors.tolist(), strict=True)
+    return PRDC(*(figure(*row) for row in rows))
 
 
-def _figures(samples: Any, reference: Any, nearest: int, groups: int) -> np.ndarray:
-    """Of the whole sets, and then without each group `[1 + G, 4]`."""
+def _values(samples: Any, reference: Any, nearest: int, groups: int) -> np.ndarray:
+    """The four values of the whole sets, then without each group `[1 + G, 4]`."""
     x, y = checked_pair(samples, reference)
     if nearest < 1:
         raise ValueError(f"nearest is {nearest}: give at least 1 neighbour")
@@ -122,12 +124,12 @@ def _figures(samples: Any, reference: Any, nearest: int, groups: int) -> np.ndar
 
 
 def _radii(x: np.ndarray, nearest: int, groups: int, point: float) -> np.ndarray:
-    """Squares of the distances to the k-th neighbour `[1 + G, N]`, also without each group.
+    """Squared distances to the k-th neighbour `[1 + G, N]`, of all points and without each group.
 
-    None is below `point`, the square of a distance that is 0 to rounding.
-
-    A group's own are -1. Only so many neighbours are kept that a group, a share of 1 / G of points
-    in no order, all but never has too many of them; then the ball is a little too small.
+    None is below `point`, the square of a distance that is 0 to rounding. The points of the group
+    that is left out have -1. Only so many neighbours are kept that a group, 1 / G of the points in
+    random order, almost never holds too many of them; where it does, the ball is a little too
+    small.
     """
     num = len(x)
     kept = min(num - 1, nearest + (4 + 2 * nearest if groups else 0))

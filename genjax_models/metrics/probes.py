@@ -1,4 +1,4 @@
-"""Disentanglement, completeness and informativeness, from which codes a predictor needs."""
+"""What predictors read of codes where the factors of variation are known: DCI, linear probes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from genjax_models.metrics.disentanglement.arrays import checked, parted, which_categorical
+from genjax_models.metrics.disentanglement import checked_codes, which_categorical
 
-TREES, LEAF = 20, 5
+_TREES, _LEAF = 20, 5
 
 
 class DCI(NamedTuple):
@@ -52,13 +52,12 @@ def dci(
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    codes, factors = checked(codes, factors)
+    codes, factors = checked_codes(codes, factors)
     marks = which_categorical(categorical, factors.shape[1])
-    learn, held = parted(len(codes), seed)
+    learn, held = _split(len(codes), seed)
     # All codes may be taken at each split: else a useless one is where the useful are not asked.
-    settings: dict[str, Any] = {
-        "n_estimators": TREES, "min_samples_leaf": LEAF, "max_features": None, "random_state": seed
-    }  # fmt: skip
+    settings: dict[str, Any] = {"max_features": None, "random_state": seed}
+    settings |= {"n_estimators": _TREES, "min_samples_leaf": _LEAF}
     importances, scores = [], []
     for v, mark in zip(factors.T, marks, strict=True):
         forest = (RandomForestClassifier if mark else RandomForestRegressor)(**settings)
@@ -96,6 +95,50 @@ def dci_of_importances(importances: Any) -> tuple[float, float]:
         )
     weights = r.sum(1) / r.sum()
     return float(weights @ _one_less_entropy(r)), float(np.mean(_one_less_entropy(r.T)))
+
+
+def linear_probe(
+    codes: Any, factors: Any, *, categorical: Sequence[bool] | None = None, seed: int = 0
+) -> np.ndarray:
+    """How well each factor is predicted from all codes by a linear model.
+
+    Args:
+        codes: Codes `[N, d]`.
+        factors: Whole numbers `[N, k]`.
+        categorical: Whether each factor's values have no order `[k]`; all have one where None.
+        seed: Decides the fifth of the examples that is held back.
+
+    Returns:
+        On examples that were held back `[k]`: the accuracy of logistic regression for a categorical
+        factor, R^2 of least squares for an ordered one (below 0 where worse than the mean).
+
+    Raises:
+        ValueError: Arrays that do not fit.
+
+    References:
+        Alain and Bengio 2016, Understanding intermediate layers using linear classifier probes,
+        arXiv:1610.01644.
+    """
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    codes, factors = checked_codes(codes, factors)
+    marks = which_categorical(categorical, factors.shape[1])
+    learn, held = _split(len(codes), seed)
+    scores = []
+    for v, mark in zip(factors.T, marks, strict=True):
+        line = LogisticRegression(max_iter=1000) if mark else LinearRegression()
+        model = make_pipeline(StandardScaler(), line).fit(codes[learn], v[learn])
+        scores.append(model.score(codes[held], v[held]))
+    return np.array(scores)
+
+
+def _split(num: int, seed: int, held_back: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """Indices to learn from and indices to measure on, at random."""
+    order = np.random.default_rng(seed).permutation(num)
+    held = max(1, round(held_back * num))
+    return order[held:], order[:held]
 
 
 def _one_less_entropy(r: np.ndarray) -> np.ndarray:

@@ -1,0 +1,303 @@
+"""Disentanglement of codes where the factors of variation are known: MIG, SAP, FactorVAE score.
+
+They are about single codes: whether one code alone knows a factor. What predictors find in all
+codes together is in `probes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+INACTIVE = 1e-2
+"""Standard deviation, as a share of the widest code's, up to which a code counts as switched off: a
+VAE's code that has collapsed to the prior has a mean that hardly moves."""
+
+
+BINS = 20
+Draw = Callable[[np.random.Generator, int, int], np.ndarray]
+"""`(random, k, num) -> codes [num, d]` of examples in which factor k has one value, drawn at
+random, and the others vary freely."""
+
+
+def mig(codes: Any, factors: Any, bins: int = BINS) -> float:
+    """How much more the best code tells of a factor than the next one does.
+
+    MIG = 1/K sum_k (I(z_j(k); v_k) - max over j != j(k) of I(z_j; v_k)) / H(v_k), where j(k) is the
+    code that knows most of factor k. 1 where each factor is in one code alone, 0 where two codes
+    know as much. The information is of codes cut into bins of equal width.
+
+    Args:
+        codes: Codes `[N, d]`, such as the posteriors' means; 2 at least.
+        factors: Whole numbers `[N, k]`.
+        bins: Bins of a code.
+
+    Returns:
+        0 .. 1.
+
+    Raises:
+        ValueError: Arrays that do not fit, or fewer than 2 codes.
+
+    References:
+        Chen et al. 2018, Isolating Sources of Disentanglement in Variational Autoencoders,
+        arXiv:1802.04942, eq. 6 (they integrate over the posterior).
+        Locatello et al. 2019, Challenging Common Assumptions in the Unsupervised Learning of
+        Disentangled Representations, arXiv:1811.12359, app. C (means, in 20 bins).
+    """
+    codes, factors = checked_codes(codes, factors)
+    if codes.shape[1] < 2:
+        raise ValueError("there is one code: a gap between the best and the next one needs 2")
+    information = np.sort(mutual_information(codes, factors, bins), axis=0)
+    entropy = np.array([_entropy(np.unique(factor, return_counts=True)[1]) for factor in factors.T])
+    return float(np.mean((information[-1] - information[-2]) / entropy))
+
+
+def mutual_information(codes: Any, factors: Any, bins: int = BINS) -> np.ndarray:
+    """I(z_j; v_k) `[d, k]` in nats, of codes cut into bins of equal width.
+
+    Of independent ones it is not 0 but about (bins - 1) (values - 1) / (2 N).
+
+    Args:
+        codes: Codes `[N, d]`.
+        factors: Whole numbers `[N, k]`.
+        bins: Bins of a code.
+
+    Raises:
+        ValueError: Arrays that do not fit.
+    """
+    from sklearn.metrics import mutual_info_score
+
+    codes, factors = checked_codes(codes, factors)
+    binned = np.stack([_binned(code, bins) for code in codes.T], axis=1)
+    return np.array(
+        [[mutual_info_score(factor, code) for factor in factors.T] for code in binned.T]
+    )
+
+
+def sap(
+    codes: Any,
+    factors: Any,
+    *,
+    categorical: Sequence[bool] | None = None,
+    switched_off: Any = None,
+) -> float:
+    """How much better the best single code predicts a factor than the next one does.
+
+    SAP = 1/K sum_k (S_1k - S_2k), the two highest of S_jk: of an ordered factor R^2 of a line,
+    Cov(z_j, v_k)^2 / (Var z_j Var v_k); of a categorical one the balanced accuracy of thresholds on
+    z_j alone (a tree of as many leaves as values); 0 of a code that is switched off. A code is, if
+    its standard deviation is at most 1 % of the widest code's: right for the means of a VAE, which
+    hardly move where the posterior has collapsed, but so the score depends on the codes' scales.
+    For codes whose scales say nothing, give `switched_off`.
+
+    Args:
+        codes: Codes `[N, d]`, 2 at least.
+        factors: Whole numbers `[N, k]`.
+        categorical: Whether each factor's values have no order `[k]`; all have one where None.
+        switched_off: Which codes are switched off `[d]`, true or 1 for those; by the rule above
+            where None. With zeros alone, the score does not depend on the codes' scales.
+
+    Returns:
+        0 .. 1. A perfect code has 1 for ordered factors; for one of C categories 1, less the 1 / C
+        that guessing has, unless the other codes are switched off.
+
+    Raises:
+        ValueError: Arrays that do not fit, fewer than 2 codes, or marks that are not one a code.
+
+    References:
+        Kumar et al. 2018, Variational Inference of Disentangled Latent Concepts from Unlabeled
+        Observations, arXiv:1711.00848, sec. 3.
+    """
+    codes, factors = checked_codes(codes, factors)
+    marks = which_categorical(categorical, factors.shape[1])
+    if codes.shape[1] < 2:
+        raise ValueError("there is one code: a gap between the best and the next one needs 2")
+    scores = np.stack(
+        [_balanced(codes, v) if mark else _squared_correlations(codes, v)
+         for v, mark in zip(factors.T, marks, strict=True)],
+        axis=1,
+    )  # fmt: skip
+    scores[~_active(codes.std(0), switched_off)] = 0.0
+    first, second = np.sort(scores, axis=0)[[-1, -2]]
+    return float(np.mean(first - second))
+
+
+def factor_vae_score(
+    draw: Draw,
+    num_factors: int,
+    scale: Any,
+    *,
+    votes: int = 800,
+    batch_size: int = 64,
+    seed: int = 0,
+    switched_off: Any = None,
+) -> float:
+    """How surely the code that varies least tells which factor was held fixed.
+
+    A vote is a factor k drawn at random, a batch of codes with that factor fixed, and the code d*
+    of the smallest variance, each code in units of its own standard deviation over all data. The
+    classifier d* -> k is the majority of half of the votes; the score is how many of the others it
+    tells right. Codes that are switched off take no part: by default those whose standard deviation
+    is at most 1 % of the widest code's. That is right for the means of a VAE, which hardly move
+    where the posterior has collapsed, but so the score depends on the codes' scales. For codes
+    whose scales say nothing, give `switched_off`.
+
+    Args:
+        draw: See `Draw`; `grouped` makes one of arrays.
+        num_factors: Number of factors K.
+        scale: Standard deviation of each code over all data `[d]`.
+        votes: Votes to learn from, and as many again to count.
+        batch_size: Codes of a vote.
+        seed: Decides all draws.
+        switched_off: Which codes are switched off `[d]`, true or 1 for those; by the rule above
+            where None. With zeros alone, the score does not depend on the codes' scales.
+
+    Returns:
+        0 .. 1; 1 / K is what codes that know nothing have.
+
+    Raises:
+        ValueError: No code varies, one that is kept does not, or marks that are not one a code.
+
+    References:
+        Kim and Mnih 2018, Disentangling by Factorising, arXiv:1802.05983, sec. 4 and app. B (they
+        count on the votes that were learned from).
+    """
+    scale = np.asarray(scale, np.float64)
+    kept = np.flatnonzero(_active(scale, switched_off))
+    if len(kept) == 0:
+        raise ValueError("no code varies: there is nothing to tell factors by")
+    still = kept[~(scale[kept] > 0)].tolist()
+    if still:
+        raise ValueError(f"codes {still} never vary: mark them in switched_off")
+    random = np.random.default_rng(seed)
+    ballots = np.zeros((2, len(kept), num_factors), int)
+    for half, _ in np.ndindex(2, votes):
+        k = int(random.integers(num_factors))
+        codes = np.asarray(draw(random, k, batch_size), np.float64)[:, kept] / scale[kept]
+        ballots[half, np.argmin(codes.var(0)), k] += 1
+    learned, counted = ballots
+    right = counted[np.arange(len(kept)), learned.argmax(1)].sum()
+    return float(right / votes)
+
+
+def grouped(codes: Any, factors: Any) -> Draw:
+    """Draws codes with one factor fixed from arrays, with replacement.
+
+    The value is that of an example drawn at random, so each is as likely as it is in the data.
+
+    Args:
+        codes: Codes `[N, d]`.
+        factors: Whole numbers `[N, k]`; the other factors vary freely if all combinations occur.
+
+    Raises:
+        ValueError: Arrays that do not fit.
+    """
+    codes, factors = checked_codes(codes, factors)
+    rows = [
+        {value: np.flatnonzero(factor == value) for value in np.unique(factor).tolist()}
+        for factor in factors.T
+    ]
+
+    def draw(random: np.random.Generator, k: int, num: int) -> np.ndarray:
+        value = factors[random.integers(len(factors)), k]
+        return codes[random.choice(rows[k][int(value)], num)]
+
+    return draw
+
+
+def checked_codes(codes: Any, factors: Any, fewest: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Codes `[N, d]` and the numbers of their factors' values `[N, k]`.
+
+    Raises:
+        ValueError: Their shapes do not fit, a code is not finite, factors are no whole numbers or
+            do not vary, or there are too few examples.
+    """
+    codes, factors = np.asarray(codes, np.float64), np.asarray(factors)
+    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
+        raise ValueError(
+            f"codes have shape {codes.shape} and factors {factors.shape}: give [N, d] and [N, k] of"
+            " the same N examples"
+        )
+    if len(codes) < fewest:
+        raise ValueError(f"there are {len(codes)} examples: at least {fewest} are needed")
+    if not np.isfinite(codes).all():
+        raise ValueError("codes are NaN or infinite: leave out those examples, or mend the encoder")
+    if not np.issubdtype(factors.dtype, np.integer):
+        raise ValueError(
+            f"factors are {factors.dtype}: give the number of each value, a whole one (np.unique's"
+            " return_inverse makes them)"
+        )
+    for k, factor in enumerate(factors.T):
+        if (factor == factor[0]).all():
+            raise ValueError(f"factor {k} is {factor[0]} everywhere: leave it out")
+    return codes, factors
+
+
+def which_categorical(categorical: Sequence[bool] | None, num: int) -> list[bool]:
+    """Whether each factor is a category, whose values have no order; none is where None.
+
+    Raises:
+        ValueError: There is not one a factor.
+    """
+    marks = [False] * num if categorical is None else [bool(mark) for mark in categorical]
+    if len(marks) != num:
+        raise ValueError(f"categorical has {len(marks)} marks and there are {num} factors")
+    return marks
+
+
+def _standardized(codes: np.ndarray) -> np.ndarray:
+    """Codes of mean 0 and variance 1; one that is everywhere the same becomes 0."""
+    spread = codes.std(0)
+    return (codes - codes.mean(0)) / np.where(spread > 0, spread, 1.0)
+
+
+def _active(scale: np.ndarray, switched_off: Any = None) -> np.ndarray:
+    """Whether each code of these standard deviations `[d]` is one that is not switched off.
+
+    Args:
+        scale: Standard deviations `[d]`.
+        switched_off: Which codes are `[d]`, true or 1 for those; by `INACTIVE` where None.
+
+    Raises:
+        ValueError: There is not one mark a code, or one is neither true nor false.
+    """
+    if switched_off is None:
+        return scale > INACTIVE * scale.max()
+    marks = np.asarray(switched_off)
+    if marks.shape != scale.shape or not np.isin(marks, (0, 1)).all():
+        raise ValueError(
+            f"switched_off has shape {marks.shape}: give {len(scale)} marks, one a code, true (or "
+            "1) for those to leave out and false (or 0) for the others"
+        )
+    return ~marks.astype(bool)
+
+
+def _binned(code: np.ndarray, bins: int) -> np.ndarray:
+    """The number of each entry's bin, 0 .. bins - 1."""
+    edges = np.histogram_bin_edges(code, bins)
+    return np.clip(np.digitize(code, edges) - 1, 0, bins - 1)
+
+
+def _entropy(counts: np.ndarray) -> float:
+    shares = counts / counts.sum()
+    return float(-np.sum(shares * np.log(shares)))
+
+
+def _squared_correlations(codes: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """R^2 of a line through each code `[d]`."""
+    v = factor.astype(np.float64)
+    return np.mean(_standardized(codes) * ((v - v.mean()) / v.std())[:, None], axis=0) ** 2
+
+
+def _balanced(codes: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """The balanced accuracy of thresholds on each code `[d]`."""
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.tree import DecisionTreeClassifier
+
+    leaves = len(np.unique(factor))
+    tree = DecisionTreeClassifier(max_leaf_nodes=leaves, class_weight="balanced", random_state=0)
+    # Trees take differences of less than 1e-7 for none, whatever the scale.
+    read = (tree.fit(z, factor).predict(z) for z in _standardized(codes).T[:, :, None])
+    return np.array([balanced_accuracy_score(factor, values) for values in read])
