@@ -1,9 +1,20 @@
-"""Normalizing flows: bijectors, the models that they make, and posteriors of VAEs."""
+"""Normalizing flows: bijectors, models over them, and flows as posteriors and priors of VAEs."""
 
 from genjax_models.core.dequantization import Dequantization, Uniform
 from genjax_models.flows import losses, splines
 from genjax_models.flows.architectures import glow, maf, neural_spline_flow, realnvp
-from genjax_models.flows.bijector import Bijector, Chain, Inverse, Repeat
+from genjax_models.flows.bijector import (
+    Bijector,
+    Chain,
+    Composite,
+    Flattened,
+    Inverse,
+    Logit,
+    Part,
+    Repeat,
+    first_non_finite,
+    layers,
+)
 from genjax_models.flows.coupling import (
     AffineCoupling,
     Alternate,
@@ -13,15 +24,13 @@ from genjax_models.flows.coupling import (
     SplineCoupling,
 )
 from genjax_models.flows.dequantized import Dequantized, DequantizedOutputs, Variational
-from genjax_models.flows.diagnosis import first_non_finite
-from genjax_models.flows.elementwise import Logit
-from genjax_models.flows.flattened import Flattened, Spline
+from genjax_models.flows.flow import Flow, FlowOutputs, real_valued
 from genjax_models.flows.linear import ActNorm, InvertibleConv1x1, Permute
 from genjax_models.flows.masked import Affine, Elementwise, MaskedAutoregressive
-from genjax_models.flows.model import Flow, FlowOutputs, real_valued
 from genjax_models.flows.multiscale import Split, Squeeze
 from genjax_models.flows.planar_radial import Planar, Radial
 from genjax_models.flows.posterior import FlowPosterior, FlowPrior
+from genjax_models.flows.splines import Spline
 
 __all__ = [
     "ActNorm",
@@ -31,6 +40,7 @@ __all__ = [
     "Bijector",
     "Chain",
     "Checkerboard",
+    "Composite",
     "Dequantization",
     "Dequantized",
     "DequantizedOutputs",
@@ -46,6 +56,7 @@ __all__ = [
     "Logit",
     "Mask",
     "MaskedAutoregressive",
+    "Part",
     "Permute",
     "Planar",
     "Radial",
@@ -58,6 +69,7 @@ __all__ = [
     "Variational",
     "first_non_finite",
     "glow",
+    "layers",
     "losses",
     "maf",
     "neural_spline_flow",

@@ -14,15 +14,14 @@ from flax import linen as nn
 
 from genjax_models.core.dequantization import Dequantization, Uniform
 from genjax_models.core.types import DIGITS, Array, DataSpec
-from genjax_models.flows.bijector import Bijector, Chain, Inverse, Repeat
+from genjax_models.flows.bijector import Bijector, Chain, Flattened, Inverse, Logit, Repeat
 from genjax_models.flows.coupling import AffineCoupling, Checkerboard, Halves, SplineCoupling
 from genjax_models.flows.dequantized import Dequantized
-from genjax_models.flows.elementwise import Logit
-from genjax_models.flows.flattened import Flattened, Spline
+from genjax_models.flows.flow import POINTS, Flow, real_valued
 from genjax_models.flows.linear import ActNorm, InvertibleConv1x1, Permute
 from genjax_models.flows.masked import Affine, Elementwise, MaskedAutoregressive
-from genjax_models.flows.model import POINTS, Flow, real_valued
 from genjax_models.flows.multiscale import Split, Squeeze
+from genjax_models.flows.splines import Spline
 from genjax_models.networks.convolutional import ResidualNetwork
 from genjax_models.networks.mlp import MLP
 

@@ -1,18 +1,20 @@
-"""What a bijector is, and how bijectors are put together: one after another, repeated, reversed.
+"""Bijectors: the interface, their composition, and the logit.
 
 A bijector is a frozen dataclass of hyperparameters whose methods are pure functions of `params`.
-`forward` is the direction in which a flow takes its data to its base distribution, z = f(x).
+`forward` takes a flow's data to its base distribution, z = f(x).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, Protocol
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
+from genjax_models.core.distributions import sum_entries
 from genjax_models.core.types import Array, Key
 
 
@@ -35,65 +37,135 @@ class Bijector(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Chain:
-    """Bijectors one after another: f = f_n o ... o f_1, the first of them first.
+class Part(NamedTuple):
+    """A part of a bijector, with its parameters.
 
     Attributes:
-        parts: The bijectors.
+        name: Its place, as `1_ActNorm` in a `Chain` or `[2]` in a `Repeat`.
+        bijector: The part.
+        params: Its parameters.
     """
 
-    parts: Sequence[Bijector]
+    name: str
+    bijector: Bijector
+    params: Any
+
+
+@runtime_checkable
+class Composite(Protocol):
+    """A bijector that is others applied one after the other."""
+
+    def parts(self, params: Any) -> Sequence[Part]:
+        """The parts in the order in which `forward` applies them; none if it has none.
+
+        `params` may be any tree of the same structure, as the parameters' gradient.
+        """
+        ...
+
+
+def parts_of(bijector: Bijector, params: Any) -> Sequence[Part]:
+    """The parts of a bijector, the first that `forward` applies first; none of a simple one."""
+    return bijector.parts(params) if isinstance(bijector, Composite) else ()
+
+
+def layers(bijector: Bijector, params: Any, name: str = "") -> Iterator[Part]:
+    """The simple bijectors that a bijector is made of, the first that `forward` applies first.
+
+    Args:
+        bijector: The bijector.
+        params: Its parameters, or any tree of the same structure.
+        name: Its own place; parts' places continue it, as `3_Repeat[2]/1_AffineCoupling`.
+    """
+    parts = parts_of(bijector, params)
+    if not parts:
+        yield Part(name or type(bijector).__name__, bijector, params)
+    for part in parts:
+        if part.name.startswith("["):
+            place = f"{name or type(bijector).__name__}{part.name}"
+        else:
+            place = f"{name}/{part.name}" if name else part.name
+        yield from layers(part.bijector, part.params, place)
+
+
+def forward_through(
+    parts: Sequence[Part], x: Array, context: Array | None = None
+) -> tuple[Array, Array]:
+    """The output y `[B, ...]` of parts applied in order, and their log-determinant `[B]`."""
+    log_det = jnp.zeros(x.shape[0], x.dtype)
+    for _, part, params in parts:
+        x, change = part.forward(params, x, context)
+        log_det += change
+    return x, log_det
+
+
+def inverse_through(
+    parts: Sequence[Part], y: Array, context: Array | None = None
+) -> tuple[Array, Array]:
+    """The input x `[B, ...]` of parts applied in order, and the inverse's log-determinant `[B]`."""
+    log_det = jnp.zeros(y.shape[0], y.dtype)
+    for _, part, params in reversed(parts):
+        y, change = part.inverse(params, y, context)
+        log_det += change
+    return y, log_det
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """Bijectors one after another: f = f_n o ... o f_1.
+
+    Attributes:
+        bijectors: f_1, ..., f_n.
+    """
+
+    bijectors: Sequence[Bijector]
 
     def __post_init__(self) -> None:
-        """Keeps the parts as a tuple, so that a chain is hashable."""
-        object.__setattr__(self, "parts", tuple(self.parts))
+        """Keeps the bijectors as a tuple, so that a chain is hashable."""
+        object.__setattr__(self, "bijectors", tuple(self.bijectors))
 
-    def named(self) -> list[tuple[str, Bijector]]:
-        """The parts with their entries of the parameters, `place_Type`."""
-        return [(f"{i}_{type(part).__name__}", part) for i, part in enumerate(self.parts)]
+    def parts(self, params: Any) -> list[Part]:
+        """The bijectors, whose entries of the parameters are named `place_Type`."""
+        return [Part(name, part, params[name]) for name, part in self._named()]
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
-        """Each part's parameters, given the examples as the parts before it leave them."""
-        params = {}
-        for (name, part), k in zip(
-            self.named(), jax.random.split(key, len(self.parts)), strict=True
-        ):
+        """Each bijector's parameters, given the examples as those before it leave them."""
+        params, keys = {}, jax.random.split(key, len(self.bijectors))
+        for (name, part), k in zip(self._named(), keys, strict=True):
             params[name] = part.init(k, x, context)
             x, _ = part.forward(params[name], x, context)
         return params
 
     def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
-        """The output y `[B, ...]` and the sum of the parts' log-determinants `[B]`."""
-        log_det = jnp.zeros(x.shape[0], x.dtype)
-        for name, part in self.named():
-            x, change = part.forward(params[name], x, context)
-            log_det += change
-        return x, log_det
+        """The output y `[B, ...]` and the sum of the log-determinants `[B]`."""
+        return forward_through(self.parts(params), x, context)
 
     def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
-        """The input x `[B, ...]` and the sum of the parts' log-determinants `[B]`."""
-        log_det = jnp.zeros(y.shape[0], y.dtype)
-        for name, part in reversed(self.named()):
-            y, change = part.inverse(params[name], y, context)
-            log_det += change
-        return y, log_det
+        """The input x `[B, ...]` and the sum of the log-determinants `[B]`."""
+        return inverse_through(self.parts(params), y, context)
+
+    def _named(self) -> list[tuple[str, Bijector]]:
+        return [(f"{i}_{type(part).__name__}", part) for i, part in enumerate(self.bijectors)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Repeat:
-    """The same bijector several times, each time with parameters of its own.
+    """A bijector applied several times, each time with its own parameters.
 
-    What `Chain([bijector] * times)` computes, but compiled once: the parameters are stacked, and
-    `lax.scan` walks through them.
+    It computes what `Chain([bijector] * times)` does, but is compiled once: the parameters are
+    stacked, and `lax.scan` goes through them.
 
     Attributes:
-        bijector: What is repeated; it must keep the shape of its input.
-        times: How often.
+        bijector: The bijector; it must keep the shape of its input.
+        times: Number of repetitions.
     """
 
     bijector: Bijector
     times: int
+
+    def parts(self, params: Any) -> list[Part]:
+        """The repetitions `[0]`, `[1]`, ..."""
+        own = [jax.tree.map(lambda a, i=i: a[i], params) for i in range(self.times)]
+        return [Part(f"[{i}]", self.bijector, p) for i, p in enumerate(own)]
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> Any:
         """Parameters whose leaves are stacked, `[times, ...]`."""
@@ -110,7 +182,7 @@ class Repeat:
         def step(x: Array, params: Any) -> tuple[Array, Array]:
             return self.bijector.forward(params, x, context)
 
-        # The length is said for bijectors without parameters, which leave nothing to count.
+        # Bijectors without parameters have no stacked arrays to take the length from.
         y, log_dets = jax.lax.scan(step, x, params, length=self.times)
         return y, jnp.sum(log_dets, axis=0)
 
@@ -126,13 +198,18 @@ class Repeat:
 
 @dataclasses.dataclass(frozen=True)
 class Inverse:
-    """A bijector the other way round: an IAF is the inverse of a MAF.
+    """The inverse of a bijector: an IAF is the inverse of a MAF.
 
     Attributes:
-        bijector: What is reversed.
+        bijector: The bijector.
     """
 
     bijector: Bijector
+
+    def parts(self, params: Any) -> list[Part]:
+        """The inverses of the bijector's parts, the last of them first."""
+        parts = parts_of(self.bijector, params)
+        return [Part(name, Inverse(part), p) for name, part, p in reversed(parts)]
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> Any:
         """The parameters of the bijector itself, given examples of its outputs."""
@@ -145,3 +222,108 @@ class Inverse:
     def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
         """The bijector itself."""
         return self.bijector.forward(params, y, context)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flattened:
+    """A bijector of vectors applied to examples of any shape, their entries in a row.
+
+    Attributes:
+        inner: The bijector, over `[B, D]`.
+    """
+
+    inner: Bijector
+
+    def parts(self, params: Any) -> list[Part]:
+        """The inner bijector's parts, each applied to flattened examples."""
+        return [Part(n, Flattened(part), p) for n, part, p in parts_of(self.inner, params)]
+
+    def init(self, key: Key, x: Array, context: Array | None = None) -> Any:
+        """The inner bijector's parameters."""
+        return self.inner.init(key, x.reshape(x.shape[0], -1), context)
+
+    def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """The output y `[B, ...]`, and the inner bijector's log-determinant `[B]`."""
+        y, log_det = self.inner.forward(params, x.reshape(x.shape[0], -1), context)
+        return y.reshape(x.shape), log_det
+
+    def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """The input x `[B, ...]`, and the log-determinant of the inner bijector's inverse `[B]`."""
+        x, log_det = self.inner.inverse(params, y.reshape(y.shape[0], -1), context)
+        return x.reshape(y.shape), log_det
+
+
+@dataclasses.dataclass(frozen=True)
+class Logit:
+    """[0, 1] to the real line: y = logit(alpha + (1 - 2 alpha) x).
+
+    Attributes:
+        alpha: How far from 0 and 1 the logit keeps, so that both ends of the range are finite.
+
+    References:
+        Dinh et al. 2017, arXiv:1605.08803, sec. 4.1; Papamakarios et al. 2017, arXiv:1705.07057.
+    """
+
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Checks alpha.
+
+        Raises:
+            ValueError: Not 0 < alpha < 1/2.
+        """
+        if not 0.0 < self.alpha < 0.5:
+            raise ValueError(
+                f"Logit was given alpha={self.alpha}, and 0 < alpha < 0.5: 0.05 and 1e-6 are usual"
+            )
+
+    def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
+        """No parameters."""
+        return {}
+
+    def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """The output y, and its log-determinant `[B]`; entries outside [0, 1] count as its ends."""
+        p = self.alpha + (1.0 - 2.0 * self.alpha) * jnp.clip(x, 0.0, 1.0)
+        log_p, log_q = jnp.log(p), jnp.log1p(-p)
+        return log_p - log_q, sum_entries(math.log1p(-2.0 * self.alpha) - log_p - log_q)
+
+    def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """The input x = (sigmoid(y) - alpha) / (1 - 2 alpha) in [0, 1], and its log-determinant.
+
+        A number beyond what [0, 1] is taken to becomes an end of the range; its log-determinant
+        `[B]` is that of the formula, without the cut.
+        """
+        x = (jax.nn.sigmoid(y) - self.alpha) / (1.0 - 2.0 * self.alpha)
+        log_det = jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - math.log1p(-2.0 * self.alpha)
+        return jnp.clip(x, 0.0, 1.0), sum_entries(log_det)
+
+
+def first_non_finite(
+    bijector: Bijector, params: Any, x: Array, context: Array | None = None
+) -> str | None:
+    """The layer whose output or log-determinant is the first that is not finite.
+
+    Args:
+        bijector: The bijector, which is applied layer by layer.
+        params: Its parameters.
+        x: Its input `[B, ...]`.
+        context: What it is conditional on `[B, ...]`.
+
+    Returns:
+        The layer's place, such as `3_Repeat[2]/1_AffineCoupling` (in the fourth bijector of a
+        chain, the third repetition, there the second bijector); None if all is finite.
+    """
+    for name, layer, own in layers(bijector, params):
+        x, log_det = _forward(layer, own, x, context)
+        if not all_finite((x, log_det)):
+            return name
+    return None
+
+
+# Compiled once for all repetitions of a layer.
+_forward = jax.jit(lambda bijector, *args: bijector.forward(*args), static_argnums=0)
+
+
+def all_finite(tree: Any) -> bool:
+    """Whether every number of a tree of arrays is finite."""
+    return all(bool(jnp.all(jnp.isfinite(a))) for a in jax.tree.leaves(tree))

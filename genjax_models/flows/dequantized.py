@@ -22,7 +22,7 @@ from genjax_models.core.protocols import LikelihoodInfo
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
 from genjax_models.flows import losses
 from genjax_models.flows.bijector import Bijector
-from genjax_models.flows.model import Flow
+from genjax_models.flows.flow import Flow
 
 
 @dataclasses.dataclass(frozen=True)

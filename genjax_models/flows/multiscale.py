@@ -10,7 +10,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array, Key
-from genjax_models.flows.bijector import Bijector, Inverse
+from genjax_models.flows.bijector import (
+    Bijector,
+    Inverse,
+    Part,
+    forward_through,
+    inverse_through,
+    parts_of,
+)
 from genjax_models.flows.coupling import AffineCoupling, Halves
 from genjax_models.networks.conv import depth_to_space, space_to_depth
 
@@ -77,29 +84,55 @@ class Split:
     inner: Bijector
     network: nn.Module
 
-    def _prior(self) -> Bijector:
-        """(b, a) -> (b, (a - mu(b)) / sigma(b))."""
-        return Inverse(AffineCoupling(self.network, Halves()))
+    def parts(self, params: Any) -> list[Part]:
+        """`prior`, (b, a) -> (b, eps), and `inner`, (b, eps) -> (inner(b), eps)."""
+        return [Part(name, bijector, params[name]) for name, bijector in self._named().items()]
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
         """The parameters of the prior and of the inner bijector."""
-        key_prior, key_inner = jax.random.split(key)
-        b, _ = Halves().split(x)
-        return {
-            "prior": self._prior().init(key_prior, x, context),
-            "inner": self.inner.init(key_inner, b, context),
-        }
+        named = self._named()
+        keys = zip(named, jax.random.split(key), strict=True)
+        return {name: named[name].init(k, x, context) for name, k in keys}
 
     def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
         """(inner(b), eps) `[B, ..., C]`, and the log-determinant `[B]`."""
-        y, log_det = self._prior().forward(params["prior"], x, context)
-        b, eps = Halves().split(y)
-        b, change = self.inner.forward(params["inner"], b, context)
-        return Halves().join(b, eps), log_det + change
+        return forward_through(self.parts(params), x, context)
 
     def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
         """(b, a) `[B, ..., C]`, and the log-determinant `[B]`."""
-        b, eps = Halves().split(y)
-        b, change = self.inner.inverse(params["inner"], b, context)
-        x, log_det = self._prior().inverse(params["prior"], Halves().join(b, eps), context)
-        return x, log_det + change
+        return inverse_through(self.parts(params), y, context)
+
+    def _named(self) -> dict[str, Bijector]:
+        prior = Inverse(AffineCoupling(self.network, Halves()))
+        return {"prior": prior, "inner": FirstHalf(self.inner)}
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstHalf:
+    """A bijector of the first half of the channels; the second half is left as it is.
+
+    Attributes:
+        inner: The bijector; it keeps the shape.
+    """
+
+    inner: Bijector
+
+    def parts(self, params: Any) -> list[Part]:
+        """The inner bijector's parts, each applied to the first half."""
+        return [Part(n, FirstHalf(part), p) for n, part, p in parts_of(self.inner, params)]
+
+    def init(self, key: Key, x: Array, context: Array | None = None) -> Any:
+        """The inner bijector's parameters."""
+        return self.inner.init(key, Halves().split(x)[0], context)
+
+    def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """(inner(b), a) `[B, ..., C]`, and the inner log-determinant `[B]`."""
+        b, a = Halves().split(x)
+        b, log_det = self.inner.forward(params, b, context)
+        return Halves().join(b, a), log_det
+
+    def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """(inner^-1(b), a) `[B, ..., C]`, and the log-determinant of the inner inverse `[B]`."""
+        b, a = Halves().split(y)
+        b, log_det = self.inner.inverse(params, b, context)
+        return Halves().join(b, a), log_det

@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -125,6 +126,35 @@ def inverse(knots: Knots, y: Array) -> tuple[Array, Array]:
     co_theta = jnp.where(u >= 0, q / (q + up), down / (q + down))  # 1 - theta
     _, log_slope = _within(theta, co_theta, s, d_0, d_1)
     return jnp.where(inside, x_0 + width * theta, y), jnp.where(inside, -log_slope, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spline:
+    """A rational-quadratic spline for each entry of a `MaskedAutoregressive`, in `Affine`'s place.
+
+    Attributes:
+        num_bins: Bins of each spline, K.
+        bound: The spline is the identity outside [-bound, bound].
+
+    References:
+        Durkan et al. 2019, Neural Spline Flows, arXiv:1906.04032, sec. 3.1.
+    """
+
+    num_bins: int = 8
+    bound: float = 5.0
+
+    @property
+    def num_params(self) -> int:
+        """3 K - 1: widths, heights, and derivatives between the bins."""
+        return 3 * self.num_bins - 1
+
+    def forward(self, h: Array, x: Array) -> tuple[Array, Array]:
+        """The values y, and log dy/dx `[...]`, given the parameters `[..., 3 K - 1]`."""
+        return forward(knots(h, self.bound), x)
+
+    def inverse(self, h: Array, y: Array) -> tuple[Array, Array]:
+        """The values x, and log dx/dy `[...]`, given the parameters `[..., 3 K - 1]`."""
+        return inverse(knots(h, self.bound), y)
 
 
 def _inside(places: Array, x: Array) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax_models.flows.bijector import Bijector, Chain, Inverse, Repeat
+from genjax_models.flows.bijector import Bijector, Chain, Inverse, Logit, Repeat
 from genjax_models.flows.coupling import (
     AffineCoupling,
     Alternate,
@@ -21,7 +21,6 @@ from genjax_models.flows.coupling import (
     Halves,
     SplineCoupling,
 )
-from genjax_models.flows.elementwise import Logit
 from genjax_models.flows.linear import ActNorm, InvertibleConv1x1, Permute
 from genjax_models.flows.masked import MaskedAutoregressive
 from genjax_models.flows.multiscale import Split, Squeeze

@@ -9,9 +9,10 @@ import pytest
 
 from genjax_models.core.types import DIGITS, DataSpec
 from genjax_models.flows.architectures import glow, maf, neural_spline_flow, realnvp
+from genjax_models.flows.bijector import Flattened
 from genjax_models.flows.dequantized import Dequantized
-from genjax_models.flows.flattened import Flattened, Spline
-from genjax_models.flows.model import Flow
+from genjax_models.flows.flow import Flow
+from genjax_models.flows.splines import Spline
 from genjax_models.networks.convolutional import ResidualNetwork
 from genjax_models.networks.mlp import MLP
 from tests.flows.test_flow import shaken

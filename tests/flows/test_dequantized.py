@@ -11,13 +11,11 @@ from jax.scipy.stats import norm
 from genjax_models.core.dequantization import Uniform
 from genjax_models.core.protocols import ApproximateDensity, Representation
 from genjax_models.core.types import DIGITS, DataSpec
-from genjax_models.flows.bijector import Chain
+from genjax_models.flows.bijector import Chain, Flattened, Logit
 from genjax_models.flows.coupling import AffineCoupling
 from genjax_models.flows.dequantized import Dequantized, Variational
-from genjax_models.flows.elementwise import Logit
-from genjax_models.flows.flattened import Flattened
+from genjax_models.flows.flow import Flow, real_valued
 from genjax_models.flows.linear import ActNorm
-from genjax_models.flows.model import Flow, real_valued
 from genjax_models.networks.mlp import MLP
 from tests.flows.test_flow import shaken
 

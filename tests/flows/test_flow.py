@@ -1,5 +1,6 @@
-"""The flow over real-valued data: its density is one, and what it draws follows it."""
+"""The flow over real-valued data: its density, its samples, and what it says of failures."""
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable
@@ -8,17 +9,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from genjax_models.core.protocols import Representation, TractableDensity
+import genjax_models as gm
+from genjax_models.core.protocols import Diagnosed, Representation, TractableDensity
 from genjax_models.core.types import DIGITS, DataSpec
 from genjax_models.flows.architectures import maf, neural_spline_flow, realnvp
-from genjax_models.flows.bijector import Chain
+from genjax_models.flows.bijector import Chain, Repeat
 from genjax_models.flows.coupling import AffineCoupling
+from genjax_models.flows.flow import POINTS, Flow, real_valued
 from genjax_models.flows.linear import ActNorm, Permute
-from genjax_models.flows.model import POINTS, Flow, real_valued
 from genjax_models.metrics import kl_to_truth
 from genjax_models.networks.mlp import MLP
+from genjax_models.training import NonFiniteLoss
+from genjax_models.training.feed import batch_indices
+from tests.training.toys import points as toy_points
 
 SMALL = {"steps": 2, "network": lambda outputs: MLP((16, outputs))}
 FLOWS = {
@@ -221,3 +227,79 @@ def test_a_chain_by_hand_needs_no_builder():
     params = start(model)
     back = jax.jit(lambda x: model.decode(params, model.encode(params, x)))(X)
     np.testing.assert_allclose(back, X, atol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fragile:
+    """The identity, with a log-determinant that ends at a limit: no bijector, but it will do."""
+
+    limit: float
+    power: float = 0.5
+
+    def init(self, key, x, context=None):
+        return {"weight": jnp.ones(())}
+
+    def forward(self, params, x, context=None):
+        room = self.limit - params["weight"] * jnp.max(x, axis=-1)
+        return x, 1e-3 * room**self.power
+
+    def inverse(self, params, y, context=None):
+        return y, -self.forward(params, y)[1]
+
+
+def test_a_gradient_that_is_not_finite():
+    """sqrt at 0 is finite and its slope is not."""
+    model = Flow(Chain([ActNorm(), Fragile(limit=1.0), Permute()]))
+    params = {"bijector": {"0_ActNorm": {"log_scale": jnp.zeros(2), "shift": jnp.zeros(2)}}}
+    params["bijector"] |= {"1_Fragile": {"weight": jnp.ones(())}, "2_Permute": {}}
+    assert isinstance(model, Diagnosed)
+
+    def place(x):
+        return model.diagnose(params, {"x": jnp.asarray(x)}, jax.random.key(0), state={})
+
+    assert place([[0.0, 0.5]]) is None
+    assert place([[0.0, 1.0]]) == "the gradient of 1_Fragile"
+    assert place([[0.0, 2.0]]) == "1_Fragile"
+    assert place([[0.0, jnp.nan]]) == "the data"
+    assert place([[0.0, -1e30]]) == "the base distribution"
+
+
+def train(model, data, **kwargs):
+    return gm.fit(model, data, optax.adam(1e-3), steps=12, batch_size=16, log_every=12, **kwargs)
+
+
+@pytest.mark.parametrize("mapping", ["mesh", "pmap"])
+def test_training_says_which_layer(mapping, tmp_path):
+    """An outlier of step 8 is beyond the limit of a layer, after steps of the same dispatch."""
+    data = toy_points()
+    x = data.arrays["x"].copy()
+    rows = batch_indices(0, 7, 64, 16)
+    before = np.concatenate([batch_indices(0, t, 64, 16) for t in range(4, 7)])
+    x[rows[~np.isin(rows, before)][0]] = 1e4  # not in the epoch's batches before it
+    model = Flow(Chain([Permute(), Repeat(Chain([Permute(), Fragile(limit=5e3)]), 2)]))
+    data = dataclasses.replace(data, arrays={"x": x})
+    first = next(t for t in range(12) if np.any(x[batch_indices(0, t, 64, 16)] > 5e3))
+    with pytest.raises(NonFiniteLoss) as caught:
+        train(model, data, devices=2, mapping=mapping, checkpoint_dir=tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"step {first + 1}: 'nll' of player 'flow' is nan: the run is")
+    assert message.endswith("that is not finite is in 1_Repeat[0]/1_Fragile")
+    assert "\n" not in message
+    assert caught.value.step == first + 1 and caught.value.player == "flow"
+
+
+def test_parameters_that_the_optimizer_spoilt_are_named():
+    model = Flow(Chain([Permute(), ActNorm()]))
+    spoils = optax.sgd(lambda t: jnp.where(t == 11, jnp.inf, 1e-3))
+    with pytest.raises(NonFiniteLoss, match=r"step 12: the optimizer .* is in 1_ActNorm$"):
+        gm.fit(model, toy_points(), spoils, steps=12, batch_size=16, devices=1)
+
+
+def test_data_that_are_not_finite_are_named():
+    data = toy_points()
+    x = data.arrays["x"].copy()
+    x[3] = np.nan
+    with pytest.raises(ValueError, match="^x holds nan, but points has finite numbers"):
+        train(Flow(Chain([Permute(), Fragile(limit=5e3)])), dataclasses.replace(
+            data, arrays={"x": x}
+        ), devices=1)  # fmt: skip

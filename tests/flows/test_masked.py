@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.flows.flattened import Spline
 from genjax_models.flows.masked import Affine, MaskedAutoregressive
+from genjax_models.flows.splines import Spline
 from genjax_models.networks.made import MADE
 
 B, D = 4, 5

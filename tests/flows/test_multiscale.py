@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from genjax_models.core.distributions import Normal
-from genjax_models.flows.bijector import Chain, Inverse
-from genjax_models.flows.elementwise import Logit
+from genjax_models.flows.bijector import Chain, Inverse, Logit
 from genjax_models.flows.linear import ActNorm, Permute
 from genjax_models.flows.multiscale import Split, Squeeze
 from genjax_models.networks.mlp import MLP

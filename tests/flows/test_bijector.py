@@ -1,4 +1,4 @@
-"""What every bijector of the table is held to; and Chain, Repeat and Inverse."""
+"""Every bijector of the table; Chain, Repeat and Inverse; and which layer is not finite."""
 
 import dataclasses
 import functools
@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.flows.bijector import Chain, Inverse, Repeat
+from genjax_models.flows.bijector import Chain, Flattened, Inverse, Repeat, first_non_finite
 from genjax_models.flows.coupling import AffineCoupling
 from genjax_models.flows.linear import ActNorm, Permute
+from genjax_models.flows.multiscale import Split
+from genjax_models.networks.convolutional import ResidualNetwork
 from genjax_models.networks.mlp import MLP
 from tests.flows.bijectors import TABLE, jit
 
@@ -153,9 +155,7 @@ def test_repeat_is_the_chain_of_the_same_parameters():
     repeat, chain = Repeat(step, 2), Chain([step] * 2)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(6, 4)), jnp.float32)
     params = jit(repeat.init)(jax.random.key(0, impl="rbg"), x)
-    apart = {
-        name: jax.tree.map(lambda a, i=i: a[i], params) for i, (name, _) in enumerate(chain.named())
-    }
+    apart = {f"{i}_Chain": part.params for i, part in enumerate(repeat.parts(params))}
     kernel = params["2_AffineCoupling"]["network"]["Dense_0"]["kernel"]
     assert not np.allclose(kernel[0], kernel[1])
 
@@ -194,3 +194,69 @@ def test_an_inverse_swaps_the_ways():
             strict=True,
         ):
             np.testing.assert_array_equal(a, b)
+
+
+STEP = Chain([ActNorm(), AffineCoupling(MLP((4, 2))), Permute()])
+X = jax.random.normal(jax.random.key(1), (8, 2))
+
+
+def spoilt(params, path, index=...):
+    """The parameters with a NaN in one leaf."""
+    key, *rest = path
+    if not rest:
+        return {**params, key: params[key].at[index].set(jnp.nan)}
+    return {**params, key: spoilt(params[key], rest, index)}
+
+
+def start(bijector, x=X):
+    return jit(bijector.init)(jax.random.key(0), x)
+
+
+@pytest.fixture(scope="module")
+def chain():
+    bijector = Chain([Permute(), Repeat(STEP, 3), ActNorm()])
+    return bijector, start(bijector)
+
+
+@pytest.mark.parametrize("i", [0, 2])
+def test_the_repetition_and_the_part_are_named(chain, i):
+    bijector, params = chain
+    assert first_non_finite(bijector, params, X) is None
+    bad = spoilt(params, ["1_Repeat", "1_AffineCoupling", "gain"], index=i)
+    assert first_non_finite(bijector, bad, X) == f"1_Repeat[{i}]/1_AffineCoupling"
+    # Both ways round, the layer is the same, and those before it are others.
+    assert first_non_finite(Inverse(bijector), bad, X) == f"1_Repeat[{i}]/1_AffineCoupling"
+
+
+def test_the_first_of_several_depends_on_the_direction(chain):
+    bijector, params = chain
+    bad = spoilt(params, ["1_Repeat", "0_ActNorm", "shift"], index=1)
+    bad = spoilt(bad, ["2_ActNorm", "shift"])
+    assert first_non_finite(bijector, bad, X) == "1_Repeat[1]/0_ActNorm"
+    assert first_non_finite(Inverse(bijector), bad, X) == "2_ActNorm"
+
+
+def test_what_repeats_by_itself_and_what_stands_alone():
+    assert first_non_finite(ActNorm(), {"log_scale": jnp.nan, "shift": 0.0}, X) == "ActNorm"
+    repeat = Repeat(ActNorm(), 2)
+    assert first_non_finite(repeat, spoilt(start(repeat), ["shift"], 1), X) == "Repeat[1]"
+
+
+def test_layers_inside_of_a_split():
+    x = jax.random.normal(jax.random.key(2), (4, 2, 2, 4))
+    bijector = Split(Chain([ActNorm(), Repeat(ActNorm(), 2)]), ResidualNetwork(4, 0, 4))
+    params = start(bijector, x)
+    inner = spoilt(params, ["inner", "1_Repeat", "shift"], 1)
+    assert first_non_finite(bijector, params, x) is None
+    assert first_non_finite(bijector, inner, x) == "inner/1_Repeat[1]"
+    assert first_non_finite(Inverse(bijector), inner, x) == "inner/1_Repeat[1]"
+    prior = {**params, "prior": spoilt(params["prior"], ["gain"])}
+    assert first_non_finite(bijector, prior, x) == "prior"
+
+
+def test_layers_inside_of_flattened_images():
+    x = jax.random.normal(jax.random.key(2), (4, 2, 2, 1))
+    bijector = Flattened(Repeat(ActNorm(), 2))
+    params = spoilt(start(bijector, x), ["shift"], 1)
+    assert first_non_finite(bijector, params, x) == "Flattened[1]"
+    assert first_non_finite(Flattened(Permute()), {}, x) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,7 @@ from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.flows import losses
-from genjax_models.flows.bijector import Bijector
-from genjax_models.flows.diagnosis import diagnose_flow
+from genjax_models.flows.bijector import Bijector, all_finite, first_non_finite, layers
 
 Base: TypeAlias = Callable[[tuple[int, ...]], Distribution]
 """`shape [B, ...]` -> the distribution of the codes; `core.standard_normal` is one."""
@@ -181,11 +180,28 @@ class Flow:
         return self.bijector.inverse(params["bijector"], z, context)[0]
 
     def diagnose(self, params: Params, batch: Batch, key: Key, *, state: State) -> str | None:
-        """Which layer the first value that is not finite is in (`core.protocols.Diagnosed`)."""
-        del key, state
-        context = label_context(batch.get("label"), self.num_classes)
-        x = jnp.asarray(batch["x"])
-        return diagnose_flow(self.bijector, self.base, params["bijector"], x, context)
+        """Where the first value is that is not finite: data, a layer, the base, or a gradient.
+
+        A gradient that is not finite spreads to all layers before the one that it arises in, so the
+        last layer that has one is named. See `core.protocols.Diagnosed`.
+        """
+        x, context = jnp.asarray(batch["x"]), label_context(batch.get("label"), self.num_classes)
+        if not all_finite(x):
+            return "the data"
+        if place := first_non_finite(self.bijector, params["bijector"], x, context):
+            return place
+
+        @jax.jit
+        @jax.value_and_grad
+        def mean_nll(own: Any) -> Array:
+            out, _ = self.forward({"bijector": own}, batch, key, state=state, train=True)
+            return jnp.mean(losses.nll(out))
+
+        value, gradient = mean_nll(params["bijector"])
+        if not all_finite(value):
+            return "the base distribution"
+        spoilt = [name for name, _, own in layers(self.bijector, gradient) if not all_finite(own)]
+        return f"the gradient of {spoilt[-1]}" if spoilt else None
 
     def _encode(self, params: Params, x: Array, label: Array | None) -> tuple[Array, Array]:
         check_examples(x, self.spec)
