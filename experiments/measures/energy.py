@@ -75,7 +75,7 @@ def likelihood_by_annealing(betas: int, chains: int) -> Measure:
     @measure(LEVELS)
     def likelihood_by_annealing(run: runs.Run, data: Dataset, seed: int) -> Figures:
         found = _annealed(run, betas, chains, seed)
-        density: Any = energy.NormalizedLevels(
+        density: Any = energy.NormalizedDiscrete(
             _energy_model(run), float(found.value), float(found.standard_error)
         )
         key, samples_ = jax.random.key(seed), 100

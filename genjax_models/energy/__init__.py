@@ -1,26 +1,38 @@
 """Energy-based models: training, Markov chains, and their density in nats."""
 
-from genjax_models.energy import cells, losses
+from genjax_models.energy import losses
 from genjax_models.energy.annealing import (
-    Annealed,
+    AnnealedSamples,
     LogPartition,
     anneal,
     geometric,
     log_evidence,
     sigmoidal,
-    tuned_step_sizes,
+    tune_step_sizes,
 )
+from genjax_models.energy.energy_model import EnergyModel
 from genjax_models.energy.joint import FreeEnergy, JointEnergyModel
-from genjax_models.energy.mcmc import HMC, MALA, Kernel, Langevin, LogDensity, Trace, chains
-from genjax_models.energy.model import EnergyModel
-from genjax_models.energy.normalized import Normalized, NormalizedLevels, log_partition
-from genjax_models.energy.reference import Gaussian, Reference
-from genjax_models.energy.replay import Replay
+from genjax_models.energy.mcmc import (
+    HMC,
+    MALA,
+    ChainInfo,
+    ChainState,
+    Gaussian,
+    Kernel,
+    Langevin,
+    LogDensity,
+    Reference,
+    Replay,
+    run_chains,
+)
+from genjax_models.energy.normalized import Normalized, NormalizedDiscrete, log_partition
 
 __all__ = [
     "HMC",
     "MALA",
-    "Annealed",
+    "AnnealedSamples",
+    "ChainInfo",
+    "ChainState",
     "EnergyModel",
     "FreeEnergy",
     "Gaussian",
@@ -30,17 +42,15 @@ __all__ = [
     "LogDensity",
     "LogPartition",
     "Normalized",
-    "NormalizedLevels",
+    "NormalizedDiscrete",
     "Reference",
     "Replay",
-    "Trace",
     "anneal",
-    "cells",
-    "chains",
     "geometric",
     "log_evidence",
     "log_partition",
     "losses",
+    "run_chains",
     "sigmoidal",
-    "tuned_step_sizes",
+    "tune_step_sizes",
 ]

@@ -1,8 +1,7 @@
-"""Joint energy-based models: one classifier that is p(y | x), p(x), and samples of both."""
+"""Joint energy-based models: a classifier as a density of data and labels."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,29 +11,29 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
+from genjax_models.core.dequantization import SYMMETRIC
 from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
-from genjax_models.energy import cells, losses
-from genjax_models.energy.contrast import compare, side_by_side
-from genjax_models.energy.model import EnergyModel
-from genjax_models.energy.outputs import ContrastiveOutputs, JointOutputs
-from genjax_models.energy.reference import Gaussian, Reference
-from genjax_models.energy.replay import Replay
+from genjax_models.core.values import value
+from genjax_models.energy import losses
+from genjax_models.energy.energy_model import EnergyModel, interleave
+from genjax_models.energy.losses import ContrastiveOutputs, JointOutputs
+from genjax_models.energy.mcmc import Gaussian, Reference, Replay
 
 
 class FreeEnergy(nn.Module):
-    """A classifier read as an energy: -logsumexp of its logits, or minus one of them.
+    """The energy of a classifier: -logsumexp of its logits, or minus one of them.
 
     Attributes:
-        network: Points `[B, ...]` to logits `[B, K]`.
+        network: Network from points `[B, ...]` to logits `[B, K]`.
     """
 
     network: nn.Module
 
     def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
-        """`[B]`: of p(x), or of p(x, y) for labels as one-hot vectors `[B, K]`."""
+        """The energy `[B]` of p(x), or of p(x, y) given one-hot labels `[B, K]`."""
         logits = self.logits(x, train=train)
         if context is None:
             return -jax.nn.logsumexp(logits, axis=-1)
@@ -45,19 +44,19 @@ class FreeEnergy(nn.Module):
         return self.network(x, train=train)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class JointEnergyModel:
     """A classifier as a density of data and labels.
 
-    `p(v, y) = exp(logits(v)_y) q(v) / Z` with the reference q of `EnergyModel`, so p(y | v) is the
-    classifier's own softmax, and p(v) has the energy -logsumexp of the logits, less log q.
-    Training takes -log p(x), by contrastive divergence, and -log p(y | x).
+    `p(v, y) = exp(logits(v)_y) q(v) / Z` with the reference q of `EnergyModel`, so that p(y | v) is
+    the classifier's softmax, and the energy of p(v) is -logsumexp(logits(v)) - log q(v). The loss
+    is -log p(x), by contrastive divergence, plus -log p(y | x).
 
     Attributes:
-        network: Points `[B, *shape]` to logits `[B, K]`.
-        spec: What one example is; it says K.
-        reference: q.
-        replay: How contrastive divergence draws samples of the model.
+        network: Network from points `[B, *shape]` to logits `[B, K]`.
+        spec: Description of one example, with its number of classes K.
+        reference: The distribution q.
+        replay: How contrastive divergence samples the model.
 
     Raises:
         ValueError: The data have no labels.
@@ -73,44 +72,40 @@ class JointEnergyModel:
     replay: Replay = Replay()
 
     def __post_init__(self) -> None:
-        """Refuses data without labels."""
+        """Checks that the data have labels."""
         if self.spec.num_classes is None:
             raise ValueError(f"{self.spec.name} has no labels to be joint with: use EnergyModel")
 
     @property
     def marginal(self) -> EnergyModel:
-        """p(x) as a model of its own, of the same parameters and state."""
+        """The model of p(x), which has the same parameters and state."""
         return EnergyModel(FreeEnergy(self.network), self.spec, self.reference, self.replay)
 
     @property
     def loss(self) -> Loss:
-        """-log p(y | x), contrastive divergence, and 0.0001 `energy_magnitude`."""
-
-        def of_marginal(read: Callable[[ContrastiveOutputs], Array]) -> Callable[[Any], Array]:
-            return lambda outputs: read(outputs.contrast)
-
+        """-log p(y | x), contrastive divergence, and 0.0001 times `energy_magnitude`."""
         terms = {
             "cross_entropy": losses.cross_entropy,
-            "contrastive_divergence": of_marginal(losses.contrastive_divergence),
-            "energy_magnitude": of_marginal(losses.energy_magnitude),
+            "contrastive_divergence": _of_contrast(losses.contrastive_divergence),
+            "energy_magnitude": _of_contrast(losses.energy_magnitude),
         }
-        watched = {name: of_marginal(watch) for name, watch in losses.WATCHED.items()}
+        watched = {name: _of_contrast(scalar) for name, scalar in losses.WATCHED.items()}
         watched["accuracy"] = losses.accuracy
         return Loss(self.forward, terms, {"energy_magnitude": 1e-4}, watched)
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """One player, who owns the network; the samples are nobody's."""
+        """One player, which owns the network."""
         return {"joint": Player(self.loss, owns=("network",))}
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters, and a buffer of samples of the reference.
+        """Initialises the parameters, and a buffer of samples of the reference.
 
         Raises:
             ValueError: The batch or the network's output does not fit the model.
         """
         params, state = self.marginal.init(key, batch)
-        v = cells.centres(jnp.asarray(batch["x"]), self.spec)
+        v = SYMMETRIC.centres(jnp.asarray(batch["x"]), self.spec)
         logits, _ = jax.eval_shape(functools.partial(self._logits, params, state), v)
         if logits.shape != (v.shape[0], self.spec.num_classes):
             raise ValueError(
@@ -122,22 +117,22 @@ class JointEnergyModel:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[JointOutputs, State]:
-        """Logits of the data, their energies and those of samples, whose chains go on."""
+        """The data's logits, and the energies of data and of samples, whose chains continue."""
         key_x, key_model, key_network = jax.random.split(key, 3)
         marginal = self.marginal
         v = marginal.points(batch["x"], key_x)
-        x_model, trace, state = marginal.negatives(params, v.shape, key_model, state, train=train)
-        both = side_by_side(v, x_model)
+        x_model, info, state = marginal.negatives(params, v.shape, key_model, state, train=train)
+        both = interleave(v, x_model)
         logits, state = self._logits(params, state, both, key=key_network, train=train)
         tilts = -jax.nn.logsumexp(logits, axis=-1)
-        contrast = compare(self.reference, v, x_model, tilts, trace)
+        contrast = marginal.contrast(v, x_model, tilts, info)
         return JointOutputs(contrast, logits[::2], batch["label"]), state
 
     @entry()
     def logits(self, params: Params, x: Array, *, state: State | None = None) -> Array:
         """The classifier's logits `[B, K]` of examples, in the data's units."""
         check_examples(x, self.spec)
-        return self._logits(params, state or {}, cells.centres(x, self.spec))[0]
+        return self._logits(params, state or {}, SYMMETRIC.centres(x, self.spec))[0]
 
     @entry()
     def classify(self, params: Params, x: Array, *, state: State | None = None) -> Array:
@@ -153,7 +148,7 @@ class JointEnergyModel:
         label: Array | None = None,
         state: State | None = None,
     ) -> Array:
-        """E(x) `[B]` of examples, or E(x, y) of them with their labels `[B]`; in nats."""
+        """The energy E(x) `[B]` of examples, or E(x, y) given their labels `[B]`, in nats."""
         return self.marginal.energy(params, x, state=state, context=self._context(label))
 
     @entry()
@@ -165,7 +160,7 @@ class JointEnergyModel:
         label: Array | None = None,
         state: State | None = None,
     ) -> Array:
-        """The gradient of log p(v), or of log p(v | y), `[B, *shape]` at points `[B, *shape]`."""
+        """The gradient of log p(v), or of log p(v | y), at points: both `[B, *shape]`."""
         return self.marginal.score(params, v, state=state, context=self._context(label))
 
     @entry("num", "steps", "kernel")
@@ -179,15 +174,15 @@ class JointEnergyModel:
         state: State | None = None,
         **options: Any,
     ) -> Array:
-        """Examples `[num, *shape]` of p(x), or of p(x | y), in the data's range.
+        """Draws `num` new examples `[num, *shape]` of p(x) or p(x | y), in the data's range.
 
         Args:
             params: The model's parameters.
-            key: What the chains are a function of.
-            num: How many.
-            label: `[num]` labels or one for all; none where None.
+            key: PRNG key.
+            num: Number of examples.
+            label: Labels `[num]`, one for all, or None for samples of p(x).
             state: The model's state.
-            **options: `steps`, `kernel` and `start`, as of `EnergyModel.sample`.
+            **options: `steps`, `kernel` and `initial_positions`, as of `EnergyModel.sample`.
         """
         if label is not None:
             label = labels_to_sample(label, self.spec.num_classes, num, key)
@@ -204,3 +199,14 @@ class JointEnergyModel:
         return apply_module(
             "network", network, params, state, v, key=key, train=train, method="logits"
         )
+
+
+def _of_contrast(function: Callable[[ContrastiveOutputs], Array]) -> Callable[..., Array]:
+    """A term or a scalar, of p(x)'s part of the outputs."""
+    return functools.partial(_apply_to_contrast, function)
+
+
+def _apply_to_contrast(
+    function: Callable[[ContrastiveOutputs], Array], outputs: JointOutputs
+) -> Array:
+    return function(outputs.contrast)

@@ -1,26 +1,107 @@
-"""The terms of energy-based models: `Outputs -> [B]`, and what is watched beside them."""
+"""Outputs of energy-based models, and the terms that read them: `Outputs -> [B]`."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import struct
 
 from genjax_models.core.distributions import sum_entries
 from genjax_models.core.types import Array
-from genjax_models.energy.outputs import (
-    ContrastiveOutputs,
-    DenoisingOutputs,
-    JointOutputs,
-    NoiseContrastiveOutputs,
-    SlicedOutputs,
-)
+
+
+@struct.dataclass
+class ContrastiveOutputs:
+    """Data, and samples of the model; every array's first axis is the examples.
+
+    Attributes:
+        x: Points of the data `[B, ...]`.
+        x_model: Samples of the model `[B, ...]`.
+        energy: E of the data `[B]`, in nats.
+        energy_model: E of the samples `[B]`.
+        tilt: The network's output for the data `[B]`: E without the reference's part.
+        tilt_model: The network's output for the samples `[B]`.
+        acceptance_rate: Mean acceptance probability of each sample's chain `[B]`.
+        gradient_norm: Mean norm of the energy's gradient along each sample's chain `[B]`.
+    """
+
+    x: Array
+    x_model: Array
+    energy: Array
+    energy_model: Array
+    tilt: Array
+    tilt_model: Array
+    acceptance_rate: Array
+    gradient_norm: Array
+
+
+@struct.dataclass
+class DenoisingOutputs:
+    """The score of noisy data.
+
+    Attributes:
+        x: Points of the data `[B, ...]`.
+        noise: Noise in units of sigma `[B, ...]`.
+        sigma: Standard deviation of the noise `[B]`.
+        score: grad log p at x + sigma noise `[B, ...]`.
+    """
+
+    x: Array
+    noise: Array
+    sigma: Array
+    score: Array
+
+
+@struct.dataclass
+class SlicedOutputs:
+    """The score of data, and its derivative along random directions.
+
+    Attributes:
+        x: Points of the data `[B, ...]`.
+        score: s = grad log p there `[B, ...]`.
+        slope: v^T (grad s) v for a random direction v of each example `[B]`.
+    """
+
+    x: Array
+    score: Array
+    slope: Array
+
+
+@struct.dataclass
+class NoiseContrastiveOutputs:
+    """Logits of data against noise.
+
+    Attributes:
+        x: Points of the data `[B, ...]`.
+        logits: log p(x) - log(nu q(x)) of the data `[B]`, with nu points of noise for each example.
+        logits_noise: The same logits of the noise `[B, nu]`.
+    """
+
+    x: Array
+    logits: Array
+    logits_noise: Array
+
+
+@struct.dataclass
+class JointOutputs:
+    """Outputs of a joint model of data and labels.
+
+    Attributes:
+        contrast: Outputs for the data and for samples of p(x).
+        logits: Logits of the data's labels `[B, K]`.
+        label: Labels `[B]`.
+    """
+
+    contrast: ContrastiveOutputs
+    logits: Array
+    label: Array
 
 
 def contrastive_divergence(outputs: ContrastiveOutputs) -> Array:
     """E(x) - E(x_model) `[B]`, in nats: its gradient is that of -log p, with samples for E_p.
 
-    The value says little: it is near 0 when the samples are as good as the data.
+    Its value is no measure of quality: it is near 0 whenever samples are as likely as data.
 
     References:
         Hinton 2002, Training products of experts by minimizing contrastive divergence; Tieleman
@@ -31,9 +112,9 @@ def contrastive_divergence(outputs: ContrastiveOutputs) -> Array:
 
 
 def energy_magnitude(outputs: ContrastiveOutputs) -> Array:
-    """f(x)^2 + f(x_model)^2 `[B]` of the network's outputs f, which it keeps near 0.
+    """f(x)^2 + f(x_model)^2 `[B]`, which keeps the network's outputs f near 0.
 
-    The divergence does not see a constant added to the energy; this term settles it.
+    The divergence does not depend on a constant added to the energy; this term determines it.
 
     References:
         Du and Mordatch 2019, arXiv:1903.08689, sec. 3.3 (the weight there is alpha).
@@ -44,7 +125,7 @@ def energy_magnitude(outputs: ContrastiveOutputs) -> Array:
 def denoising_score_matching(outputs: DenoisingOutputs) -> Array:
     """1/2 |sigma s(x + sigma z) + z|^2 `[B]`: sigma^2 times the objective of the paper.
 
-    Least where s is the score of the data with such noise.
+    Its minimum is at the score of the noisy data.
 
     References:
         Vincent 2011, A connection between score matching and denoising autoencoders (eq. 9).
@@ -54,9 +135,9 @@ def denoising_score_matching(outputs: DenoisingOutputs) -> Array:
 
 
 def sliced_score_matching(outputs: SlicedOutputs) -> Array:
-    """v^T (grad s) v + 1/2 |s|^2 `[B]`, v standard normal: with reduced variance.
+    """v^T (grad s) v + 1/2 |s|^2 `[B]`, v standard normal: the variance-reduced objective.
 
-    Least where s is the score of the data: then it is -1/2 E|s|^2.
+    Its minimum, -1/2 E|s|^2, is at the score of the data.
 
     References:
         Song et al. 2019, Sliced score matching, arXiv:1905.07088 (eq. 8).
@@ -67,7 +148,7 @@ def sliced_score_matching(outputs: SlicedOutputs) -> Array:
 def noise_contrastive(outputs: NoiseContrastiveOutputs) -> Array:
     """-log sigma(logits) - sum over the noise of log sigma(-logits) `[B]`, in nats.
 
-    Least where the logits are those of Bayes' rule, so that the density integrates to 1.
+    Its minimum is at the logits of Bayes' rule, for which the density integrates to 1.
 
     References:
         Gutmann and Hyvärinen 2010, Noise-contrastive estimation (eq. 2); 2012 (more noise).
@@ -82,32 +163,32 @@ def cross_entropy(outputs: JointOutputs) -> Array:
 
 
 def accuracy(outputs: JointOutputs) -> Array:
-    """The fraction of labels that are the most likely ones `[]`."""
+    """Fraction of examples whose label has the highest logit `[]`."""
     return jnp.mean(jnp.argmax(outputs.logits, axis=-1) == outputs.label)
 
 
 def energy_of_data(outputs: ContrastiveOutputs) -> Array:
-    """The mean energy of the data `[]`, in nats."""
+    """Mean energy of the data `[]`, in nats."""
     return jnp.mean(outputs.energy)
 
 
 def energy_of_samples(outputs: ContrastiveOutputs) -> Array:
-    """The mean energy of the model's samples `[]`, in nats."""
+    """Mean energy of the model's samples `[]`, in nats."""
     return jnp.mean(outputs.energy_model)
 
 
 def acceptance_rate(outputs: ContrastiveOutputs) -> Array:
-    """How many of the chains' proposals were accepted `[]`; 1 of a kernel that never refuses."""
-    return jnp.mean(outputs.acceptance)
+    """Mean acceptance probability of the chains' proposals `[]`; 1 if all are accepted."""
+    return jnp.mean(outputs.acceptance_rate)
 
 
 def score_norm(outputs: ContrastiveOutputs) -> Array:
-    """The mean norm of the energy's gradient by the data along the chains `[]`."""
+    """Mean norm of the energy's gradient along the chains `[]`."""
     return jnp.mean(outputs.gradient_norm)
 
 
-def classified(outputs: NoiseContrastiveOutputs) -> Array:
-    """The fraction of data and noise that are told apart `[]`."""
+def noise_accuracy(outputs: NoiseContrastiveOutputs) -> Array:
+    """Balanced accuracy of the classification of data and noise `[]`."""
     of_data = jnp.mean(outputs.logits > 0)
     return 0.5 * (of_data + jnp.mean(outputs.logits_noise < 0))
 
@@ -118,4 +199,4 @@ WATCHED = {
     "acceptance_rate": acceptance_rate,
     "score_norm": score_norm,
 }
-"""What contrastive divergence reports beside its terms."""
+"""The scalars that are watched beside contrastive divergence."""

@@ -1,14 +1,15 @@
-"""Markov chains whose law approaches a density that is known up to a constant.
+"""Markov chain Monte Carlo: chains whose distribution approaches a density known up to a constant.
 
-A kernel moves one chain by one step, and sees a log-density `x [...] -> []` and nothing else; many
-chains are `jax.vmap` of one (`chains` does that). A kernel is a frozen dataclass, so that a model
-can hold it; its `step_size` may also be a traced number (`dataclasses.replace`).
+A kernel moves one chain by one step, given only a log-density `x [...] -> []`; `run_chains` runs
+many chains with `jax.vmap`. A kernel is a frozen dataclass, so that it can be a model's field; its
+`step_size` may also be a traced number (`dataclasses.replace`).
 
-    Langevin    x + eps grad log p(x) + sqrt(2 eps) z: never refuses, biased by O(eps)
-    MALA        the same as a proposal, accepted or not: exact
-    HMC         L leapfrog steps of size eps with fresh momentum, accepted or not: exact
+    Langevin    x + eps grad log p(x) + sqrt(2 eps) z, always accepted: biased by O(eps)
+    MALA        the same as a proposal, accepted or rejected: exact
+    HMC         L leapfrog steps of size eps with new momentum, accepted or rejected: exact
 
-The last two are BlackJAX's.
+MALA and HMC are BlackJAX's. `Replay` keeps the chains of training from step to step, and
+`Reference` is the distribution that chains start from.
 
 References:
     Roberts and Tweedie 1996, Exponential convergence of Langevin distributions and their discrete
@@ -18,44 +19,47 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from genjax_models.core import random
-from genjax_models.core.types import Array, Key
+from genjax_models.core import buffer, random
+from genjax_models.core.buffer import Buffer
+from genjax_models.core.distributions import Normal
+from genjax_models.core.types import Array, Key, State
+from genjax_models.core.values import value
 
 LogDensity: TypeAlias = Callable[[Array], Array]
 """`x [...] -> []`: the log of a density, in nats, up to a constant."""
 
 
-class Point(NamedTuple):
-    """Where a chain is.
+class ChainState(NamedTuple):
+    """The state of a chain.
 
     Attributes:
-        x: The place `[...]`.
-        log_density: There `[]`, in nats, up to a constant.
+        position: The chain's position `[...]`.
+        log_density: The log-density there `[]`, in nats, up to a constant.
         gradient: The log-density's gradient there `[...]`.
     """
 
-    x: Array
+    position: Array
     log_density: Array
     gradient: Array
 
 
-class Trace(NamedTuple):
-    """What happened to a chain, the means over its steps.
+class ChainInfo(NamedTuple):
+    """Statistics of a chain, averaged over its steps.
 
     Attributes:
-        acceptance: The probability with which its proposals were accepted `[]`; 1 of a kernel that
-            never refuses.
-        gradient_norm: The norm of the log-density's gradient `[]`.
+        acceptance_rate: Probability with which the proposals were accepted `[]`; 1 for a kernel
+            that always accepts.
+        gradient_norm: Norm of the log-density's gradient `[]`.
     """
 
-    acceptance: Array
+    acceptance_rate: Array
     gradient_norm: Array
 
 
@@ -64,25 +68,27 @@ class Kernel(Protocol):
 
     @property
     def step_size(self) -> Any:
-        """How far a step goes."""
+        """Size of a step."""
         ...
 
-    def __call__(self, log_density: LogDensity, point: Point, key: Key) -> tuple[Point, Array]:
-        """The chain's next point, and the probability `[]` with which its proposal was accepted."""
+    def __call__(
+        self, log_density: LogDensity, state: ChainState, key: Key
+    ) -> tuple[ChainState, Array]:
+        """Takes a step: the next state, and the proposal's acceptance probability `[]`."""
         ...
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Langevin:
     """The unadjusted Langevin algorithm: x + eps grad log p(x) + sqrt(2 eps) z.
 
-    On a Gaussian of variance s^2 its own law has the variance s^2 / (1 - eps / (2 s^2)).
+    On a Gaussian of variance s^2 its stationary variance is s^2 / (1 - eps / (2 s^2)).
 
     Attributes:
         step_size: eps.
-        noise: The noise's standard deviation in place of sqrt(2 eps). Less of it samples
+        noise: Standard deviation of the noise, in place of sqrt(2 eps). A smaller one samples
             p^(1/T) with the temperature T = noise^2 / (2 eps), as is usual for energies of images,
-            which then are learned in units of T.
+            which are then learned in units of T.
 
     References:
         Du and Mordatch 2019, Implicit generation and modeling with energy-based models,
@@ -92,15 +98,18 @@ class Langevin:
     step_size: float
     noise: float | None = None
 
-    def __call__(self, log_density: LogDensity, point: Point, key: Key) -> tuple[Point, Array]:
-        """The next point; its acceptance is 1."""
+    def __call__(
+        self, log_density: LogDensity, state: ChainState, key: Key
+    ) -> tuple[ChainState, Array]:
+        """Takes a step, which is always accepted."""
+        x = state.position
         noise = jnp.sqrt(2.0 * self.step_size) if self.noise is None else self.noise
-        z = jax.random.normal(key, point.x.shape, point.x.dtype)
-        x = point.x + self.step_size * point.gradient + noise * z
-        return at(log_density, x.astype(point.x.dtype)), jnp.ones(())
+        z = jax.random.normal(key, x.shape, x.dtype)
+        y = x + self.step_size * state.gradient + noise * z
+        return init(log_density, y.astype(x.dtype)), jnp.ones(())
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class MALA:
     """The Metropolis-adjusted Langevin algorithm.
 
@@ -110,125 +119,257 @@ class MALA:
 
     step_size: float
 
-    def __call__(self, log_density: LogDensity, point: Point, key: Key) -> tuple[Point, Array]:
-        """The next point, and the proposal's acceptance probability."""
+    def __call__(
+        self, log_density: LogDensity, state: ChainState, key: Key
+    ) -> tuple[ChainState, Array]:
+        """Takes a step, and gives the proposal's acceptance probability."""
         from blackjax.mcmc import mala
 
-        density, wide = _widened(log_density, point)
-        here: Any = mala.MALAState(*_untyped(wide))
-        after, info = mala.build_kernel()(key, here, density, _step_size(self, wide))
-        after = of_types(Point(*_untyped(after)), point)
+        density, wide = _widened(log_density, state)
+        before: Any = mala.MALAState(*_untyped(wide))
+        after, info = mala.build_kernel()(key, before, density, _step_size(self, wide))
+        after = of_types(ChainState(*_untyped(after)), state)
         return after, jnp.asarray(info.acceptance_rate)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class HMC:
     """Hamiltonian Monte Carlo with unit masses.
 
     Attributes:
         step_size: eps of a leapfrog step.
-        leapfrogs: How many such steps make a proposal.
+        num_integration_steps: Number of leapfrog steps of a proposal.
     """
 
     step_size: float
-    leapfrogs: int = 10
+    num_integration_steps: int = 10
 
-    def __call__(self, log_density: LogDensity, point: Point, key: Key) -> tuple[Point, Array]:
-        """The next point, and the proposal's acceptance probability."""
+    def __call__(
+        self, log_density: LogDensity, state: ChainState, key: Key
+    ) -> tuple[ChainState, Array]:
+        """Takes a step, and gives the proposal's acceptance probability."""
         from blackjax.mcmc import hmc
 
-        density, wide = _widened(log_density, point)
-        here: Any = hmc.HMCState(*_untyped(wide))
-        masses = jnp.ones(point.x.size, wide.x.dtype)
+        density, wide = _widened(log_density, state)
+        before: Any = hmc.HMCState(*_untyped(wide))
+        masses = jnp.ones(state.position.size, wide.position.dtype)
         after, info = hmc.build_kernel()(
-            key, here, density, _step_size(self, wide), masses, self.leapfrogs
+            key, before, density, _step_size(self, wide), masses, self.num_integration_steps
         )
-        after = of_types(Point(*_untyped(after)), point)
+        after = of_types(ChainState(*_untyped(after)), state)
         return after, jnp.asarray(info.acceptance_rate)
 
 
-def _widened(log_density: LogDensity, point: Point) -> tuple[LogDensity, Point]:
-    """Both in JAX's default precision, in which BlackJAX draws, whatever the point's own is."""
-    own, dtype = point.x.dtype, jnp.promote_types(point.x.dtype, jnp.zeros(()).dtype)
-    wide = jax.tree.map(lambda a: a.astype(dtype), point)
+def _widened(log_density: LogDensity, state: ChainState) -> tuple[LogDensity, ChainState]:
+    """Both in JAX's default precision, in which BlackJAX draws, whatever the state's own is."""
+    own = state.position.dtype
+    dtype = jnp.promote_types(own, jnp.zeros(()).dtype)
+    wide = jax.tree.map(lambda a: a.astype(dtype), state)
     return lambda x: log_density(x.astype(own)).astype(dtype), wide
 
 
-def _step_size(kernel: Kernel, point: Point) -> Any:
-    """The step size in the place's own precision, which a step must not change."""
-    return jnp.asarray(kernel.step_size, point.x.dtype)
+def _step_size(kernel: Kernel, state: ChainState) -> Any:
+    """The step size in the position's own precision, which a step must not change."""
+    return jnp.asarray(kernel.step_size, state.position.dtype)
 
 
 def of_types(new: Any, old: Any) -> Any:
-    """The numbers of one pytree in the types of another: what a loop carries keeps its types."""
+    """Converts a pytree's numbers to the types of another's: a loop's carry keeps its types."""
     return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), new, old)
 
 
-def _untyped(point: Any) -> Any:
-    """What BlackJAX holds are pytrees and floats to type checkers, of the same three fields."""
-    return point
+def _untyped(state: Any) -> Any:
+    """The same three fields, which type checkers take for pytrees and floats in BlackJAX."""
+    return state
 
 
-def at(log_density: LogDensity, x: Array) -> Point:
-    """The point at a place `[...]`."""
-    return Point(x, *jax.value_and_grad(log_density)(x))
+def init(log_density: LogDensity, position: Array) -> ChainState:
+    """The state of a chain at a position `[...]`."""
+    return ChainState(position, *jax.value_and_grad(log_density)(position))
 
 
-def chain(
-    kernel: Kernel, log_density: LogDensity, point: Point, key: Key, steps: int
-) -> tuple[Point, Trace]:
-    """One chain's point after so many steps, and what happened on the way.
+def run_chain(
+    kernel: Kernel, log_density: LogDensity, state: ChainState, key: Key, steps: int
+) -> tuple[ChainState, ChainInfo]:
+    """Runs one chain.
 
     Args:
         kernel: One step.
-        log_density: Where the chain is to go.
-        point: Where it is, of the same log-density (`at`).
-        key: What its noise is a function of.
-        steps: How many.
+        log_density: The density to sample.
+        state: The chain's state, of the same log-density (`init`).
+        key: PRNG key.
+        steps: Number of steps.
+
+    Returns:
+        The state after the last step, and statistics of all steps.
     """
 
-    def step(i: Array, carry: tuple[Point, Trace]) -> tuple[Point, Trace]:
-        point, total = carry
-        norm = jnp.linalg.norm(point.gradient.reshape(-1))
-        after, acceptance = kernel(log_density, point, jax.random.fold_in(key, i))
-        total = Trace(total.acceptance + acceptance, total.gradient_norm + norm)
-        return of_types(after, point), total
+    def step(i: Array, carry: tuple[ChainState, ChainInfo]) -> tuple[ChainState, ChainInfo]:
+        state, total = carry
+        norm = jnp.linalg.norm(state.gradient.reshape(-1))
+        after, acceptance = kernel(log_density, state, jax.random.fold_in(key, i))
+        total = ChainInfo(total.acceptance_rate + acceptance, total.gradient_norm + norm)
+        return of_types(after, state), total
 
-    zeros = Trace(jnp.zeros(()), jnp.zeros(()))
-    point, total = jax.lax.fori_loop(0, steps, step, (point, zeros))
-    return point, jax.tree.map(lambda a: a / steps, total)
+    zeros = ChainInfo(jnp.zeros(()), jnp.zeros(()))
+    state, total = jax.lax.fori_loop(0, steps, step, (state, zeros))
+    return state, jax.tree.map(lambda a: a / steps, total)
 
 
-def chains(
+def run_chains(
     kernel: Kernel,
     log_density: Callable[..., Array],
-    x: Array,
+    positions: Array,
     key: Key,
     steps: int,
     context: Any = None,
-) -> tuple[Array, Trace]:
-    """Where many chains are after so many steps.
+) -> tuple[Array, ChainInfo]:
+    """Runs many chains, each with noise that is a function of the key and of its index alone.
 
     Args:
         kernel: One step.
-        log_density: Of one place, `x [...] -> []`; with a context `(x [...], context) -> []`.
-        x: Where they start `[N, ...]`.
-        key: What their noise is a function of: chain i's of the key and of i alone.
-        steps: How many, at least 1.
-        context: What each chain's density depends on: a pytree of arrays `[N, ...]`.
+        log_density: Log-density of one position, `x [...] -> []`; with a context
+            `(x [...], context) -> []`.
+        positions: Initial positions `[N, ...]`.
+        key: PRNG key.
+        steps: Number of steps, at least 1.
+        context: Conditions of each chain's density, a pytree of arrays `[N, ...]`.
 
     Returns:
-        Their places `[N, ...]`, and the `Trace` of each `[N]`.
+        The last positions `[N, ...]`, and the `ChainInfo` of each chain `[N]`.
 
     Raises:
-        ValueError: There are no steps to make.
+        ValueError: `steps` is below 1.
     """
     if steps < 1:
-        raise ValueError(f"a chain of {steps} steps goes nowhere: give at least 1")
+        raise ValueError(f"steps is {steps}: give a chain at least 1")
 
-    def one(x: Array, key: Key, context: Any) -> tuple[Array, Trace]:
+    def one(x: Array, key: Key, context: Any) -> tuple[Array, ChainInfo]:
         own = log_density if context is None else lambda x: log_density(x, context)
-        point, trace = chain(kernel, own, at(own, x), key, steps)
-        return point.x, trace
+        state, info = run_chain(kernel, own, init(own, x), key, steps)
+        return state.position, info
 
-    return jax.vmap(one)(x, random.example_keys(key, x.shape[0]), context)
+    keys = random.example_keys(key, positions.shape[0])
+    return jax.vmap(one)(positions, keys, context)
+
+
+class Reference(Protocol):
+    """A normalised distribution over R^D that is easy to sample."""
+
+    def log_prob(self, x: Array) -> Array:
+        """The log density `[B]`, in nats, at points `[B, ...]`."""
+        ...
+
+    def sample(self, key: Key, shape: tuple[int, ...]) -> Array:
+        """Draws independent points of `shape`, whose first axis is the examples."""
+        ...
+
+
+@value
+class Gaussian:
+    """A distribution of independent normal entries.
+
+    Attributes:
+        scale: Standard deviation of each entry.
+        mean: Mean of each entry.
+    """
+
+    scale: float = 1.0
+    mean: float = 0.0
+
+    def log_prob(self, x: Array) -> Array:
+        """The log density `[B]`, in nats, at points `[B, ...]`."""
+        return self._normal(x.shape).log_prob(x)
+
+    def sample(self, key: Key, shape: tuple[int, ...]) -> Array:
+        """Draws independent points of `shape`; point i is a function of the key and of i alone."""
+        return self._normal(shape).sample(key)
+
+    def _normal(self, shape: tuple[int, ...]) -> Normal:
+        return Normal(jnp.full(shape, self.mean), jnp.full(shape, math.log(self.scale)))
+
+
+@value
+class Replay:
+    """How training samples the model: persistent chains in a replay buffer.
+
+    Each example of a batch owns `size / B` chains. In each training step one of them is continued,
+    or starts again from the reference, and its last position takes its place. Without a buffer
+    (`size=0`) every chain starts from the reference: short-run chains (Nijkamp et al. 2019,
+    arXiv:1904.09770).
+
+    Attributes:
+        kernel: One step of a chain.
+        steps: Number of steps of a chain in a training step.
+        size: Number of chains in the buffer, a multiple of the batch; 0 for none.
+        reinit_probability: Probability with which a chain starts again from the reference.
+
+    Raises:
+        ValueError: A number is out of its range.
+
+    References:
+        Tieleman 2008 (persistent chains); Du and Mordatch 2019, arXiv:1903.08689, sec. 3.2.
+    """
+
+    kernel: Kernel = Langevin(1e-2)
+    steps: int = 20
+    size: int = 12_800
+    reinit_probability: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}: give a chain at least 1")
+        if self.size < 0:
+            raise ValueError(f"size is {self.size}: give the number of chains, 0 for no buffer")
+        if not 0.0 <= self.reinit_probability <= 1.0:
+            raise ValueError(
+                f"reinit_probability is {self.reinit_probability}: give a probability in [0, 1]"
+            )
+
+    def init(self, key: Key, reference: Reference, shape: tuple[int, ...]) -> State:
+        """The state's entry `buffer`, with samples of the reference; empty without a buffer."""
+        if not self.size:
+            return {}
+        return {"buffer": Buffer(reference.sample(key, (self.size, *shape)))}
+
+    def draw(
+        self,
+        log_density: LogDensity,
+        reference: Reference,
+        shape: tuple[int, ...],
+        key: Key,
+        state: State,
+        *,
+        train: bool,
+    ) -> tuple[Array, ChainInfo, State]:
+        """Draws samples of a density, without gradient.
+
+        Args:
+            log_density: Log-density of one point.
+            reference: Distribution that chains start from.
+            shape: Shape of the samples, the batch's `[B, ...]`.
+            key: PRNG key.
+            state: The model's state.
+            train: Whether the samples are put into the buffer. If not, any number of samples may be
+                drawn, from chains anywhere in the buffer.
+
+        Returns:
+            The samples `[B, ...]`, the `ChainInfo` of each `[B]`, and the state.
+
+        Raises:
+            ValueError: The buffer's size is not a multiple of the batch.
+        """
+        key_slot, key_reinit, key_start, key_chain = jax.random.split(key, 4)
+        start = reference.sample(key_start, shape)
+        slots = None
+        if self.size:
+            kept: Buffer = state["buffer"]
+            slots, last = (buffer.draw if train else buffer.draw_any)(key_slot, kept, shape[0])
+            reinit = random.uniform(key_reinit, shape[:1]) < self.reinit_probability
+            start = jnp.where(reinit.reshape(-1, *[1] * (len(shape) - 1)), start, last)
+        x, info = run_chains(self.kernel, log_density, start, key_chain, self.steps)
+        x, info = jax.lax.stop_gradient((x, info))
+        if train and slots is not None:
+            state = {**state, "buffer": buffer.put(state["buffer"], slots, x)}
+        return x, info, state

@@ -1,24 +1,25 @@
-"""An energy-based model with its log Z: a density in nats, which joins the comparison."""
+"""Energy-based models with an estimate of log Z: densities in nats."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
 
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples
+from genjax_models.core.dequantization import SYMMETRIC
 from genjax_models.core.entry import entry
 from genjax_models.core.preprocess import of_data
 from genjax_models.core.protocols import LikelihoodInfo
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
-from genjax_models.energy import annealing, cells
+from genjax_models.core.values import value
+from genjax_models.energy import annealing
 from genjax_models.energy.annealing import LogPartition
+from genjax_models.energy.energy_model import EnergyModel
 from genjax_models.energy.mcmc import HMC, Kernel
-from genjax_models.energy.model import EnergyModel
 
-DEFAULT_KERNEL = HMC(step_size=0.1, leapfrogs=5)
+DEFAULT_KERNEL = HMC(step_size=0.1, num_integration_steps=5)
 TUNING_CHAINS = 200
 
 
@@ -33,42 +34,42 @@ def log_partition(
     steps: int = 1,
     state: State | None = None,
 ) -> LogPartition:
-    """The log Z of a model by annealed importance sampling from its reference, with an error bar.
+    """Estimates a model's log Z by annealed importance sampling from its reference.
 
-    Step sizes are tuned first, on a few chains of their own.
+    Step sizes are tuned first, on a few other chains.
 
     Args:
         model: The model.
-        params: Its parameters.
-        key: What the chains are a function of.
+        params: The model's parameters.
+        key: PRNG key.
         num: Number of chains.
-        betas: From 0 to 1 `[T + 1]`; 200 steps of `annealing.sigmoidal` where None.
-        kernel: One step of a chain, and its first step size.
-        steps: Steps at each beta.
+        betas: Increasing values from 0 to 1 `[T + 1]`; `annealing.sigmoidal(200)` if None.
+        kernel: One step of a chain, with the first step size.
+        steps: Number of steps at each beta.
         state: The model's state.
     """
     key_base, key_tune, key_run = jax.random.split(key, 3)
     betas = annealing.sigmoidal(200) if betas is None else betas
-    path, shape = model.path(params, state), model.spec.shape
+    path, shape = model.annealing_path(params, state), model.spec.shape
     key_first, key_v = jax.random.split(key_base)
     first = model.reference.sample(key_first, (min(num, TUNING_CHAINS), *shape))
     v = model.reference.sample(key_v, (num, *shape))
-    sizes = annealing.tuned_step_sizes(kernel, path, betas, first, key_tune, steps=steps)
-    done = annealing.anneal(kernel, path, betas, v, key_run, steps=steps, step_sizes=sizes)
-    return annealing.log_partition(done.log_weight)
+    sizes = annealing.tune_step_sizes(kernel, path, betas, first, key_tune, steps=steps)
+    samples = annealing.anneal(kernel, path, betas, v, key_run, steps=steps, step_sizes=sizes)
+    return LogPartition.of_weights(samples.log_weight)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Normalized:
-    """An energy-based model of real-valued data whose log Z is known, or well estimated.
+    """An energy-based model of real-valued data with its log Z: a density.
 
     Attributes:
-        model: The model; its parameters and state are what all methods take.
-        log_z: Its log Z, in nats (`log_partition`). Its error is log_prob's own.
-        standard_error: The error of log Z, in nats, to stand beside likelihoods.
+        model: The model, whose parameters and state all methods take.
+        log_z: Its log Z, in nats (`log_partition`); an error in it is an error of `log_prob`.
+        standard_error: Standard error of log Z, in nats, to report beside likelihoods.
 
     Raises:
-        ValueError: The data have levels.
+        ValueError: The data are discrete.
     """
 
     model: EnergyModel
@@ -76,13 +77,13 @@ class Normalized:
     standard_error: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses data that have no density."""
+        """Checks that the data are real-valued."""
         if self.spec.levels is not None:
-            raise ValueError(f"{self.spec.name} has discrete entries: use NormalizedLevels")
+            raise ValueError(f"{self.spec.name} has discrete entries: use NormalizedDiscrete")
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
+        """Description of one example."""
         return self.model.spec
 
     @property
@@ -105,18 +106,18 @@ class Normalized:
         return -self.model.energy(params, x, state=state, **condition) - self.log_z
 
     def sample(self, params: Params, key: Key, num: int, **options: Any) -> Array:
-        """The model's own samples."""
+        """Draws samples of the model."""
         return self.model.sample(params, key, num, **options)
 
 
-@dataclasses.dataclass(frozen=True)
-class NormalizedLevels:
-    """The same of data with levels: a bound of their log-probability.
+@value
+class NormalizedDiscrete:
+    """An energy-based model of discrete data with its log Z: a bound of the log-probability.
 
     Attributes:
-        model: The model; its parameters and state are what all methods take.
-        log_z: Its log Z, in nats (`log_partition`). Its error is the bound's own.
-        standard_error: The error of log Z, in nats, to stand beside likelihoods.
+        model: The model, whose parameters and state all methods take.
+        log_z: Its log Z, in nats (`log_partition`); an error in it is an error of the bound.
+        standard_error: Standard error of log Z, in nats, to report beside likelihoods.
 
     Raises:
         ValueError: The data are real-valued.
@@ -127,13 +128,13 @@ class NormalizedLevels:
     standard_error: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses data that have a density."""
+        """Checks that the data are discrete."""
         if self.spec.levels is None:
             raise ValueError(f"{self.spec.name} has real-valued entries: use Normalized")
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
+        """Description of one example."""
         return self.model.spec
 
     @property
@@ -153,16 +154,16 @@ class NormalizedLevels:
         *,
         state: State | None = None,
     ) -> Array:
-        """A lower bound of log P(x) `[B]`, in nats, by points of x's cells; see `energy.cells`."""
+        """A lower bound of log P(x) `[B]`, in nats, by `num_samples` uniform dequantisations."""
         check_examples(x, self.spec)
 
         def log_weight(k: Array) -> Array:
-            v = cells.points(x, jax.random.fold_in(key, k), self.spec)
+            v = SYMMETRIC.dequantize(x, jax.random.fold_in(key, k), self.spec)
             return self.model.log_density(params, v, state=state) - self.log_z
 
         bound = log_mean_weight(log_weight, num_samples, x.shape[0])
-        return of_data(bound + cells.log_volume(self.spec), x, self.spec)
+        return of_data(bound + SYMMETRIC.log_volume(self.spec), x, self.spec)
 
     def sample(self, params: Params, key: Key, num: int, **options: Any) -> Array:
-        """The model's own samples."""
+        """Draws samples of the model."""
         return self.model.sample(params, key, num, **options)

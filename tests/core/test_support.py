@@ -143,7 +143,7 @@ MODELS = {
     "diffusion's flow": gm.diffusion.DequantizedProbabilityFlow(
         gm.Diffusion(gm.networks.DenoisingMLP(3, 4, 1), spec=POINTS)
     ),
-    "energy": gm.energy.NormalizedLevels(gm.EnergyModel(FLAT((1,)), spec=POINTS), 0.0),
+    "energy": gm.energy.NormalizedDiscrete(gm.EnergyModel(FLAT((1,)), spec=POINTS), 0.0),
 }
 
 

@@ -41,8 +41,8 @@ class Stay:
 
     step_size: float = 1.0
 
-    def __call__(self, log_density, point, key):
-        return point, jnp.ones(())
+    def __call__(self, log_density, state, key):
+        return state, jnp.ones(())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,6 @@ class Exactly:
     variance: float
     step_size: float = 1.0
 
-    def __call__(self, log_density, point, key):
-        x = jnp.sqrt(self.variance) * jax.random.normal(key, point.x.shape)
-        return point._replace(x=x), jnp.ones(())
+    def __call__(self, log_density, state, key):
+        x = jnp.sqrt(self.variance) * jax.random.normal(key, state.position.shape)
+        return state._replace(position=x), jnp.ones(())

@@ -28,13 +28,13 @@ def estimates(betas):
     """Thirty estimates of 100 chains each, and their acceptance: one program for all betas."""
     kernel = HMC(0.3, 3)
     first = jax.random.normal(jax.random.key(0), (100, DIM))
-    sizes = annealing.tuned_step_sizes(kernel, PATH, betas, first, jax.random.key(1))
+    sizes = annealing.tune_step_sizes(kernel, PATH, betas, first, jax.random.key(1))
 
     def one(key):
         key_x, key_run = jax.random.split(key)
         x = jax.random.normal(key_x, (100, DIM))
         done = annealing.anneal(kernel, PATH, betas, x, key_run, step_sizes=sizes)
-        return annealing.log_partition(done.log_weight), done.acceptance
+        return annealing.LogPartition.of_weights(done.log_weight), done.acceptance_rate
 
     return jax.vmap(one)(jax.random.split(jax.random.key(2), 30))
 
@@ -71,13 +71,13 @@ def test_the_chains_end_at_the_target():
 
 
 def test_the_weights_of_equal_chains_have_no_error():
-    log_partition = jax.jit(annealing.log_partition)
-    found = log_partition(jnp.full(7, -1234.5))
+    of_weights = jax.jit(annealing.LogPartition.of_weights)
+    found = of_weights(jnp.full(7, -1234.5))
     np.testing.assert_allclose(found.value, -1234.5, rtol=1e-6)
     np.testing.assert_allclose(
         [found.standard_error, found.effective_sample_size], [0, 7], atol=1e-3
     )
-    one_counts = log_partition(jnp.array([0.0] + [-200.0] * 6))
+    one_counts = of_weights(jnp.array([0.0] + [-200.0] * 6))
     np.testing.assert_allclose(one_counts.value, -np.log(7), rtol=1e-6)
     np.testing.assert_allclose(one_counts.effective_sample_size, 1, rtol=1e-5)
 

@@ -20,7 +20,7 @@ def log_density(x):
 
 def ends(kernel, steps, start=None):
     x = jax.random.normal(jax.random.key(0), (NUM, 2)) if start is None else start
-    run = jax.jit(lambda x: mcmc.chains(kernel, log_density, x, jax.random.key(1), steps))
+    run = jax.jit(lambda x: mcmc.run_chains(kernel, log_density, x, jax.random.key(1), steps))
     return jax.tree.map(np.asarray, run(x))
 
 
@@ -39,18 +39,18 @@ def assert_moments(x, covariance):
 
 
 def test_langevin_has_the_bias_that_its_step_size_gives():
-    x, trace = ends(mcmc.Langevin(0.3), 60)
+    x, info = ends(mcmc.Langevin(0.3), 60)
     assert_moments(x, biased(0.3))
-    assert np.all(trace.acceptance == 1)
+    assert np.all(info.acceptance_rate == 1)
     with pytest.raises(AssertionError):
         assert_moments(x, COVARIANCE)
 
 
 @pytest.mark.parametrize("kernel", [mcmc.MALA(0.3), mcmc.HMC(0.3, 4)], ids=["mala", "hmc"])
 def test_adjusted_kernels_are_exact(kernel):
-    x, trace = ends(kernel, 60)
+    x, info = ends(kernel, 60)
     assert_moments(x, COVARIANCE)
-    assert np.all(trace.acceptance < 1) and trace.acceptance.mean() > 0.7
+    assert np.all(info.acceptance_rate < 1) and info.acceptance_rate.mean() > 0.7
 
 
 def test_less_noise_is_a_lower_temperature():
@@ -85,11 +85,11 @@ def test_acceptance_and_gradient_are_those_of_a_chain_at_rest(kernel, eps, leapf
         return -0.5 * jnp.sum(x**2)
 
     x = jax.random.normal(jax.random.key(2), (NUM, 1))
-    run = jax.jit(lambda x: mcmc.chains(kernel, normal, x, jax.random.key(3), 5))
-    _, trace = run(x)
+    run = jax.jit(lambda x: mcmc.run_chains(kernel, normal, x, jax.random.key(3), 5))
+    _, info = run(x)
     exact = expected_acceptance(eps, leapfrogs)
     assert exact < 0.95
-    for found, wanted in ((trace.acceptance, exact), (trace.gradient_norm, (2 / np.pi) ** 0.5)):
+    for found, wanted in ((info.acceptance_rate, exact), (info.gradient_norm, (2 / np.pi) ** 0.5)):
         error = float(np.std(found) / NUM**0.5)
         np.testing.assert_allclose(float(np.mean(found)), wanted, atol=4 * error)
 
@@ -103,7 +103,7 @@ def test_noise_belongs_to_chains_and_context_to_each():
     @jax.jit
     def run(centres):
         x, key = jnp.zeros_like(centres), jax.random.key(0)
-        return mcmc.chains(mcmc.Langevin(0.1), around, x, key, 100, centres)[0]
+        return mcmc.run_chains(mcmc.Langevin(0.1), around, x, key, 100, centres)[0]
 
     far = run(100 * centres)
     np.testing.assert_allclose(run(100 * centres[:3]), far[:3], rtol=1e-5)
@@ -111,5 +111,5 @@ def test_noise_belongs_to_chains_and_context_to_each():
 
 
 def test_a_chain_makes_steps():
-    with pytest.raises(ValueError, match="give at least 1"):
-        mcmc.chains(mcmc.Langevin(0.1), log_density, jnp.zeros((2, 2)), jax.random.key(0), 0)
+    with pytest.raises(ValueError, match="steps is 0"):
+        mcmc.run_chains(mcmc.Langevin(0.1), log_density, jnp.zeros((2, 2)), jax.random.key(0), 0)

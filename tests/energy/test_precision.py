@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genjax_models.energy import annealing
-from genjax_models.energy.mcmc import HMC, MALA, Langevin, chains
+from genjax_models.energy.mcmc import HMC, MALA, Langevin, run_chains
 
 
 @pytest.mark.parametrize("x64", [False, True])
@@ -25,10 +25,10 @@ def test_chains_and_annealing_run_in_both_modes(kernel, dtype, x64):
 
         @jax.jit
         def run(x, key):
-            end, _ = chains(kernel, target, x, key, 3)
-            sizes = annealing.tuned_step_sizes(kernel, path, betas, x, key)
+            end, _ = run_chains(kernel, target, x, key, 3)
+            sizes = annealing.tune_step_sizes(kernel, path, betas, x, key)
             done = annealing.anneal(kernel, path, betas, x, key, step_sizes=sizes)
-            return end, done.x, annealing.log_partition(done.log_weight)
+            return end, done.x, annealing.LogPartition.of_weights(done.log_weight)
 
         end, annealed, z = run(x, jax.random.key(1))
         assert end.dtype == annealed.dtype == x.dtype

@@ -18,7 +18,7 @@ def zero(x):
 
 
 def test_one_chain_in_twenty_starts_anew_in_a_slot_of_its_own():
-    replay = Replay(Stay(), steps=1, size=BATCH * SLOTS, fresh=0.05)
+    replay = Replay(Stay(), steps=1, size=BATCH * SLOTS, reinit_probability=0.05)
     # Each slot starts as its position's number; the chains that start anew are near 1000.
     reference = Gaussian(scale=0.1, mean=1000.0)
     state = replay.init(jax.random.key(0), reference, (1,))
@@ -64,12 +64,12 @@ def test_without_a_buffer_all_chains_start_anew():
     replay = Replay(Stay(), steps=1, size=0)
     reference = Gaussian(mean=5.0)
     assert replay.init(jax.random.key(0), reference, (2,)) == {}
-    x, trace, state = replay.draw(zero, reference, (4000, 2), jax.random.key(1), {}, train=True)
+    x, info, state = replay.draw(zero, reference, (4000, 2), jax.random.key(1), {}, train=True)
     np.testing.assert_allclose(x.mean(0), 5.0, atol=0.1)
-    assert trace.acceptance.shape == (4000,) and state == {}
+    assert info.acceptance_rate.shape == (4000,) and state == {}
 
 
-def test_what_cannot_be_is_refused():
+def test_bad_sizes_are_refused():
     model = EnergyModel(Quadratic(), POINTS, replay=Replay(Langevin(0.1), 1, size=10))
     batch = {"x": jnp.ones((20, 2))}
     params, state = model.init(jax.random.key(0), batch)
@@ -78,7 +78,7 @@ def test_what_cannot_be_is_refused():
         forward(batch, train=True)
     with pytest.raises(ValueError, match="steps is 0"):
         Replay(steps=0)
-    with pytest.raises(ValueError, match="fresh is 1.5"):
-        Replay(fresh=1.5)
-    with pytest.raises(ValueError, match="the model keeps no buffer"):
-        model.replayed({}, jax.random.key(0), 3)
+    with pytest.raises(ValueError, match="reinit_probability is 1.5"):
+        Replay(reinit_probability=1.5)
+    with pytest.raises(ValueError, match="the model has no buffer"):
+        model.sample_buffer({}, jax.random.key(0), 3)

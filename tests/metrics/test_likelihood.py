@@ -21,7 +21,7 @@ from genjax_models.core.types import DataSpec
 from genjax_models.diffusion import ode
 from genjax_models.diffusion.dequantized import DequantizedProbabilityFlow
 from genjax_models.diffusion.probability_flow import ProbabilityFlow
-from genjax_models.energy import EnergyModel, Normalized, NormalizedLevels
+from genjax_models.energy import EnergyModel, Normalized, NormalizedDiscrete
 from genjax_models.flows import Uniform, Variational
 from genjax_models.flows.linear import ActNorm
 from genjax_models.metrics.evaluate import evaluate_likelihood
@@ -90,7 +90,7 @@ def test_kinds():
     estimate = "estimate, log Z with standard error 0.02 nats"
     assert kind_of_likelihood(Normalized(energy, 1.0, 0.02)) == estimate
     assert kind_of_likelihood(Normalized(energy, 1.0)) == "estimate, log Z"
-    levels = NormalizedLevels(dataclasses.replace(energy, spec=gm.core.DIGITS), 1.0)
+    levels = NormalizedDiscrete(dataclasses.replace(energy, spec=gm.core.DIGITS), 1.0)
     assert kind_of_likelihood(levels) == (
         f"estimate of an {bound}, 1 sample, log Z, uniform dequantisation"
     )

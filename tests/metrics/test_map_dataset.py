@@ -59,7 +59,7 @@ def steps_downhill(x, key):
     def log_density(v):
         return -jnp.sum(v**2)
 
-    places, _ = mcmc.chains(mcmc.Langevin(0.1), log_density, x.astype(jnp.float32), key, 2)
+    places, _ = mcmc.run_chains(mcmc.Langevin(0.1), log_density, x.astype(jnp.float32), key, 2)
     return jnp.sum(places.reshape(len(x), -1), -1)
 
 

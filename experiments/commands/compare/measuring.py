@@ -156,7 +156,9 @@ def likelihood(
     if size < FEWEST_EFFECTIVE:
         why = f"not known: annealing of log Z rests on {size:.0f} of its {chains} chains"
         return Measured(None, None, None, why)
-    density = energy.NormalizedLevels(unnormalized, float(found.value), float(found.standard_error))
+    density = energy.NormalizedDiscrete(
+        unnormalized, float(found.value), float(found.standard_error)
+    )
     kind = f"estimate, annealing with {size:.0f} effective chains of {chains}"
     return _bits(density, run, data, BOUND_POINTS, kind, seed)
 

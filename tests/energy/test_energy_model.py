@@ -17,9 +17,8 @@ from genjax_models.energy import (
     Gaussian,
     Langevin,
     Normalized,
-    NormalizedLevels,
+    NormalizedDiscrete,
     Replay,
-    cells,
     log_partition,
     sigmoidal,
 )
@@ -150,19 +149,15 @@ def test_the_reference_is_a_density():
 LEVELS = DataSpec((2,), levels=5, name="levels")
 
 
-def test_levels_are_cells_and_their_probabilities_are_bounded():
+def test_the_probabilities_of_discrete_data_are_bounded():
     every = jnp.stack(jnp.meshgrid(jnp.arange(5), jnp.arange(5)), -1).reshape(-1, 2)
     every = every.astype(jnp.uint8)
-    v = cells.points(every, jax.random.key(0), LEVELS)
-    np.testing.assert_array_equal(cells.examples(v, LEVELS), every)
-    assert np.all(np.abs(v - cells.centres(every, LEVELS)) <= 0.2)
-    assert cells.examples(jnp.array([[-7.0, 7.0]]), LEVELS).tolist() == [[0, 4]]
     # With f = 0 the model is its reference, whose cells have known probabilities.
     model = EnergyModel(Quadratic(), LEVELS, Gaussian(0.5), Replay(size=0))
     params = quadratic(np.zeros((2, 2)))
     cdf = jax.scipy.stats.norm.cdf(np.linspace(-1, 1, 6) / 0.5)
     exact = np.log(np.diff(cdf))[np.asarray(every)].sum(-1)
-    density = NormalizedLevels(model, log_z=0.0)
+    density = NormalizedDiscrete(model, log_z=0.0)
     bound = jax.jit(density.log_prob_bound, static_argnums=3)
     found = bound(params, every, jax.random.key(1), 2000)
     np.testing.assert_allclose(found, exact, atol=0.05)
@@ -184,7 +179,7 @@ def test_bad_input_is_refused():
     model = EnergyModel(gm.networks.MLP((4, 2)), POINTS)
     with pytest.raises(ValueError, match=r"the network returned \(2,\) for each example"):
         model.init(jax.random.key(0), {"x": jnp.zeros((3, 2))})
-    with pytest.raises(ValueError, match="use NormalizedLevels"):
+    with pytest.raises(ValueError, match="use NormalizedDiscrete"):
         Normalized(EnergyModel(Quadratic(), LEVELS), 0.0)
     with pytest.raises(ValueError, match="use Normalized"):
-        NormalizedLevels(MODEL, 0.0)
+        NormalizedDiscrete(MODEL, 0.0)
