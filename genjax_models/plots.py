@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ import numpy as np
 
 from genjax_models.core.files import replaced
 from genjax_models.core.types import DataSpec
-from genjax_models.data import chorales, tokenizers
+from genjax_models.data import tokenizers
+from genjax_models.data.music import REST, VOICES, held, is_roll
 from genjax_models.data.text import printable
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ _TITLE, _LETTER = 16, 6.5  # pixels of a line of titles, and of one of its lette
 _FILMS = 12  # that are shown at most, a row each
 INK = {False: "#1f2430", True: "#e6e8ee"}
 """The colour of text and lines, by `dark`."""
+_VOICE_COLOURS = ("#d1602c", "#c9a227", "#3f8f5f", "#2f6db3")  # soprano, alto, tenor, bass
+_PIECES = 8  # pieces of music that are shown at most
+_GIF_SIDE = 96  # pixels that a frame of a film takes at least
 _LINES = {
     False: {"train": "#2f6db3", "validation": "#d1602c"},
     True: {"train": "#7fb2ea", "validation": "#f0a06c"},
@@ -122,9 +127,7 @@ def samples(x: Any, spec: DataSpec, columns: int | None = None) -> Figure:
         return grid(x, spec.levels, columns, titles)
     if len(spec.shape) == 4:
         return traversal(x[:_FILMS], spec.levels)
-    if chorales.is_roll(spec):
-        from genjax_models.piano_roll import piano_roll
-
+    if is_roll(spec):
         return piano_roll(x)
     if spec.vocabulary:
         return text([tokenizers.of(spec).decode(row) for row in x])
@@ -144,6 +147,47 @@ def text(texts: Sequence[str], max_rows: int = 12, width: int = 100) -> Figure:
     figure = new_figure(0.09 * max(map(len, lines)) + 0.5, 0.19 * len(lines) + 0.4)
     style = {"family": "monospace", "fontsize": 9, "va": "top", "color": INK[False]}
     figure.text(0.02, 0.98, "\n".join(lines), parse_math=False, **style)
+    return figure
+
+
+def piano_roll(rolls: Any, columns: int = 2) -> Figure:
+    """Pieces of four voices, pitch against time; a note that is held is one bar.
+
+    Args:
+        rolls: Notes `[N, T, 4]` or `[T, 4]`, soprano first, 0 a rest; eight pieces are shown.
+        columns: Pieces side by side.
+
+    Raises:
+        ValueError: The array is no piano roll.
+    """
+    x = np.asarray(rolls)
+    x = x[None] if x.ndim == 2 else x
+    if x.ndim != 3 or x.shape[2] != len(VOICES) or not x.size:
+        raise ValueError(f"the music has shape {x.shape}: give notes [N, T, 4] or [T, 4]")
+    x = x[:_PIECES]
+    columns = min(columns, len(x))
+    rows = -(-len(x) // columns)
+    sounding = x[x != REST]
+    low, high = (sounding.min(), sounding.max()) if sounding.size else (48, 72)
+    figure = new_figure(5.2 * columns, 1.9 * rows + 0.3)
+    for i, piece in enumerate(x):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        for name, colour, notes in zip(VOICES, _VOICE_COLOURS, piece.T, strict=True):
+            start, bars = 0, []
+            for note, steps in held(notes):
+                if note != REST:
+                    bars.append((start, steps, note))
+                start += steps
+            left, width, height = np.array(bars or [(0, 0, low)]).T
+            axes.barh(height, width - 0.12, 0.8, left, color=colour, label=name)
+        axes.set(xlim=(0, x.shape[1]), ylim=(low - 1.5, high + 1.5))
+        axes.set_yticks([c for c in range(0, 128, 12) if low - 1 <= c <= high + 1])
+        axes.set_yticklabels([f"C{round(c / 12) - 1}" for c in axes.get_yticks()])
+        if i >= len(x) - columns:
+            axes.set_xlabel("step", fontsize=8, color=INK[False])
+        tidy(axes)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), ncols=4, fontsize=8, frameon=False,
+                  loc="outside upper center")  # fmt: skip
     return figure
 
 
@@ -232,6 +276,49 @@ def save(figure: Figure, path: str | Path | io.BytesIO) -> None:
         return
     with replaced(path) as fresh:
         figure.savefig(fresh, dpi=figure.dpi)
+
+
+def write_gif(
+    path: str | os.PathLike[str], clips: Any, levels: int, *, milliseconds: int = 120
+) -> None:
+    """Writes films side by side as one GIF, which begins again at its end.
+
+    Args:
+        path: The file.
+        clips: `[N, T, H, W, C]` or one `[T, H, W, C]`, C of 1 or 3, of values 0 .. levels - 1.
+        levels: Number of values.
+        milliseconds: How long a frame is shown.
+
+    Raises:
+        ValueError: The array is no film.
+        OSError: The file cannot be written.
+    """
+    from PIL import Image
+
+    x = np.asarray(clips)
+    x = x[None] if x.ndim == 4 else x
+    if x.ndim != 5 or x.shape[-1] not in (1, 3) or not x.size:
+        raise ValueError(f"the films have shape {x.shape}: give [N, T, H, W, C] with C of 1 or 3")
+    x = np.clip(x.astype(np.float32) * (255.0 / (levels - 1)), 0, 255).round().astype(np.uint8)
+    scale = max(1, _GIF_SIDE // max(x.shape[2:4]))
+    x = np.broadcast_to(x, (*x.shape[:-1], 3)).repeat(scale, axis=2).repeat(scale, axis=3)
+    num, time, height, width, _ = x.shape
+    columns = math.ceil(math.sqrt(num))
+    rows = -(-num // columns)
+    page = np.full((time, rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 64)
+    for i, clip in enumerate(x):
+        top, left = i // columns * (height + _GAP), i % columns * (width + _GAP)
+        page[:, top : top + height, left : left + width] = clip
+    frames = [Image.fromarray(frame.astype(np.uint8)) for frame in page]
+    with Path(path).open("wb") as file:
+        frames[0].save(
+            file,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=milliseconds,
+            loop=0,
+        )
 
 
 def new_figure(width: float, height: float, dpi: float = 110.0) -> Figure:

@@ -138,7 +138,7 @@ def _sets(run: runs.Run, arguments: AnomalyArguments) -> tuple[Dataset, dict[str
     """Test examples of what was learned, and of all that was not."""
     import genjax_models as gm
     from experiments.runner.datasets import load_splits
-    from genjax_models.data.selection import alike, only_labels, without_labels
+    from genjax_models.data.transforms import alike, only_labels, without_labels
 
     config, spec = run.record.config, run.record.spec
     if len(spec.shape) != 3:
@@ -177,7 +177,7 @@ def _scores(
     from experiments.runner import samples
     from experiments.runner.datasets import load_splits
     from genjax_models.applications import anomaly
-    from genjax_models.data.selection import alike
+    from genjax_models.data.transforms import alike
 
     training = load_splits(run.record.config).train
     usual = alike(training, run.record.spec, arguments.num, arguments.seed)

@@ -135,7 +135,7 @@ def examples(run: Run, arguments: CompressArguments) -> tuple[dict[str, np.ndarr
     import genjax_models as gm
     from experiments.runner.datasets import load_split
     from genjax_models.applications import compression
-    from genjax_models.data.selection import relabelled
+    from genjax_models.data.transforms import relabelled
 
     if arguments.input is None:
         data = load_split(run.record.config, arguments.split or "test")

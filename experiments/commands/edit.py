@@ -213,7 +213,7 @@ def _traversed(run: runs.Run, train: Dataset, test: Dataset, arguments: EditArgu
 
 def _given_label(run: runs.Run, train: Dataset, test: Dataset, arguments: EditArguments) -> Edited:
     """Images of one label moved towards another, in steps; the figures are of a whole one."""
-    from genjax_models.data.selection import only_labels
+    from genjax_models.data.transforms import only_labels
 
     model, options = run.setup.model, {"state": run.state.state}
     if _condition(run, _rows(test, 1)):

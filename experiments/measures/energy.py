@@ -19,7 +19,7 @@ from genjax_models import energy
 from genjax_models.autoencoders import VAE
 from genjax_models.core.modules import apply_module
 from genjax_models.data import densities
-from genjax_models.data.selection import alike
+from genjax_models.data.transforms import alike
 from genjax_models.metrics import auroc
 
 if TYPE_CHECKING:

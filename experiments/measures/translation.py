@@ -19,7 +19,7 @@ from genjax_models import plots
 from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.data import Dataset
-from genjax_models.data.unpaired import resized
+from genjax_models.data.transforms import resized
 
 TRANSLATIONS = "translations.png"
 CHUNK = 100

@@ -19,9 +19,8 @@ from experiments.runner.registry import Goal, Setup, experiment
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec
 from genjax_models.core.preprocess import tokens
-from genjax_models.data import Dataset, progressions
-from genjax_models.data.chorales import LEVELS, is_file, transposed
-from genjax_models.data.midi import write_midi
+from genjax_models.data import Dataset, music
+from genjax_models.data.music import LEVELS, is_chorales_file, transposed, write_midi
 from genjax_models.networks.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class MusicSettings(GPTSettings):
             ValueError: The data are no music in four voices.
         """
         path = Path(config.dataset).expanduser()
-        if config.dataset != "progressions" and not is_file(path):
+        if config.dataset != "progressions" and not is_chorales_file(path):
             raise ValueError(
                 f"--dataset {config.dataset} is no music in four voices: give progressions, or a"
                 ' JSON file {"train": [piece, ...], "valid": ..., "test": ...}, a piece a list of'
@@ -109,7 +108,7 @@ def of_music(run: runs.Run, data: Dataset, seed: int) -> Figures:
     }
     if run.record.config.dataset != "progressions":
         return figures
-    source = progressions.usual()
+    source = music.usual_progressions()
     excess = (source.log_prob(x) - log_p) / notes
     error = excess.std() / np.sqrt(len(x))
     drawn = samples.draw_samples(run, NUM_WINDOWS, seed)

@@ -21,7 +21,7 @@ from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
-from genjax_models.data.unpaired import cropped, resized, swapped, unpaired
+from genjax_models.data.transforms import cropped, resized, swapped, unpaired
 from genjax_models.networks.normalization import instance_norm
 from genjax_models.networks.translators import PatchDiscriminator, ResNetTranslator, UNetTranslator
 

@@ -16,9 +16,9 @@ from experiments.runner.config import Config, Evaluation, PositiveInt
 from experiments.runner.registry import Goal, Setup, every_label, experiment
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
-from genjax_models.data.clips import write_gif
 from genjax_models.data.moving_digits import VELOCITIES, bounce
 from genjax_models.networks.layouts import FramesAsImages, PatchesAsChannels
+from genjax_models.plots import write_gif
 
 NUM_FILMS = 300
 NEAR = 0.5

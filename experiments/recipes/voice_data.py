@@ -12,7 +12,7 @@ import genjax_models as gm
 from experiments.runner.config import Config, NonNegativeFloat, PositiveFloat, PositiveInt
 from genjax_models.data import Dataset
 from genjax_models.data.audio import MelSpectrogram
-from genjax_models.data.unpaired import unpaired
+from genjax_models.data.transforms import unpaired
 
 SpeakerName = Literal["george", "jackson", "nicolas", "theo", "yweweler"]
 SPEAKERS: tuple[SpeakerName, ...] = get_args(SpeakerName)

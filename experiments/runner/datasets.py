@@ -13,7 +13,7 @@ import genjax_models as gm
 from experiments.runner.config import Config, TokenizerName
 from experiments.runner.needs import in_words
 from genjax_models.data import Dataset, tokenizers
-from genjax_models.data.selection import without_labels
+from genjax_models.data.transforms import without_labels
 
 M = TypeVar("M")
 

@@ -2,11 +2,10 @@
 
 from genjax_models.data import (
     audio,
-    chorales,
     densities,
     markov,
     moving_digits,
-    progressions,
+    music,
     shapes2d,
     stacked_mnist,
     text,
@@ -14,23 +13,29 @@ from genjax_models.data import (
 )
 from genjax_models.data.dataset import Dataset, Source
 from genjax_models.data.load import load, names, split_names, training_split
-from genjax_models.data.selection import alike, only_labels, without_labels
-from genjax_models.data.unpaired import cropped, resized, swapped, unpaired
+from genjax_models.data.transforms import (
+    alike,
+    cropped,
+    only_labels,
+    resized,
+    swapped,
+    unpaired,
+    without_labels,
+)
 
 __all__ = [
     "Dataset",
     "Source",
     "alike",
     "audio",
-    "chorales",
     "cropped",
     "densities",
     "load",
     "markov",
     "moving_digits",
+    "music",
     "names",
     "only_labels",
-    "progressions",
     "resized",
     "shapes2d",
     "split_names",

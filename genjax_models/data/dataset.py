@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax_models.core.types import DataSpec
-from genjax_models.data import checks
-from genjax_models.data import labels as labels_
+from genjax_models.data import arrays as arrays_
 
 
 class Source(Protocol):
@@ -62,7 +62,7 @@ class Dataset:
                 " use gm.Dataset.from_arrays(x, labels)"
             )
         if self.window is not None:
-            checks.text_window(self._num_rows(), self.window, self.spec.name, self.split)
+            arrays_.check_window(self._num_rows(), self.window, self.spec.name, self.split)
         elif self._num_rows() == 0:
             raise ValueError(f"{self.spec.name}[{self.split}] holds no examples: it needs one")
 
@@ -102,14 +102,14 @@ class Dataset:
         Raises:
             ValueError: A shape, a type or a value that no example can have, with the mend.
         """
-        x, levels = checks.examples(images, levels, name)
+        x, levels = arrays_.examples(images, levels, name)
         arrays, classes = {"x": x}, tuple(map(str, class_names))
         if labels is not None:
-            arrays["label"], num_classes, classes = labels_.read(
+            arrays["label"], num_classes, classes = arrays_.read_labels(
                 labels, len(x), num_classes, classes, name
             )
         for key, value in (extra or {}).items():
-            arrays[key] = checks.extra_array(np.asarray(value), len(x), key, name)
+            arrays[key] = arrays_.extra_array(np.asarray(value), len(x), key, name)
         spec = DataSpec(x.shape[1:], levels, num_classes, name=name, class_names=classes)
         return cls(spec, split, arrays)
 
@@ -166,14 +166,14 @@ class Dataset:
         A text is walked in windows that do not overlap, so that every token counts once; the
         tokens after the last whole window are left out.
         """
-        checks.positive_int(batch_size, "batch_size")
+        arrays_.positive_int(batch_size, "batch_size")
         starts = np.arange(0, len(self), self.window or 1)
         for i in range(0, len(starts), batch_size):
             yield self.rows(starts[i : i + batch_size])
 
     def take(self, num: int) -> Dataset:
         """The first `num` examples (all, if there are fewer)."""
-        checks.positive_int(num, "num")
+        arrays_.positive_int(num, "num")
         return self[:num]
 
     def __getitem__(self, part: slice) -> Dataset:
@@ -201,7 +201,7 @@ class Dataset:
         """
         if self.window is None:
             raise ValueError(f"{self.spec.name} is no text: only a text is cut into windows")
-        checks.positive_int(window, "window")
+        arrays_.positive_int(window, "window")
         spec = dataclasses.replace(self.spec, shape=(window,))
         return dataclasses.replace(self, spec=spec, window=window)
 
@@ -233,3 +233,33 @@ class _Part:
 
     def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
         return self.source.__getitems__([self.start + int(k) for k in record_keys])
+
+
+_SPLIT = re.compile(r"(?P<name>\w+)(?:\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
+
+
+def parse_split(split: str, known: Sequence[str], name: str) -> tuple[str, str, str]:
+    """The split's name and the two ends of its slice, as written ("" where left out).
+
+    Raises:
+        ValueError: The text is no split, or the set has no split of that name.
+    """
+    match = _SPLIT.fullmatch(split) if isinstance(split, str) else None
+    if match is None or match["name"] not in known:
+        raise ValueError(
+            f"{name} has no split {split!r}; it has {', '.join(known)}, and slices of them such"
+            f" as {known[0]}[:1000] or {known[0]}[90%:]"
+        )
+    return match["name"], match["start"] or "", match["stop"] or ""
+
+
+def split_bounds(start: str, stop: str, num: int) -> slice:
+    """The slice of `num` examples that two ends stand for; a per cent is rounded to the nearest."""
+
+    def position(text: str, default: int) -> int:
+        if not text:
+            return default
+        value = round(int(text[:-1]) * num / 100) if text.endswith("%") else int(text)
+        return min(max(value + num if value < 0 else value, 0), num)
+
+    return slice(position(start, 0), position(stop, num))

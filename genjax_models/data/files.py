@@ -9,8 +9,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from genjax_models.data import chorales, folders, images, npz, text
+from genjax_models.data import folders, images, text
+from genjax_models.data.array_files import npz_names, read_npz
 from genjax_models.data.dataset import Dataset
+from genjax_models.data.music import is_chorales_file, read_chorales
 
 TEXT_ENDINGS = (".txt", ".md", ".text", ".csv", ".json", ".py")
 TEXT_SPLITS = MappingProxyType({"train": "train", "validation": "train[90%:]"})
@@ -36,8 +38,8 @@ def splits_of(path: Path) -> Mapping[str, str]:
     `train` alone; a text's end is its `validation`.
     """
     path = path.expanduser()
-    if chorales.is_file(path):
-        return chorales.splits_of(path)
+    if is_chorales_file(path):
+        return {split: split for split in read_chorales(path).splits}
     if is_text(path):
         return TEXT_SPLITS
     found = tuple(folders.read(path).splits) if path.is_dir() else ("train",)
@@ -46,7 +48,7 @@ def splits_of(path: Path) -> Mapping[str, str]:
 
 def is_text(path: Path) -> bool:
     """Whether what lies there is taken for a text."""
-    return path.is_file() and path.suffix.lower() != ".npz" and not chorales.is_file(path)
+    return path.is_file() and path.suffix.lower() != ".npz" and not is_chorales_file(path)
 
 
 def load(
@@ -125,7 +127,7 @@ def load_npz(path: Path, name: str) -> Dataset:
     Raises:
         ValueError: The file is broken, or holds no such array, or labels that differ.
     """
-    there = npz.names(path)
+    there = npz_names(path)
     examples = next((key for key in EXAMPLES if key in there), None)
     if examples is None:
         raise ValueError(
@@ -134,7 +136,7 @@ def load_npz(path: Path, name: str) -> Dataset:
         )
     labels = [key for key in LABELS if key in there]
     names = [key for key in (CLASS_NAMES,) if key in there]
-    arrays = npz.read(path, (examples, *labels, *names))
+    arrays = read_npz(path, (examples, *labels, *names))
     for key in labels[1:]:
         if not np.array_equal(arrays[key], arrays[labels[0]]):
             raise ValueError(f"{path} holds {labels[0]} and {key}, which differ: keep the labels")

@@ -15,22 +15,20 @@ from typing import Any
 import numpy as np
 
 from genjax_models.data import (
-    cache,
-    chorales,
     densities,
     files,
     markov,
     moving_digits,
+    music,
     prepare,
-    progressions,
     shapes2d,
-    splits,
     stacked_mnist,
     text,
 )
-from genjax_models.data.catalog import RECIPES, SUBSTITUTES, Recipe
-from genjax_models.data.dataset import Dataset
+from genjax_models.data.array_files import read_cache, write_cache
+from genjax_models.data.dataset import Dataset, parse_split, split_bounds
 from genjax_models.data.images import Background
+from genjax_models.data.prepare import RECIPES, SUBSTITUTES, Recipe
 from genjax_models.data.tokenizers import Fit
 
 _ARRAYS_VERSION = 2
@@ -39,7 +37,7 @@ _ARRAYS_VERSION = 2
 _MADE = {
     **densities.LOADERS,
     "markov": markov.dataset,
-    "progressions": progressions.dataset,
+    "progressions": music.progressions_dataset,
     "shapes2d": shapes2d.dataset,
 }
 _MADE_OF = {
@@ -103,7 +101,7 @@ def load(
     shapes2d           32x32 sprites with known `factors` (`data.shapes2d`)
     stacked_mnist      28x28x3, three digits of mnist as channels, `label` = which of 1000 modes
     moving_digits      films of 8 frames of 16x16 in which a digit bounces (`data.moving_digits`)
-    progressions       four-part music whose entropy rate is known (`data.progressions`)
+    progressions       four-part music whose entropy rate is known (`data.music`)
     =================  ==========================================================================
 
     Where a set has no validation split of its own, `validation` is the end of `train`: whoever
@@ -117,7 +115,7 @@ def load(
 
     A path is a folder of images (subfolders are classes), an `.npz` file (`x` or `images`, and
     `label`, `labels` or `y`, and `class_names`), a text file, or a JSON file of chorales
-    (`data.chorales`), which has splits of its own. A folder's subfolders `train`, `validation` and
+    (`data.music`), which has splits of its own. A folder's subfolders `train`, `validation` and
     `test` (or `training`, `val`, `valid`, `dev`, `testing`, in any case) are its splits; those that
     are lacking are split off `train`, a tenth of every class each, and a warning says so
     (`data.folders`). An `.npz` file has the split `train` alone, and the validation split of a text
@@ -169,7 +167,7 @@ def load(
         return _load_prepared(_at_hand(RECIPES[key], root), split, root, in_memory)
     is_folder = key not in names() and Path(name).expanduser().is_dir()
     known = (*split_names(name), *((files.EVERYTHING,) if is_folder else ()))
-    base, start, stop = splits.parse(split, known, key)
+    base, start, stop = parse_split(split, known, key)
     if key in _MADE:
         dataset = _MADE[key](split=base)
     elif key in _MADE_OF:
@@ -180,12 +178,16 @@ def load(
     return _part(dataset, start, stop, split)
 
 
-def _chorales(name: str | os.PathLike[str]) -> chorales.Chorales | None:
+def _chorales(name: str | os.PathLike[str]) -> music.Chorales | None:
     """The pieces of a name; None where it is no music."""
     if str(name) == "progressions":
-        return progressions.usual().chorales()
+        return music.usual_progressions().chorales()
     path = Path(name).expanduser()
-    return chorales.read(path) if str(name) not in names() and chorales.is_file(path) else None
+    return (
+        music.read_chorales(path)
+        if str(name) not in names() and music.is_chorales_file(path)
+        else None
+    )
 
 
 def _is_there(name: str | os.PathLike[str]) -> bool:
@@ -231,9 +233,9 @@ def _at_hand(recipe: Recipe, root: Path) -> Recipe:
 
 def _load_prepared(recipe: Recipe, split: str, root: Path, in_memory: bool) -> Dataset:
     name = recipe.spec.name
-    base, start, stop = splits.parse(split, tuple(recipe.splits), name)
+    base, start, stop = parse_split(split, tuple(recipe.splits), name)
     # A split may itself be a slice of a prepared one.
-    whole, first, last = splits.parse(recipe.splits[base], ("train", "validation", "test"), name)
+    whole, first, last = parse_split(recipe.splits[base], ("train", "validation", "test"), name)
     if in_memory:
         dataset = Dataset(recipe.spec, split, _arrays(recipe, whole, root))
     else:
@@ -253,9 +255,9 @@ def _part(dataset: Dataset, start: str, stop: str, split: str) -> Dataset:
     if dataset.window is not None:  # a slice of a text is one of its tokens
         assert dataset.arrays is not None
         tokens = dataset.arrays["x"]
-        part = tokens[splits.bounds(start, stop, len(tokens))]
+        part = tokens[split_bounds(start, stop, len(tokens))]
         return dataclasses.replace(dataset, arrays={"x": part}, split=split)
-    part = splits.bounds(start, stop, len(dataset))
+    part = split_bounds(start, stop, len(dataset))
     if part.start >= part.stop:
         raise ValueError(
             f"{dataset.spec.name}[{split}] is empty: the slice holds none of the {len(dataset)}"
@@ -279,13 +281,13 @@ def _arrays_home(recipe: Recipe, root: Path) -> Path:
 def _arrays(recipe: Recipe, split: str, root: Path) -> Mapping[str, np.ndarray]:
     """A whole split of the prepared set as arrays, decoded now or read from the cache."""
     folder = _arrays_home(recipe, root) / split
-    arrays = cache.read(folder)
+    arrays = read_cache(folder)
     if arrays is None:
         examples = _Examples(recipe, split, root)
         records = examples.__getitems__(range(len(examples)))
         arrays = {k: np.stack([r[k] for r in records]) for k in records[0]}
         with contextlib.suppress(OSError):  # without room for the cache, the arrays still serve
-            cache.write(folder, arrays)
+            write_cache(folder, arrays)
     return arrays
 
 

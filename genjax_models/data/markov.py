@@ -19,7 +19,8 @@ import numpy as np
 
 from genjax_models.core.distributions import as_levels
 from genjax_models.core.types import Array, DataSpec, Key
-from genjax_models.data import checks, text
+from genjax_models.data import text
+from genjax_models.data.arrays import positive_int
 from genjax_models.data.dataset import Dataset
 
 Slot = tuple[tuple[str, float], ...]
@@ -168,7 +169,7 @@ class MarkovText:
             name: The data set's name, for messages.
             split: The split's name, for messages.
         """
-        checks.positive_int(length, "length")
+        positive_int(length, "length")
         tokens = jax.jit(self.sample, static_argnums=1)(jax.random.key(seed), length)
         spec = DataSpec((window,), len(self.vocabulary), vocabulary=self.vocabulary, name=name)
         return Dataset(spec, split, {"x": np.asarray(tokens)}, window=window)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from genjax_models.data import checks
+from genjax_models.data.arrays import positive_int
 from genjax_models.data.dataset import Dataset
 
 FRAMES, SIDE = 8, 16
@@ -137,7 +137,7 @@ def dataset(
             " in memory"
         )
     for name, value in {"num_digits": num_digits, "frames": frames}.items():
-        checks.positive_int(value, name)
+        positive_int(value, name)
     if side <= max(spec.shape[:2]):
         raise ValueError(f"side is {side}: {spec.name} needs more, to move in it")
     num, seed = SIZES[split] if num is None else num, _SEEDS[split] if seed is None else seed

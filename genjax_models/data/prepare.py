@@ -1,13 +1,15 @@
-"""Preparing a TFDS set once: files at hand or downloaded, checked, and written whole or not at all.
+"""The datasets that TFDS prepares: their splits and builders, and preparing one once.
 
-Fails at once, in one line, where a file is missing and its host cannot be reached: TFDS itself
-would try again for minutes.
+Original files are at hand or downloaded, checked, and written whole or not at all. A missing file
+whose host cannot be reached is refused at once, in one line: TFDS itself would try for minutes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
+import importlib
 import io
 import logging
 import os
@@ -16,13 +18,153 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from genjax_models.data import cache
-from genjax_models.data.builders import raw
-from genjax_models.data.catalog import Recipe
+import numpy as np
+
+from genjax_models.core.types import DIGITS, DataSpec
+from genjax_models.data.array_files import lock
+from genjax_models.data.builders import originals
+
+Record = Mapping[str, Any]
+Example = dict[str, Any]
+
+
+def image_and_label(record: Record) -> Example:
+    """The usual record of a labelled image."""
+    return {"x": record["image"], "label": np.int32(record["label"])}
+
+
+def photo_and_map(record: Record) -> Example:
+    """A pair side by side: the photo on the left is what is modelled, given the map of parts."""
+    pair = record["pair"]  # [256, 512, 3]
+    return {"x": pair[:, :256], "condition": pair[:, 256:]}
+
+
+def waveform(record: Record) -> Example:
+    """A recording, the digit that is said, and who says it."""
+    label, speaker = np.int32(record["label"]), np.int32(record["speaker"])
+    return {"x": record["audio"], "label": label, "speaker": speaker}
+
+
+def characters(record: Record) -> Example:
+    """A text as the numbers of its characters in Unicode."""
+    text = record["text"]
+    text = text.decode("utf-8") if isinstance(text, bytes) else text
+    return {"x": np.frombuffer(text.encode("utf-32-le"), "<u4")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How one set is had.
+
+    Attributes:
+        spec: What one example is. For a text, the levels and the vocabulary are read off the
+            training split.
+        builder: `module:Class` in `genjax_models.data.builders`.
+        version: The builder's version, so that a decoded set is found without importing TFDS.
+        splits: Split -> what it is of the prepared set, as TFDS writes slices.
+        sources: The original files, in the folder `spec.name` of the files at hand.
+        example: One record as one example.
+    """
+
+    spec: DataSpec
+    builder: str
+    version: str
+    splits: Mapping[str, str]
+    sources: tuple[originals.Source, ...] = ()
+    example: Callable[[Record], Example] = image_and_label
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the set is one long text."""
+        return self.example is characters
+
+    def builder_class(self) -> type:
+        """The TFDS builder; importing it imports TFDS."""
+        module, name = self.builder.split(":")
+        return getattr(importlib.import_module(f"genjax_models.data.builders.{module}"), name)
+
+
+_OWN = MappingProxyType({"train": "train", "validation": "validation", "test": "test"})
+# No validation split of their own: the end of the training split serves. TFDS shuffles what it
+# writes, so that the end is a fair sample.
+_MNIST = MappingProxyType({"train": "train", "validation": "train[50000:]", "test": "test"})
+_LAST_TENTH = MappingProxyType({"train": "train", "validation": "train[90%:]", "test": "test"})
+
+_RECIPES = (
+    Recipe(DIGITS, "digits:Digits", "1.0.0", _OWN),
+    Recipe(
+        DataSpec((28, 28, 1), 256, 10, name="mnist"),
+        "mnist:Mnist",
+        "3.0.1",
+        _MNIST,
+        originals.MNIST,
+    ),
+    Recipe(
+        DataSpec((28, 28, 1), 256, 1_623, name="omniglot"),
+        "omniglot:Omniglot28",
+        "1.0.0",
+        _LAST_TENTH,
+        originals.OMNIGLOT,
+    ),
+    Recipe(
+        DataSpec((16, 16, 1), 256, 10, name="usps"),
+        "usps:Usps",
+        "1.0.0",
+        _LAST_TENTH,
+        originals.USPS,
+    ),
+    Recipe(
+        DataSpec((256,), name="tiny_shakespeare"),
+        "tiny_shakespeare:TinyShakespeare",
+        "1.0.0",
+        _OWN,
+        originals.TINY_SHAKESPEARE,
+        example=characters,
+    ),
+    Recipe(
+        DataSpec((8_192, 1), 65_536, 10, name="spoken_digit"),
+        "spoken_digit:SpokenDigit",
+        "1.0.0",
+        _OWN,
+        originals.SPOKEN_DIGIT,
+        example=waveform,
+    ),
+    Recipe(
+        DataSpec((256, 256, 3), 256, name="facades"),
+        "facades:FacadesPaired",
+        "1.0.0",
+        _OWN,
+        originals.FACADES,
+        example=photo_and_map,
+    ),
+    Recipe(
+        DataSpec((32, 32, 3), 256, 10, name="cifar10", class_names=originals.CIFAR10_CLASSES),
+        "cifar10:Cifar10",
+        "3.0.2",
+        _LAST_TENTH,
+        originals.CIFAR10,
+    ),
+    Recipe(
+        DataSpec((32, 32, 3), 256, 10, name="cifar10_jpg", class_names=originals.CIFAR10_CLASSES),
+        "cifar10:Cifar10Jpg",
+        "1.0.0",
+        _LAST_TENTH,
+        originals.CIFAR10_JPG,
+    ),
+)
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.spec.name: recipe for recipe in _RECIPES})
+"""The sets by name."""
+
+SUBSTITUTES: Mapping[str, str] = MappingProxyType({"cifar10": "cifar10_jpg"})
+"""Set -> the one that stands in, with a warning, where only its files are at hand."""
+
 
 FILES_VARIABLE = "GENJAX_DATA"
 """Environment variable: a folder that holds the sets' original files, one folder a set."""
@@ -46,7 +188,7 @@ def prepared(recipe: Recipe, data_dir: Path) -> Any:
         A builder whose `as_data_source(split)` can be read.
 
     Raises:
-        raw.ChecksumError: A file at hand, or a downloaded one, is not the published one.
+        originals.ChecksumError: A file at hand, or a downloaded one, is not the published one.
         FileNotFoundError: A file is not at hand and its host cannot be reached.
     """
     import tensorflow_datasets as tfds
@@ -54,7 +196,7 @@ def prepared(recipe: Recipe, data_dir: Path) -> Any:
     logging.getLogger("absl").addFilter(_not_about_opencv)
     array_record = tfds.core.FileFormat.ARRAY_RECORD
     _check_writable(data_dir)
-    with cache.lock(data_dir / "genjax_models" / f"{recipe.spec.name}.lock"):
+    with lock(data_dir / "genjax_models" / f"{recipe.spec.name}.lock"):
         # A set prepared in another format needs TensorFlow to read: prepare ours beside it.
         for root in (data_dir, data_dir / "genjax_models"):
             builder = recipe.builder_class()(data_dir=root)
@@ -123,7 +265,7 @@ def _prepare(builder: Any, recipe: Recipe, data_dir: Path) -> None:
         except tfds.download.DownloadError as error:
             raise FileNotFoundError(f"{recipe.spec.name}: {_one_line(error)}") from error
         except download_manager.NonMatchingChecksumError as error:
-            raise raw.ChecksumError(f"{recipe.spec.name}: {_one_line(error)}") from error
+            raise originals.ChecksumError(f"{recipe.spec.name}: {_one_line(error)}") from error
 
 
 def _one_line(error: Exception) -> str:
@@ -136,22 +278,22 @@ def folder_at_hand(recipe: Recipe, data_dir: Path) -> Path:
     return (Path(root).expanduser() if root else data_dir / "downloads/manual") / recipe.spec.name
 
 
-def _check_source(recipe: Recipe, folder: Path, downloads: Path) -> raw.Source:
+def _check_source(recipe: Recipe, folder: Path, downloads: Path) -> originals.Source:
     """The source to prepare from, its files verified or their hosts reachable."""
     if not recipe.sources:
         return ()
-    source = raw.choose(recipe.sources, folder)
+    source = originals.choose(recipe.sources, folder)
     if source is None:
         raise FileNotFoundError(_missing(recipe, recipe.sources[0][0], folder, "has no download"))
     for file in source:
         if (folder / file.name).is_file():
-            raw.verify(folder / file.name, file)
+            originals.verify(folder / file.name, file)
         elif not _downloaded(file, downloads) and (why := unreachable(str(file.url))):
             raise FileNotFoundError(_missing(recipe, file, folder, why))
     return source
 
 
-def _missing(recipe: Recipe, file: raw.RawFile, folder: Path, why: str) -> str:
+def _missing(recipe: Recipe, file: originals.RawFile, folder: Path, why: str) -> str:
     mend = "connect to the network, or put it there" if file.url else "put it there"
     return (
         f"{recipe.spec.name} is not prepared yet: {file.name} is not in {folder} and {why}; {mend},"
@@ -159,7 +301,7 @@ def _missing(recipe: Recipe, file: raw.RawFile, folder: Path, why: str) -> str:
     )
 
 
-def _downloaded(file: raw.RawFile, downloads: Path) -> bool:
+def _downloaded(file: originals.RawFile, downloads: Path) -> bool:
     """Whether TFDS has downloaded the file before."""
     from tensorflow_datasets.core.download import resource
 

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from genjax_models.core.types import DataSpec
-from genjax_models.data import checks, splits
-from genjax_models.data.dataset import Dataset
+from genjax_models.data.arrays import check_window, positive_int
+from genjax_models.data.dataset import Dataset, parse_split, split_bounds
 from genjax_models.data.tokenizers import Characters, Fit, Tokenizer, characters
 
 WINDOW = 256
@@ -51,10 +51,10 @@ def from_text(
         ValueError: The text is shorter than the window or has characters that are not in the
             vocabulary.
     """
-    checks.positive_int(window, "window")
+    positive_int(window, "window")
     tokenizer = characters(text) if tokenizer is None else tokenizer
     tokens = tokenizer.encode(text)
-    checks.text_window(len(tokens), window, name, split)
+    check_window(len(tokens), window, name, split)
     vocabulary = tokenizer.vocabulary
     spec = DataSpec(
         (window,),
@@ -90,11 +90,11 @@ class Texts:
         Raises:
             ValueError: There is no such split, or it is empty.
         """
-        base, start, stop = splits.parse(split, tuple(self.splits), self.name)
-        whole, first, last = splits.parse(self.splits[base], tuple(self.splits), self.name)
+        base, start, stop = parse_split(split, tuple(self.splits), self.name)
+        whole, first, last = parse_split(self.splits[base], tuple(self.splits), self.name)
         text = self.read(whole)
-        text = text[splits.bounds(first, last, len(text))]
-        return text[splits.bounds(start, stop, len(text))]
+        text = text[split_bounds(first, last, len(text))]
+        return text[split_bounds(start, stop, len(text))]
 
     def dataset(self, split: str, window: int | None, fit: Fit | None) -> Dataset:
         """A split as a data set, in the tokens of a tokenizer that the training text made.

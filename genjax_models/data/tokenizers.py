@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from genjax_models.core.types import DataSpec
-from genjax_models.data import checks
+from genjax_models.data.arrays import positive_int
 
 NUM_BYTES = 256
 _BYTES = tuple(bytes([value]) for value in range(NUM_BYTES))
@@ -195,7 +195,7 @@ def bpe(size: int) -> Fit:
     Raises:
         ValueError: The size is not above 256.
     """
-    checks.positive_int(size, "size")
+    positive_int(size, "size")
     if size <= NUM_BYTES:
         raise ValueError(
             f"size is {size}: byte-pair encoding needs more tokens than the {NUM_BYTES} bytes"

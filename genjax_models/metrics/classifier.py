@@ -35,7 +35,7 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
-from genjax_models.data.cache import lock
+from genjax_models.data.array_files import lock
 from genjax_models.data.dataset import Dataset
 from genjax_models.data.load import load, split_names, training_split
 from genjax_models.metrics.features import check_range

@@ -108,7 +108,7 @@ def check_spec(given: DataSpec, wanted: DataSpec) -> None:
         raise ValueError(
             f"{given.name} has examples of shape {given.shape} with {given.levels} levels, but the "
             f"model is of {wanted.name}, shape {wanted.shape} with {wanted.levels} levels: give "
-            "such data (data.selection.alike), or build the model with spec=data.spec"
+            "such data (gm.data.alike), or build the model with spec=data.spec"
         )
 
 

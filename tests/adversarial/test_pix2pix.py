@@ -15,7 +15,7 @@ from genjax_models.adversarial.losses import Pix2PixOutputs
 from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.core.types import DataSpec
 from genjax_models.data import Dataset
-from genjax_models.data.unpaired import swapped, unpaired
+from genjax_models.data.transforms import swapped, unpaired
 from genjax_models.networks.conv import Conv
 from genjax_models.networks.layers import drop
 

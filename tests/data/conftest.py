@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from genjax_models.data.builders import originals
-from genjax_models.data.builders.raw import RawFile
-from genjax_models.data.catalog import RECIPES
+from genjax_models.data.builders.originals import RawFile
+from genjax_models.data.prepare import RECIPES
 
 LOAD = sys.modules["genjax_models.data.load"]  # the package's `load` is the function
 

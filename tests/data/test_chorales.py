@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import genjax_models as gm
-from genjax_models.data import chorales
+from genjax_models.data import music
 from genjax_models.data.dataset import Dataset
 
 RISING = [[72 + t, 67, 60, 48 + t] for t in range(10)]
@@ -60,7 +60,7 @@ def test_sets_of_notes_fill_the_voices_from_outside(write):
 def test_other_keys():
     x = np.array([[[72, 67, 0, 48]] * 2, [[126, 67, 60, 48]] * 2], np.uint8)
     spec = gm.DataSpec((2, 4), 128, name="two")
-    more = chorales.transposed(Dataset(spec, "train", {"x": x}), (0, 2, -3))
+    more = music.transposed(Dataset(spec, "train", {"x": x}), (0, 2, -3))
     first = more.arrays["x"][:, 0]
     assert first.dtype == np.uint8
     np.testing.assert_array_equal(
@@ -68,9 +68,9 @@ def test_other_keys():
         [[72, 67, 0, 48], [126, 67, 60, 48], [74, 69, 0, 50], [69, 64, 0, 45], [123, 64, 57, 45]],
     )  # a rest stays one, and 128 is no note
     with pytest.raises(ValueError, match="leaves MIDI's"):
-        chorales.transposed(Dataset(spec, "train", {"x": x}), (-50,))
+        music.transposed(Dataset(spec, "train", {"x": x}), (-50,))
     with pytest.raises(ValueError, match="digits cannot be transposed: give piano rolls"):
-        chorales.transposed(gm.load("digits"), (1,))
+        music.transposed(gm.load("digits"), (1,))
 
 
 def test_other_json_is_text_as_before(write):

@@ -11,8 +11,8 @@ import pytest
 
 from genjax_models import data
 from genjax_models.data.builders import originals
-from genjax_models.data.builders.raw import ChecksumError, url_infos
-from genjax_models.data.catalog import RECIPES
+from genjax_models.data.builders.originals import ChecksumError, url_infos
+from genjax_models.data.prepare import RECIPES
 
 
 @pytest.fixture

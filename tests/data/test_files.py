@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from genjax_models import data
-from genjax_models.data import npz
+from genjax_models.data.array_files import npz_names
 
 RANDOM = np.random.default_rng(0)
 
@@ -173,7 +173,7 @@ def test_crafted_arrays_are_refused_at_once(case: str, tmp_path: Path):
 
 def test_more_than_this_machine_has_is_not_begun(tmp_path: Path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100, 8, 8), np.uint8))
-    monkeypatch.setattr("genjax_models.data.npz._memory", lambda: 6_399)
+    monkeypatch.setattr("genjax_models.data.array_files._memory", lambda: 6_399)
     with pytest.raises(ValueError, match="'x' takes 6,400 bytes, more than this machine has"):
         data.load(tmp_path / "a.npz")
 
@@ -184,7 +184,7 @@ def test_arrays_of_every_type_and_order_come_back(order: str, dtype: str, tmp_pa
     x = RANDOM.integers(0, 2, (5, 3, 4, 3)).astype(dtype)
     np.savez(tmp_path / "a.npz", x=np.asarray(x, order=order))
     np.testing.assert_array_equal(data.load(tmp_path / "a.npz").arrays["x"], x)
-    assert npz.names(tmp_path / "a.npz") == ("x",)
+    assert npz_names(tmp_path / "a.npz") == ("x",)
 
 
 def test_a_text_file(tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 
 from genjax_models import DataSpec, plots
 from genjax_models.data import Dataset
-from genjax_models.data.selection import relabelled
+from genjax_models.data.transforms import relabelled
 
 X = np.zeros((6, 4, 4), np.uint8)
 Y = np.array([0, 1, 2, 0, 1, 2])

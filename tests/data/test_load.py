@@ -11,8 +11,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from genjax_models import data
-from genjax_models.data import cache, prepare
-from genjax_models.data.catalog import RECIPES
+from genjax_models.data import prepare
+from genjax_models.data.array_files import read_cache
+from genjax_models.data.prepare import RECIPES
 
 
 def run(code: str, *args: str) -> str:
@@ -84,7 +85,7 @@ def test_a_damaged_or_exchanged_cache_is_never_used(case: str, data_dir: Path, t
     again = data.load("digits", "train", tmp_path / "data")
     np.testing.assert_array_equal(again.arrays["x"], train.arrays["x"])  # type: ignore[index]
     np.testing.assert_array_equal(again.arrays["label"], train.arrays["label"])  # type: ignore[index]
-    assert cache.read(home / "train") is not None  # written anew
+    assert read_cache(home / "train") is not None  # written anew
 
 
 def test_streaming_gives_the_same_examples(data_dir: Path):

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from genjax_models.data.midi import held, write_midi
-from genjax_models.data.progressions import Progressions
+from genjax_models.data.music import Progressions, held, write_midi
 
 mido = pytest.importorskip("mido")
 

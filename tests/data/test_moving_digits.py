@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 import genjax_models as gm
-from genjax_models.data.clips import write_gif
 from genjax_models.data.dataset import Dataset
 from genjax_models.data.moving_digits import bounce, dataset
+from genjax_models.plots import write_gif
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from genjax_models import data
-from genjax_models.data.builders.raw import ChecksumError, RawFile, verify
-from genjax_models.data.catalog import RECIPES
+from genjax_models.data.builders.originals import ChecksumError, RawFile, verify
+from genjax_models.data.prepare import RECIPES
 
 
 def read_gzip(path: Path, header: int) -> np.ndarray:

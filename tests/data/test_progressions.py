@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import genjax_models as gm
-from genjax_models.data.progressions import TRIADS, Progressions
+from genjax_models.data.music import TRIADS, Progressions
 
 SOURCE = Progressions()
 

@@ -5,7 +5,7 @@ import pytest
 
 from genjax_models.core.types import DIGITS
 from genjax_models.data.dataset import Dataset
-from genjax_models.data.selection import alike, only_labels, without_labels
+from genjax_models.data.transforms import alike, only_labels, without_labels
 
 
 def test_two_parts_are_the_whole(digits):

@@ -1,6 +1,6 @@
 import pytest
 
-from genjax_models.data import splits
+from genjax_models.data.dataset import parse_split, split_bounds
 
 KNOWN = ("train", "test")
 
@@ -19,9 +19,9 @@ KNOWN = ("train", "test")
     ],
 )
 def test_slices_are_read_as_tfds_reads_them(written, num, start, stop):
-    name, *ends = splits.parse(written, KNOWN, "mine")
+    name, *ends = parse_split(written, KNOWN, "mine")
     assert name == written.split("[")[0]
-    assert splits.bounds(*ends, num) == slice(start, stop)
+    assert split_bounds(*ends, num) == slice(start, stop)
 
 
 @pytest.mark.parametrize(
@@ -29,4 +29,4 @@ def test_slices_are_read_as_tfds_reads_them(written, num, start, stop):
 )
 def test_what_is_no_split_is_refused(written):
     with pytest.raises(ValueError, match="mine has no split .* it has train, test"):
-        splits.parse(written, KNOWN, "mine")
+        parse_split(written, KNOWN, "mine")

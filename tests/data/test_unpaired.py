@@ -5,7 +5,7 @@ import pytest
 
 from genjax_models.core.types import DataSpec
 from genjax_models.data import Dataset
-from genjax_models.data.unpaired import cropped, resized, swapped, unpaired
+from genjax_models.data.transforms import cropped, resized, swapped, unpaired
 
 RANDOM = np.random.default_rng(0)
 PHOTOS = RANDOM.integers(0, 256, (60, 4, 4, 3)).astype(np.uint8)

@@ -14,10 +14,10 @@ from experiments.recipes import audio, music, video, voice_data
 from experiments.runner import runs, samples
 from genjax_models import metrics
 from genjax_models.core import DataSpec
-from genjax_models.data import Dataset, progressions
+from genjax_models.data import Dataset
 from genjax_models.data.audio import read_wav
 from genjax_models.data.moving_digits import bounce
-from genjax_models.data.progressions import Progressions
+from genjax_models.data.music import Progressions, usual_progressions
 from genjax_models.training import TrainState
 
 TINY = [
@@ -39,7 +39,7 @@ class Law:
 
     def log_prob(self, params, x, *, key=None, state=None):
         nats = jax.ShapeDtypeStruct(x.shape[:1], jnp.float32)
-        law = lambda x: progressions.usual().log_prob(x).astype(np.float32)  # noqa: E731
+        law = lambda x: usual_progressions().log_prob(x).astype(np.float32)  # noqa: E731
         return jax.pure_callback(law, nats, x) - self.off
 
 

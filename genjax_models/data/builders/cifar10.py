@@ -13,7 +13,7 @@ from PIL import Image
 from tensorflow_datasets.core import registered
 from tensorflow_datasets.image_classification import cifar as official
 
-from genjax_models.data.builders import originals, raw
+from genjax_models.data.builders import originals
 
 CLASSES = originals.CIFAR10_CLASSES
 _RECORD_BYTES = 1 + 3 * 32 * 32
@@ -31,10 +31,10 @@ with registered.skip_registration():
         """50,000 + 10,000 colour images of 32x32 in 10 classes, as published."""
 
         name = "cifar10"
-        url_infos = raw.url_infos(originals.CIFAR10)
+        url_infos = originals.url_infos(originals.CIFAR10)
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            (path,) = raw.fetch(originals.CIFAR10, dl_manager).values()
+            (path,) = originals.fetch(originals.CIFAR10, dl_manager).values()
             features: Any = self.info.features
             features["label"].names = list(CLASSES)
             train = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
@@ -81,7 +81,7 @@ with registered.skip_registration():
             )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            (path,) = raw.fetch(originals.CIFAR10_JPG, dl_manager).values()
+            (path,) = originals.fetch(originals.CIFAR10_JPG, dl_manager).values()
             return {split: self._generate_examples(path, split) for split in ("train", "test")}
 
         def _generate_examples(

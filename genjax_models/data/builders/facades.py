@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core import registered
 
-from genjax_models.data.builders import originals, raw
+from genjax_models.data.builders import originals
 
 SPLITS = {"train": ("train", 400), "validation": ("val", 100), "test": ("test", 106)}
 """Split -> its folder in the archive, and how many pairs that holds."""
@@ -28,7 +28,7 @@ with registered.skip_registration():
 
         name = "facades_paired"
         VERSION = tfds.core.Version("1.0.0")
-        url_infos = raw.url_infos(originals.FACADES)
+        url_infos = originals.url_infos(originals.FACADES)
 
         def _info(self) -> tfds.core.DatasetInfo:
             return tfds.core.DatasetInfo(
@@ -42,7 +42,7 @@ with registered.skip_registration():
             )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            (path,) = raw.fetch(originals.FACADES, dl_manager).values()
+            (path,) = originals.fetch(originals.FACADES, dl_manager).values()
             return {split: self._generate_examples(path, *SPLITS[split]) for split in SPLITS}
 
         def _generate_examples(

@@ -12,7 +12,7 @@ from PIL import Image
 from tensorflow_datasets.core import registered
 from tensorflow_datasets.image_classification import mnist as official
 
-from genjax_models.data.builders import originals, raw
+from genjax_models.data.builders import originals
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -35,10 +35,10 @@ with registered.skip_registration():
         """60,000 + 10,000 handwritten digits of 28x28 pixels, 256 grey levels."""
 
         name = "mnist"
-        url_infos = raw.url_infos(originals.MNIST)
+        url_infos = originals.url_infos(originals.MNIST)
 
         def _split_generators(self, dl_manager: Any) -> Any:
-            paths = raw.fetch(originals.MNIST, dl_manager)
+            paths = originals.fetch(originals.MNIST, dl_manager)
             return {
                 split: self._records(
                     read_idx(paths[f"{prefix}-images-idx3-ubyte.gz"]),

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core import registered
 
-from genjax_models.data.builders import originals, raw
+from genjax_models.data.builders import originals
 
 NUM_BACKGROUND, NUM_EVALUATION = 964, 659
 """Characters of the two parts; no character is in both."""
@@ -65,7 +65,7 @@ with registered.skip_registration():
 
         name = "omniglot28x28"
         VERSION = tfds.core.Version("1.0.0")
-        url_infos = raw.url_infos(originals.OMNIGLOT)
+        url_infos = originals.url_infos(originals.OMNIGLOT)
 
         def _info(self) -> tfds.core.DatasetInfo:
             return tfds.core.DatasetInfo(
@@ -84,7 +84,7 @@ with registered.skip_registration():
             )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            paths = raw.fetch(originals.OMNIGLOT, dl_manager)
+            paths = originals.fetch(originals.OMNIGLOT, dl_manager)
             npz = "images_background.npz" in paths
             read, end = (read_npz, ".npz") if npz else (read_zip, ".zip")
             background, evaluation = (

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import registered
 
-from genjax_models.data.builders import originals, raw
+from genjax_models.data.builders import originals
 
 SPEAKERS = ("george", "jackson", "nicolas", "theo", "yweweler")
 NUM_SAMPLES = 8_192
@@ -60,7 +60,7 @@ with registered.skip_registration():
 
         name = "spoken_digit_waveform"
         VERSION = tfds.core.Version("1.0.0")
-        url_infos = raw.url_infos(originals.SPOKEN_DIGIT)
+        url_infos = originals.url_infos(originals.SPOKEN_DIGIT)
 
         def _info(self) -> tfds.core.DatasetInfo:
             return tfds.core.DatasetInfo(
@@ -79,7 +79,7 @@ with registered.skip_registration():
             )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            (path,) = raw.fetch(originals.SPOKEN_DIGIT, dl_manager).values()
+            (path,) = originals.fetch(originals.SPOKEN_DIGIT, dl_manager).values()
             return {split: self._generate_examples(path, split) for split in RECORDINGS}
 
         def _generate_examples(

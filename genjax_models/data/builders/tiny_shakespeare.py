@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import registered
 
-from genjax_models.data.builders import originals, raw
+from genjax_models.data.builders import originals
 
 with registered.skip_registration():
 
@@ -21,7 +21,7 @@ with registered.skip_registration():
 
         name = "tiny_shakespeare"
         VERSION = tfds.core.Version("1.0.0")
-        url_infos = raw.url_infos(originals.TINY_SHAKESPEARE)
+        url_infos = originals.url_infos(originals.TINY_SHAKESPEARE)
 
         def _info(self) -> tfds.core.DatasetInfo:
             return tfds.core.DatasetInfo(
@@ -32,7 +32,7 @@ with registered.skip_registration():
             )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            (path,) = raw.fetch(originals.TINY_SHAKESPEARE, dl_manager).values()
+            (path,) = originals.fetch(originals.TINY_SHAKESPEARE, dl_manager).values()
             text = path.read_text(encoding="utf-8")
             # As the official builder cuts it: 90 % for training, then halves of what is left.
             train_end = int(len(text) * 0.9)

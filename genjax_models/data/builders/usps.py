@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import registered
 
-from genjax_models.data.builders import originals, raw
+from genjax_models.data.builders import originals
 
 NUM_EXAMPLES = {"train": 7_291, "test": 2_007}
 LIBSVM_FILES = {"train": "usps.bz2", "test": "usps.t.bz2"}
@@ -67,7 +67,7 @@ with registered.skip_registration():
 
         name = "usps"
         VERSION = tfds.core.Version("1.0.0")
-        url_infos = raw.url_infos(originals.USPS)
+        url_infos = originals.url_infos(originals.USPS)
 
         def _info(self) -> tfds.core.DatasetInfo:
             return tfds.core.DatasetInfo(
@@ -83,7 +83,7 @@ with registered.skip_registration():
             )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            paths = raw.fetch(originals.USPS, dl_manager)
+            paths = originals.fetch(originals.USPS, dl_manager)
             return {split: self._generate_examples(paths, split) for split in NUM_EXAMPLES}
 
         def _generate_examples(
