@@ -17,7 +17,7 @@ from experiments.runner import runs
 from experiments.runner.config import PositiveInt, Seed
 from experiments.runner.files import PICTURES, check_output
 from genjax_models import diffusion, plots
-from genjax_models.applications import editing, restoring
+from genjax_models.applications import editing
 from genjax_models.core import interpolate, traverse
 from genjax_models.data import Dataset
 from genjax_models.diffusion import grids, inverse, learned_schedule
@@ -131,7 +131,7 @@ def by_diffusion(
     model: diffusion.Diffusion,
     params: Any,
     y: jax.Array,
-    measure: restoring.Measurement,
+    measure: editing.Measurement,
     key: jax.Array,
     *,
     label: jax.Array | None = None,
@@ -156,14 +156,14 @@ def by_diffusion(
     return model.restore(diffusion.ddim(guided, schedule, noise, times, key_walk))
 
 
-RESTORES: Mapping[type, restoring.Restore] = {diffusion.Diffusion: by_diffusion}
+RESTORES: Mapping[type, editing.Restore] = {diffusion.Diffusion: by_diffusion}
 """Models whose family has a way of its own to find examples for a measurement."""
 
 
 def _completed(known: Callable[[tuple[int, ...]], np.ndarray]) -> Any:
     def edit(run: runs.Run, train: Dataset, test: Dataset, arguments: EditArguments) -> Edited:
         rows, mask = _rows(test, arguments.num), known(run.record.spec.shape)
-        x = _call(run, restoring.complete, rows["x"], arguments.seed, rows, mask=mask)
+        x = _call(run, editing.complete, rows["x"], arguments.seed, rows, mask=mask)
         grey = (run.record.spec.levels or 2) // 3
         shown = np.where(mask, rows["x"], grey)
         return _restored(rows, shown, x, ~mask)
@@ -175,8 +175,8 @@ def _super_resolved(
     run: runs.Run, train: Dataset, test: Dataset, arguments: EditArguments
 ) -> Edited:
     rows = _rows(test, arguments.num)
-    small = np.asarray(restoring.shrunk(2)(jnp.asarray(rows["x"], jnp.float32)))
-    x = _call(run, restoring.super_resolve, small, arguments.seed, rows, factor=2)
+    small = np.asarray(editing.shrunk(2)(jnp.asarray(rows["x"], jnp.float32)))
+    x = _call(run, editing.super_resolve, small, arguments.seed, rows, factor=2)
     shown = small.repeat(2, axis=1).repeat(2, axis=2)
     return _restored(rows, shown, x, np.ones(run.record.spec.shape, bool))
 
@@ -223,10 +223,13 @@ def _given_label(run: runs.Run, train: Dataset, test: Dataset, arguments: EditAr
     ends = [jnp.asarray((of[k] or {})["x"]) for k in (target, source)]
     direction = jax.jit(editing.attribute, static_argnums=0)(model, run.params, *ends, **options)
     rows = _rows(only_labels(test, [source]), arguments.num)
-    moved = [
-        _call(run, editing.shift, rows["x"], 0, rows, direction=direction, strength=strength)
-        for strength in STRENGTHS
-    ]
+
+    def edit(model: Any, params: Any, x: Any, key: jax.Array, **given: Any) -> Any:
+        del key
+        return editing.shift(model, params, x, **given)
+
+    options = {"direction": direction}
+    moved = [_call(run, edit, rows["x"], 0, rows, strength=s, **options) for s in STRENGTHS]
     label = np.full(len(rows["x"]), target)
     steps = np.stack([rows["x"][:SHOWN], *(x[:SHOWN] for x in moved)], axis=1)
     return Edited(steps, moved[STRENGTHS.index(1.0)], label=label)
@@ -245,7 +248,7 @@ def _call(
     known = {"factor", "strength"} & set(options)
     fixed = {name: options.pop(name) for name in known}
     restore = RESTORES.get(type(model))
-    if restore is not None and edit in (restoring.complete, restoring.super_resolve):
+    if restore is not None and edit in (editing.complete, editing.super_resolve):
         fixed["restore"] = restore
 
     @jax.jit

@@ -1,12 +1,5 @@
 """What people do with a trained model."""
 
-from genjax_models.applications import (
-    anomaly,
-    augmentation,
-    bias,
-    compression,
-    editing,
-    restoring,
-)
+from genjax_models.applications import anomaly, augmentation, bias, compression, editing
 
-__all__ = ["anomaly", "augmentation", "bias", "compression", "editing", "restoring"]
+__all__ = ["anomaly", "augmentation", "bias", "compression", "editing"]

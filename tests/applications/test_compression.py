@@ -16,9 +16,8 @@ import genjax_models as gm
 from genjax_models.applications import compression
 from genjax_models.applications.compression import (
     bits_back,
-    container,
-    integers,
-    passes,
+    coder,
+    probabilities,
     sequential,
 )
 from genjax_models.core import DataSpec, distributions, likelihoods, preprocess
@@ -169,7 +168,7 @@ def test_weights_are_the_likelihoods_own():
     key = jax.random.key(0)
     logits = jax.random.normal(key, (3, 2, 1, 5))
     p = np.asarray(jax.nn.softmax(logits)).reshape(6, 5) * 2.0**24
-    weigh = jax.jit(integers.level_weights, static_argnums=(1, 2))
+    weigh = jax.jit(probabilities.level_weights, static_argnums=(1, 2))
     given = weigh(distributions.Categorical(logits), (2, 1), 5)
     np.testing.assert_allclose(given, p, atol=8)
     np.testing.assert_array_equal(given, np.round(given))
@@ -181,23 +180,23 @@ def test_weights_are_the_likelihoods_own():
 
 
 def test_the_last_level_can_be_coded_whatever_its_weight():
-    stream = passes.entropy_coders()
+    stream = probabilities.entropy_coders()
     for first in range(2**23 - 4, 2**23 + 4):
-        weights = integers.in_double(np.float32([[first, 2**23 + 3, 0, 0]]))
-        coder, family = stream.stack.AnsCoder(), stream.model.Categorical(perfect=False)
-        coder.encode_reverse(np.int32([3]), family, weights)
-        assert coder.decode(family, weights) == [3]
+        weights = probabilities.in_double(np.float32([[first, 2**23 + 3, 0, 0]]))
+        ans, family = stream.stack.AnsCoder(), stream.model.Categorical(perfect=False)
+        ans.encode_reverse(np.int32([3]), family, weights)
+        assert ans.decode(family, weights) == [3]
     with pytest.raises(ValueError, match="not finite"):
-        integers.in_double(np.float32([[0.5, np.nan]]))
+        probabilities.in_double(np.float32([[0.5, np.nan]]))
 
 
 def test_buckets_have_equal_mass_under_the_prior():
     prior = distributions.Normal(jnp.full((1, 2), 0.5), jnp.full((1, 2), 0.3))
-    weigh = jax.jit(integers.bucket_weights, static_argnums=2)
+    weigh = jax.jit(probabilities.bucket_weights, static_argnums=2)
     weights = weigh(prior, prior, 64)
     np.testing.assert_allclose(weights, 2.0**24 / 64, rtol=1e-3)
     index = np.tile(np.arange(64)[:, None], 2)
-    centres = jax.jit(integers.bucket_centres, static_argnums=2)(prior, index, 64)
+    centres = jax.jit(probabilities.bucket_centres, static_argnums=2)(prior, index, 64)
     np.testing.assert_allclose(np.mean(centres, 0), 0.5, atol=1e-5)
     q = distributions.Normal(jnp.zeros((1, 2)), jnp.full((1, 2), -3.0))
     mass = np.asarray(weigh(q, prior, 64)) / 2.0**24
@@ -252,7 +251,7 @@ def test_another_model_is_refused(made, vae):
 def test_a_crafted_header_with_the_right_checksum_is_refused_before_the_work(change, words, made):
     model, params, _, file = made
     header, label_words, rest = compression.read(file)
-    crafted = container.write(header._replace(**change), label_words, rest)
+    crafted = coder.write(header._replace(**change), label_words, rest)
     refused(model, params, crafted, f"header cannot be of this model .*{words}")
 
 
@@ -288,7 +287,7 @@ def test_other_arithmetic_is_said_to_be_so(made, monkeypatch):
 def test_a_later_version_is_refused(made):
     model, params, _, file = made
     body = bytearray(file[:-4])
-    body[len(container.MAGIC)] = 2
+    body[len(coder.MAGIC)] = 2
     later = bytes(body) + zlib.crc32(body).to_bytes(4, "little")
     refused(model, params, later, "version 2")
 
@@ -303,7 +302,7 @@ def test_what_allows_no_exact_code_is_refused(vae):
     with pytest.raises(TypeError, match="Normal posterior"):
         compression.compress(model, params_of(model), vae[2][:2])
     mixture = tiny.MODELS["mixture"]
-    with pytest.raises(TypeError, match="no law of each entry by itself"):
+    with pytest.raises(TypeError, match="no distribution of each entry by itself"):
         compression.compress(mixture, params_of(mixture), np.zeros((1, 1, 2, 2), np.uint8))
 
 

@@ -101,8 +101,8 @@ def calls(model, x):
     if hasattr(model, "decode"):
         yield "interpolate", lambda: gm.core.interpolate(model, params, x, x)
         mask = np.ones(np.shape(x)[1:], bool)
-        restoring = gm.applications.restoring
-        yield "complete", lambda: restoring.complete(model, params, x, KEY, mask=mask)
+        editing = gm.applications.editing
+        yield "complete", lambda: editing.complete(model, params, x, KEY, mask=mask)
 
 
 @pytest.mark.parametrize(("spec", "x", "message"), CASES)

@@ -6,12 +6,17 @@ code through one (local bits-back coding, Ho et al. 2019, arXiv:1905.08500) need
 that agree to the last bit.
 """
 
-from genjax_models.applications.compression.coder import as_modelled, compress, decompress
-from genjax_models.applications.compression.container import SUFFIX, Header, fingerprint, read
-from genjax_models.applications.compression.protocols import (
-    LatentVariableDensity,
-    SequentialDensity,
+from genjax_models.applications.compression.bits_back import LatentVariableDensity
+from genjax_models.applications.compression.coder import (
+    SUFFIX,
+    Header,
+    as_modelled,
+    compress,
+    decompress,
+    fingerprint,
+    read,
 )
+from genjax_models.applications.compression.sequential import SequentialDensity
 
 __all__ = [
     "SUFFIX",

@@ -1,4 +1,4 @@
-"""Bits-back coding with asymmetric numeral systems: what a latent variable costs is given back.
+"""Bits-back coding: what a latent variable costs is given back; with asymmetric numeral systems.
 
 The code is a stack. For one example, the encoder
 
@@ -11,8 +11,8 @@ so that the stack is as it was before that example, with the bits that chose z b
 example adds -log2 p(x | z) p(z) / q(z | x) bits, on average the negative ELBO. A code has one of
 2^10 buckets an entry, of equal mass under the prior, so that p(z) is uniform.
 
-The first example chooses its code by random bits: those that it needs, at most -log2 q(z | x) and
-three words, are what the file is longer by.
+The first example chooses its code by random bits. The file is longer by those that it needs, at
+most -log2 q(z | x) and three words.
 
 References:
     Townsend et al. 2019, Practical Lossless Compression with Latent Variables using Bits Back
@@ -22,55 +22,87 @@ References:
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
-from genjax_models.applications.compression.integers import (
-    PRECISION,
-    bucket_centres,
-    bucket_weights,
-    in_double,
-    level_weights,
-)
-from genjax_models.applications.compression.passes import (
+from genjax_models.applications.compression.probabilities import (
     COMPILER,
+    PRECISION,
+    Discrete,
     Learned,
     Progress,
     blocks,
+    bucket_centres,
+    bucket_weights,
     entropy_coders,
-    filled,
+    in_double,
+    level_weights,
+    padded,
 )
-from genjax_models.applications.compression.protocols import LatentVariableDensity
+from genjax_models.core.distributions import Distribution
 from genjax_models.core.preprocess import data_dtype
-from genjax_models.core.types import Array
+from genjax_models.core.types import Array, Key, Params, State
 
 BLOCK = 1
-"""Examples whose codes are popped together: more make fewer passes, and longer random bits."""
+"""Default number of examples whose codes are popped together: more need fewer passes and more
+random bits."""
 BUCKETS = 2**10
-"""Buckets an entry of a code."""
+"""Number of buckets for each entry of a code."""
 SEED = 0x6772
+
+
+@runtime_checkable
+class LatentVariableDensity(Discrete, Protocol):
+    """p(x) = int p(x | z) p(z) dz, with an approximate posterior q(z | x)."""
+
+    def prior_of(self, params: Params, num: int) -> Distribution:
+        """p(z) over codes `[num, d]`."""
+        ...
+
+    def posterior_of(
+        self,
+        params: Params,
+        x: Array,
+        key: Key,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Distribution:
+        """q(z | x) over codes `[B, d]`; the key is of the preprocessing."""
+        ...
+
+    def likelihood_of(
+        self,
+        params: Params,
+        z: Array,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Distribution:
+        """p(x | z) over preprocessed examples `[B, *shape]`."""
+        ...
 
 
 def encode(
     model: LatentVariableDensity, learned: Learned, x: np.ndarray, block: int, progress: Progress
 ) -> np.ndarray:
-    """The code of examples.
+    """Encodes examples.
 
     Args:
         model: The model.
-        learned: Its parameters, its state and the examples' labels.
-        x: Examples `[N, *shape]`, as the model's preprocessing leaves them.
-        block: Examples that one pass sees.
-        progress: Told the number of examples whenever some are done.
+        learned: Its parameters, its state and the labels of the examples.
+        x: Preprocessed examples `[N, *shape]`.
+        block: Number of examples in one pass.
+        progress: Called with the number of examples whenever some are done.
 
     Returns:
         Words uint32 `[words]`.
     """
     coder, family, prior = None, *_entropy_models()
     for own in reversed(blocks(len(x), block)):  # a stack: the first is popped first
-        given, rows = learned.rows(own, block), filled(x[own], block)
+        given, rows = learned.rows(own, block), padded(x[own], block)
         size = own.stop - own.start
         q = _rows(_posterior(model, given, rows), size, block)
         coder = _random_bits(q, family) if coder is None else coder
@@ -91,7 +123,7 @@ def decode(
     block: int,
     progress: Progress,
 ) -> np.ndarray:
-    """The examples `[num, *shape]` of a code; the arguments are `encode`'s."""
+    """Decodes `[num, *shape]` examples; the arguments are those of `encode`."""
     coder, family, prior = entropy_coders().stack.AnsCoder(words), *_entropy_models()
     spec, width = model.preprocess.describe(model.spec), _latent_dim(model, learned)
     x = np.zeros((num, *spec.shape), data_dtype(spec))
@@ -100,7 +132,7 @@ def decode(
         index = coder.decode(prior, size * width)
         p = _rows(_likelihood(model, given, _codes(index, size, block)), size, block)
         x[own] = coder.decode(family, p).reshape(size, *spec.shape)
-        q = _rows(_posterior(model, given, filled(x[own], block)), size, block)
+        q = _rows(_posterior(model, given, padded(x[own], block)), size, block)
         coder.encode_reverse(index, family, q)
         progress(size)
     return x
@@ -129,7 +161,7 @@ def _rows(weights: Array, size: int, block: int) -> np.ndarray:
 
 
 def _codes(index: np.ndarray, size: int, block: int) -> np.ndarray:
-    return filled(index.reshape(size, -1), block)
+    return padded(index.reshape(size, -1), block)
 
 
 def _latent_dim(model: LatentVariableDensity, learned: Learned) -> int:

@@ -1,4 +1,4 @@
-"""Direct coding: entry after entry by its distribution given those before, with a range coder.
+"""Direct coding: entry after entry, by its distribution given those before, with a range coder.
 
 The code length is -log2 p(x), and at most two words of 32 bits for all examples together.
 """
@@ -7,39 +7,92 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
-from genjax_models.applications.compression.integers import in_double, level_weights
-from genjax_models.applications.compression.passes import (
+from genjax_models.applications.compression.probabilities import (
     COMPILER,
+    Discrete,
     Learned,
     Progress,
     blocks,
     entropy_coders,
-    filled,
+    in_double,
+    level_weights,
+    padded,
 )
-from genjax_models.applications.compression.protocols import SequentialDensity
+from genjax_models.core.distributions import Distribution
 from genjax_models.core.preprocess import data_dtype
-from genjax_models.core.types import Array
+from genjax_models.core.types import Array, DataSpec, Params, State
 
 BLOCK = 64
-"""Examples that one pass sees, unless the caller says another number."""
+"""Default number of examples in one pass."""
+
+
+class Positions(Protocol):
+    """Order in which a model goes through an example."""
+
+    @property
+    def num(self) -> int:
+        """Number of positions, N."""
+        ...
+
+    @property
+    def entries(self) -> int:
+        """Number of entries of an example at each position, E: a pixel's channels, or 1."""
+        ...
+
+    @property
+    def spec(self) -> DataSpec:
+        """Specification of the values at one position."""
+        ...
+
+
+@runtime_checkable
+class SequentialDensity(Discrete, Protocol):
+    """p(x) = prod_t p(x_t | x_<t), with a method for each conditional distribution."""
+
+    @property
+    def positions(self) -> Positions:
+        """The positions t, in order."""
+        ...
+
+    def start(
+        self, params: Params, num: int, *, label: Array | None = None, state: State | None = None
+    ) -> Any:
+        """Carry of `num` examples before their first position."""
+        ...
+
+    def conditional(
+        self,
+        params: Params,
+        carry: Any,
+        t: Array,
+        previous: Array,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> tuple[Distribution, Any]:
+        """p(x_t | x_<t) over one position of each example, and the next carry.
+
+        `previous` holds the preprocessed values `[B, E]` at t - 1.
+        """
+        ...
 
 
 def encode(
     model: SequentialDensity, learned: Learned, x: np.ndarray, block: int, progress: Progress
 ) -> np.ndarray:
-    """The code of examples.
+    """Encodes examples.
 
     Args:
         model: The model.
-        learned: Its parameters, its state and the examples' labels.
-        x: Examples `[N, *shape]`, as the model's preprocessing leaves them.
-        block: Examples that one pass sees.
-        progress: Told the number of examples whenever some are done.
+        learned: Its parameters, its state and the labels of the examples.
+        x: Preprocessed examples `[N, *shape]`.
+        block: Number of examples in one pass.
+        progress: Called with the number of examples whenever some are done.
 
     Returns:
         Words uint32 `[words]`.
@@ -54,7 +107,7 @@ def encode(
             encoder.encode(values, family, weights[: len(values)])
             return rows[:, t]
 
-        _walk(model, learned.rows(own, block), block, code)
+        _code_positions(model, learned.rows(own, block), block, code)
         progress(len(rows))
     return encoder.get_compressed()
 
@@ -67,7 +120,7 @@ def decode(
     block: int,
     progress: Progress,
 ) -> np.ndarray:
-    """The examples `[num, *shape]` of a code; the arguments are `encode`'s."""
+    """Decodes `[num, *shape]` examples; the arguments are those of `encode`."""
     stream, at = entropy_coders(), model.positions
     decoder, family = stream.queue.RangeDecoder(words), stream.model.Categorical(perfect=False)
     spec = model.preprocess.describe(model.spec)
@@ -80,21 +133,21 @@ def decode(
             rows[:, t] = decoder.decode(family, weights[:size]).reshape(-1, at.entries)
             return rows[:, t]
 
-        _walk(model, learned.rows(own, block), block, code)
+        _code_positions(model, learned.rows(own, block), block, code)
         progress(len(rows))
     return x.reshape(num, *spec.shape)
 
 
-def _walk(
+def _code_positions(
     model: SequentialDensity,
     learned: Learned,
     block: int,
     code: Callable[[int, np.ndarray], np.ndarray],
 ) -> None:
-    """From position to position of a block: `code` turns weights `[B E, L]` into values `[n, E]`.
+    """Codes a block position by position: `code` turns weights `[B E, L]` into values `[n, E]`.
 
-    The encoder walks as the decoder must, by the same program: one pass over all positions would
-    be faster, and would round its sums otherwise.
+    The encoder goes through the positions as the decoder must, by the same program: one pass over
+    all positions would be faster, but would round its sums differently.
     """
     at = model.positions
     dtype = data_dtype(at.spec)
@@ -102,7 +155,7 @@ def _walk(
     previous = np.zeros((block, at.entries), dtype)
     for t in range(at.num):
         weights, carry = _step(model, learned, carry, np.int32(t), previous)
-        previous = filled(code(t, in_double(weights)), block).astype(dtype)
+        previous = padded(code(t, in_double(weights)), block).astype(dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=COMPILER)
