@@ -24,7 +24,7 @@ from experiments.runner import runs, samples
 from experiments.runner.compilation import keep_compiled_programs
 from experiments.runner.datasets import load_splits
 from genjax_models.diffusion import grids
-from genjax_models.metrics import classifier_of, frechet_distance, frechet_floor
+from genjax_models.metrics import frechet_distance, frechet_floor, load_classifier
 
 TABLE = "samplers.json"
 
@@ -46,7 +46,7 @@ def measure(
     began = time.process_time()
     drawn = samples.draw_samples(chosen, num, seed=0)
     seconds = time.process_time() - began
-    classifier = classifier_of(run.record.config.dataset)
+    classifier = load_classifier(run.record.config.dataset)
     x, y = classifier.features(drawn), classifier.features(real)
     found = frechet_distance(x, y, extractor=classifier.name)
     return {

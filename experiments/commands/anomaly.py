@@ -207,7 +207,7 @@ def _of_model(
     import genjax_models as gm
     from genjax_models.applications import anomaly
 
-    scores = anomaly.scores_of(run.setup.model, arguments.num_samples)
+    scores = anomaly.default_scores(run.setup.model, arguments.num_samples)
     if not scores:
         return {name: {} for name in sets}
     parts = [data.rows(np.arange(len(data)))["x"] for data in sets.values()]

@@ -101,9 +101,9 @@ def compare(arguments: AugmentArguments, few: int) -> Figure:
     train = gm.load(arguments.dataset, gm.data.training_split(arguments.dataset))
     test, pairs = gm.load(arguments.dataset, arguments.split), []
     for seed in arguments.seeds:
-        real = augmentation.few_of_each(train, few, seed)
+        real = augmentation.few_per_class(train, few, seed)
         more = _drawn(arguments, real, seed)
-        both = augmentation.augmented(real, more, arguments.share)
+        both = augmentation.augment(real, more, arguments.share)
         size = min(BATCH, len(real))  # of both, so that they see as many images
         pairs.append([_accuracy(arguments, data, test, size, seed) for data in (real, both)])
         print(f"  seed {seed}: {pairs[-1][0]:.2f} % alone, {pairs[-1][1]:.2f} % with", flush=True)
@@ -132,7 +132,7 @@ def _drawn(arguments: AugmentArguments, real: Dataset, seed: int) -> Dataset:
     options = {"steps": arguments.model_steps, "batch_size": size, "seed": seed, "ema": 0.99}
     state = gm.fit(model, real, optimizer, **options)
     key = jax.random.key(seed)
-    return augmentation.drawn(model, state.ema, key, arguments.drawn, state=state.state)
+    return augmentation.sample_dataset(model, state.ema, key, arguments.drawn, state=state.state)
 
 
 def _accuracy(

@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
 
 def figures(run: runs.Run, edited: Edited) -> list[str]:
     """How near edited images are to what they ought to be, and what a classifier reads."""
-    from genjax_models.metrics import classifier_of
+    from genjax_models.metrics import load_classifier
 
     lines, top = [], float((run.record.spec.levels or 2) - 1)
     if edited.x is None:
@@ -118,7 +118,7 @@ def figures(run: runs.Run, edited: Edited) -> list[str]:
         ratio = -10 * np.log10(np.mean(error**2))
         lines.append(f"PSNR of what was not given: {ratio:.2f} dB, {len(error):,} images")
     if edited.label is not None:
-        classifier = classifier_of(run.record.config.dataset)
+        classifier = load_classifier(run.record.config.dataset)
         read = 100 * np.mean(classifier.predict(np.clip(edited.x, 0, top)) == edited.label)
         lines.append(f"read as they ought to be: {read:.1f} % ({classifier.name})")
         if edited.original is not None:

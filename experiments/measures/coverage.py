@@ -10,7 +10,7 @@ import numpy as np
 
 from genjax_models.core import Array, Model
 from genjax_models.data import densities, stacked_mnist
-from genjax_models.metrics import classified_modes, classifier_of, mode_shares, read_channels
+from genjax_models.metrics import classified_modes, classify_channels, load_classifier, mode_shares
 from genjax_models.training.hooks import Every, Hook, Report, coverage
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def of_stacks(model: Model) -> Callable[[Sequence[Report]], Hook]:
     """Warns when samples of stacked MNIST cover much fewer modes than the data do."""
 
     def count(x: Array) -> tuple[int, int]:
-        read = read_channels(classifier_of("mnist").predict, x)
+        read = classify_channels(load_classifier("mnist").predict, x)
         return classified_modes(read, stacked_mnist.NUM_MODES).covered, stacked_mnist.NUM_MODES
 
     return _watched(model, count, ENOUGH_STACKS)

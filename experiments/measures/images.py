@@ -131,10 +131,10 @@ def frechet_figure(
 
 def classifier(config: Any, dataset: str | None = None) -> TrainedClassifier:
     """The classifier of the run's data set, or of another, trained for as long as is asked."""
-    from genjax_models.metrics import classifier_of
+    from genjax_models.metrics import load_classifier
 
     steps = config.evaluation.classifier_steps
-    return classifier_of(dataset or config.dataset, **({} if steps is None else {"steps": steps}))
+    return load_classifier(dataset or config.dataset, **({} if steps is None else {"steps": steps}))
 
 
 def super_resolution(run: runs.Run, data: Dataset, seed: int) -> Figures:

@@ -15,7 +15,7 @@ from genjax_models.data import shapes2d
 from genjax_models.metrics import (
     dci,
     factor_vae_score,
-    grouped,
+    fixed_factor_sampler,
     linear_probe,
     mig,
     sap,
@@ -39,7 +39,9 @@ def disentanglement(run: runs.Run, data: Dataset, seed: int) -> Figures:
     kind = f"{len(codes):,} examples of the {data.split} split, {codes.shape[1]} codes"
     parts = dci(codes, factors, categorical=CATEGORICAL, seed=seed)
     probe = linear_probe(codes, factors, categorical=CATEGORICAL, seed=seed)
-    vote = factor_vae_score(grouped(codes, factors), factors.shape[1], codes.std(0), seed=seed)
+    vote = factor_vae_score(
+        fixed_factor_sampler(codes, factors), factors.shape[1], codes.std(0), seed=seed
+    )
     values = {
         "mig": (mig(codes, factors), "0..1"),
         "factor_vae_score": (vote, f"0..1; guessing has {1 / factors.shape[1]:.2f}"),

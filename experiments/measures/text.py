@@ -16,9 +16,9 @@ from genjax_models.data import tokenizers
 from genjax_models.data.markov import MarkovText
 from genjax_models.metrics import (
     Metric,
+    default_metrics,
     distinct_n,
     longest_copies,
-    metrics_of,
     nats_per_token,
     ngram_overlap,
     relative_perplexity,
@@ -94,7 +94,7 @@ def against_the_source(run: runs.Run, data: Dataset, seed: int) -> Figures:
         "source": lambda params, state, batch, key: -source.log_prob(batch["x"])
     }
     if isinstance(model, TractableDensity):
-        metrics["model"] = metrics_of(model)["nll"]
+        metrics["model"] = default_metrics(model)["nll"]
     key, settings = jax.random.key(seed), run.record.config.evaluation
     found = gm.evaluate(
         model,

@@ -91,15 +91,15 @@ def _read(
 
 def reader(config: Config[VoiceSettings], name: str, num_classes: int) -> TrainedClassifier:
     """A classifier of all speakers' spectrograms by one of their arrays; trained once, and kept."""
-    from genjax_models.metrics import classifier_of
-    from genjax_models.metrics.classifier import classifier_for
+    from genjax_models.metrics import load_classifier
+    from genjax_models.metrics.classifier import default_classifier
 
     splits = training_split(config.dataset), "test"
     train, test = (labelled(spectrograms(config, s), name, num_classes) for s in splits)
     # Turned and moved as far as images are, a spectrogram would be another sound.
-    model = dataclasses.replace(classifier_for(train.spec), distortion=0.1, shift=4.0)
+    model = dataclasses.replace(default_classifier(train.spec), distortion=0.1, shift=4.0)
     steps = config.evaluation.classifier_steps or READER_STEPS
-    return classifier_of(train, test, model=model, steps=steps)
+    return load_classifier(train, test, model=model, steps=steps)
 
 
 def translate(run: runs.Run, x: np.ndarray, *, back: bool = False) -> np.ndarray:

@@ -26,7 +26,7 @@ from genjax_models.adversarial import losses
 from genjax_models.adversarial.progressive import Growth, ProgressiveGAN
 from genjax_models.core import DataSpec
 from genjax_models.data import stacked_mnist
-from genjax_models.metrics import classified_modes, read_channels
+from genjax_models.metrics import classified_modes, classify_channels
 from genjax_models.networks.progressive import ProgressiveDiscriminator, ProgressiveGenerator
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def modes_of_stacks(run: runs.Run, data: Dataset, seed: int) -> measures.Figures
     classifier = measures.classifier(run.record.config, "mnist")
 
     def modes(x: np.ndarray) -> np.ndarray:
-        return read_channels(classifier.predict, x)
+        return classify_channels(classifier.predict, x)
 
     drawn = modes(samples.draw_samples(run, NUM_STACKS, seed))
     real = np.concatenate([modes(batch["x"]) for batch in data.batches(1000)])

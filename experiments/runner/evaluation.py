@@ -18,7 +18,7 @@ from experiments.runner.figures import Figures
 from experiments.runner.registry import Setup
 from genjax_models.core import TractableDensity, random
 from genjax_models.data import densities
-from genjax_models.metrics import kind_of_likelihood, kl_to_truth
+from genjax_models.metrics import kl_to_truth, likelihood_kind
 
 if TYPE_CHECKING:
     from genjax_models.data import Dataset
@@ -150,7 +150,7 @@ def _of_examples(run: runs.Run, data: Dataset, num_samples: int, seed: int) -> F
         num_samples=num_samples,
         devices=run.record.config.devices,
     )
-    kind = kind_of_likelihood(run.setup.model, num_samples) or ""
+    kind = likelihood_kind(run.setup.model, num_samples) or ""
     if data.window is not None:
         kind += f", windows of {data.window} tokens, each without the text before it"
     units = UNITS if data.spec.levels else {**UNITS, "reconstruction_error": "squared"}

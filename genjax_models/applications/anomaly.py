@@ -1,6 +1,6 @@
 """Anomaly detection: one number an example, the higher the less it is like what was learned.
 
-A score is a function of a model that has the Protocol it needs; `scores_of` lists those that a
+A score is a function of a model that has the Protocol it needs; `default_scores` lists those that a
 model allows, `score` takes them of a data set. Scores that compare one with another are functions
 of arrays: `typicality` and `likelihood_ratio` of likelihoods, `sample_distance` of examples and
 what any model drew, which is all that an implicit one has.
@@ -19,13 +19,13 @@ import numpy as np
 
 from genjax_models.core.protocols import Model
 from genjax_models.core.types import Array, Batch, Key, Params, State
-from genjax_models.metrics.evaluate import metrics_of
+from genjax_models.metrics.evaluate import default_metrics
 from genjax_models.metrics.map_dataset import Examples, Metric, combine, map_dataset
 
 _NEIGHBOURS_AT_ONCE = 256
 
 
-def scores_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
+def default_scores(model: Model, num_samples: int = 1) -> dict[str, Metric]:
     """The scores of one example that a model's Protocols allow, by name.
 
     `nll`: -log p(x) in nats, exact or an upper bound. `reconstruction_error`: the mean squared
@@ -45,7 +45,7 @@ def scores_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
     References:
         Bishop 1994, Novelty detection and neural network validation.
     """
-    scores = metrics_of(model, num_samples)
+    scores = default_metrics(model, num_samples)
     num_classes = getattr(model, "num_classes", None)
     if num_classes is None:
         return scores
@@ -74,7 +74,7 @@ def score(
         params: Its parameters, usually `train_state.ema`.
         data: Examples, in the model's shape and levels.
         key: What stochastic scores are a function of.
-        scores: Name -> score; `scores_of(model)` where None.
+        scores: Name -> score; `default_scores(model)` where None.
         state: The model's state.
         batch_size: Examples at a time.
         devices: How many devices; all where None.
@@ -85,7 +85,7 @@ def score(
     Raises:
         ValueError: The examples are not of the model's shape and levels, or there is no score.
     """
-    scores = scores_of(model) if scores is None else scores
+    scores = default_scores(model) if scores is None else scores
     if not scores:
         raise ValueError(
             "the model can only be sampled, and has no score of an example: use sample_distance "

@@ -33,7 +33,7 @@ class DrawsByLabel(Protocol):
         ...
 
 
-def few_of_each(data: Dataset, num: int, seed: int = 0) -> Dataset:
+def few_per_class(data: Dataset, num: int, seed: int = 0) -> Dataset:
     """As many examples of every label, drawn without replacement.
 
     Args:
@@ -61,7 +61,7 @@ def few_of_each(data: Dataset, num: int, seed: int = 0) -> Dataset:
     return dataclasses.replace(data, arrays={k: a[chosen] for k, a in data.arrays.items()})
 
 
-def drawn(
+def sample_dataset(
     model: DrawsByLabel,
     params: Params,
     key: Key,
@@ -110,12 +110,12 @@ def drawn(
     return Dataset(model.spec, "drawn", arrays)
 
 
-def augmented(data: Dataset, more: Dataset, share: float = 0.5) -> Dataset:
+def augment(data: Dataset, more: Dataset, share: float = 0.5) -> Dataset:
     """Both sets as one, in which the second has a given share: the first is repeated until it has.
 
     Args:
         data: The real examples, `x` and `label`, in memory.
-        more: What is added to them (`drawn`), as many as are wanted.
+        more: What is added to them (`sample_dataset`), as many as are wanted.
         share: The fraction of all that is `more`, above 0 and below 1, as nearly as whole
             repetitions allow; all of `more` is in it.
 

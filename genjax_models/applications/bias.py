@@ -2,7 +2,7 @@
 
 Where the codes of a data set lie says what the set is made of, without anyone having labelled it:
 an example whose code lies where few others do is one of a kind that the set has few of. `rarity`
-is that, `resampled` a data set in which rare examples come more often, and `fit_resampled`
+is that, `resample` a data set in which rare examples come more often, and `fit_resampled`
 training that looks again and again, as the codes change.
 
 References:
@@ -56,7 +56,7 @@ class Histograms(NamedTuple):
         return np.stack(columns, axis=1)
 
 
-def codes_of(
+def encode_dataset(
     model: Representation,
     params: Params,
     data: Examples,
@@ -147,7 +147,7 @@ def effective_size(weights: Any) -> float:
     return float(1.0 / np.sum(np.square(np.asarray(weights, np.float64))))
 
 
-def resampled(data: Dataset, weights: Any, seed: int = 0) -> Dataset:
+def resample(data: Dataset, weights: Any, seed: int = 0) -> Dataset:
     """As many examples, drawn with these probabilities, with replacement.
 
     Systematic resampling: example i comes floor(N w_i) or ceil(N w_i) times.
@@ -235,7 +235,7 @@ def fit_resampled(
         The state after the last step.
 
     Raises:
-        ValueError: What `fit` or `resampled` refuses, or a stretch of no steps.
+        ValueError: What `fit` or `resample` refuses, or a stretch of no steps.
         KeyboardInterrupt: Ctrl-C; nothing is kept.
     """
     if every < 1:
@@ -253,5 +253,5 @@ def fit_resampled(
 
         state = go_on(data, min(every, steps))
         for end in range(2 * every, steps + every, every):
-            state = go_on(resampled(data, weights_of(state), seed + end), min(end, steps))
+            state = go_on(resample(data, weights_of(state), seed + end), min(end, steps))
     return state

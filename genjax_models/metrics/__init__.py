@@ -3,11 +3,11 @@
 A metric is one function, which returns a `Figure`: its `value` is the number.
 """
 
-from genjax_models.metrics.classifier import TrainedClassifier, classifier_of
+from genjax_models.metrics.classifier import TrainedClassifier, load_classifier
 from genjax_models.metrics.detection import aupr, auroc
 from genjax_models.metrics.disentanglement import (
     factor_vae_score,
-    grouped,
+    fixed_factor_sampler,
     mig,
     mutual_information,
     sap,
@@ -15,9 +15,9 @@ from genjax_models.metrics.disentanglement import (
 from genjax_models.metrics.evaluate import (
     compare_samples,
     conditions,
+    default_metrics,
     evaluate,
     evaluate_likelihood,
-    metrics_of,
 )
 from genjax_models.metrics.features import ClassifyingExtractor, Extractor
 from genjax_models.metrics.figure import Figure, mean_figure
@@ -27,8 +27,8 @@ from genjax_models.metrics.kernel import Gaussian, kernel_distance, median_bandw
 from genjax_models.metrics.likelihood import (
     LikelihoodStatement,
     bits_per_dim,
-    kind_of_likelihood,
     kl_to_truth,
+    likelihood_kind,
 )
 from genjax_models.metrics.map_dataset import Metric, combine, map_dataset
 from genjax_models.metrics.memorization import Memorization, memorization, nearest_neighbours
@@ -36,11 +36,11 @@ from genjax_models.metrics.modes import (
     Coverage,
     Modes,
     classified_modes,
+    classify_channels,
     mode_shares,
-    read_channels,
 )
 from genjax_models.metrics.prdc import PRDC, prdc
-from genjax_models.metrics.probes import DCI, dci, dci_of_importances, linear_probe
+from genjax_models.metrics.probes import DCI, dci, dci_from_importances, linear_probe
 from genjax_models.metrics.text import (
     bits_per_character,
     distinct_n,
@@ -71,31 +71,32 @@ __all__ = [
     "bits_per_character",
     "bits_per_dim",
     "classified_modes",
-    "classifier_of",
+    "classify_channels",
     "combine",
     "compare_samples",
     "conditions",
     "dci",
-    "dci_of_importances",
+    "dci_from_importances",
+    "default_metrics",
     "distinct_n",
     "evaluate",
     "evaluate_likelihood",
     "factor_vae_score",
+    "fixed_factor_sampler",
     "frechet_distance",
     "frechet_floor",
-    "grouped",
     "inception_score",
     "kernel_distance",
-    "kind_of_likelihood",
     "kl_to_truth",
+    "likelihood_kind",
     "linear_probe",
+    "load_classifier",
     "load_inception",
     "longest_copies",
     "map_dataset",
     "mean_figure",
     "median_bandwidth",
     "memorization",
-    "metrics_of",
     "mig",
     "mmd",
     "mode_shares",
@@ -105,7 +106,6 @@ __all__ = [
     "ngram_overlap",
     "perplexity",
     "prdc",
-    "read_channels",
     "relative_perplexity",
     "sap",
     "sliced_wasserstein",

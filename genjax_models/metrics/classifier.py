@@ -1,6 +1,6 @@
 """A small classifier of images, whose penultimate layer gives the features of samples.
 
-`classifier_of` trains one for a dataset, once, and keeps it in the folder `classifiers` of the
+`load_classifier` trains one for a dataset, once, and keeps it in the folder `classifiers` of the
 cache: the folder that the environment variable GENJAX_CACHE names, by default `genjax_models` in
 the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`).
 """
@@ -320,7 +320,7 @@ def _check_images(x: np.ndarray, spec: DataSpec) -> None:
     check_range(x, spec.levels, spec.name, "give them in the data's own range, not scaled")
 
 
-def classifier_of(
+def load_classifier(
     data: str | os.PathLike[str] | Dataset,
     test: Dataset | None = None,
     *,
@@ -338,14 +338,14 @@ def classifier_of(
             one of the same classes, else a tenth of the data, which training then does not see.
         cache_dir: Where it is kept; see this file's head for where None.
         seed: Of the training.
-        model: The network and its settings; `classifier_for(data.spec)` where None.
+        model: The network and its settings; `default_classifier(data.spec)` where None.
         steps: Length of the training, in batches of 128.
 
     Raises:
         ValueError: The data are no images with labels, or stream.
     """
     train, test, held_out = _splits(data, test)
-    model = classifier_for(train.spec) if model is None else model
+    model = default_classifier(train.spec) if model is None else model
     fingerprint = _fingerprint(train, test, model, steps, seed)
     folder = _folder(cache_dir, train.spec, fingerprint)
 
@@ -360,7 +360,7 @@ def classifier_of(
     return TrainedClassifier(model, state.ema, accuracy, held_out, fingerprint)
 
 
-def classifier_for(spec: DataSpec) -> Classifier:
+def default_classifier(spec: DataSpec) -> Classifier:
     """The classifier of such images: they are halved until 4 to 7 pixels are left.
 
     Raises:

@@ -17,7 +17,7 @@ VAE's code that has collapsed to the prior has a mean that hardly moves."""
 
 
 BINS = 20
-Draw = Callable[[np.random.Generator, int, int], np.ndarray]
+FixedFactorSampler = Callable[[np.random.Generator, int, int], np.ndarray]
 """`(random, k, num) -> codes [num, d]` of examples in which factor k has one value, drawn at
 random, and the others vary freely."""
 
@@ -125,7 +125,7 @@ def sap(
 
 
 def factor_vae_score(
-    draw: Draw,
+    draw: FixedFactorSampler,
     num_factors: int,
     scale: Any,
     *,
@@ -145,7 +145,7 @@ def factor_vae_score(
     whose scales say nothing, give `switched_off`.
 
     Args:
-        draw: See `Draw`; `grouped` makes one of arrays.
+        draw: See `FixedFactorSampler`; `fixed_factor_sampler` makes one of arrays.
         num_factors: Number of factors K.
         scale: Standard deviation of each code over all data `[d]`.
         votes: Votes to learn from, and as many again to count.
@@ -182,7 +182,7 @@ def factor_vae_score(
     return float(right / votes)
 
 
-def grouped(codes: Any, factors: Any) -> Draw:
+def fixed_factor_sampler(codes: Any, factors: Any) -> FixedFactorSampler:
     """Draws codes with one factor fixed from arrays, with replacement.
 
     The value is that of an example drawn at random, so each is as likely as it is in the data.

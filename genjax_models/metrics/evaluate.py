@@ -37,7 +37,7 @@ from genjax_models.metrics.kernel import mmd
 from genjax_models.metrics.likelihood import (
     LikelihoodStatement,
     bits_per_dim,
-    kind_of_likelihood,
+    likelihood_kind,
     shared_error,
 )
 from genjax_models.metrics.map_dataset import (
@@ -80,7 +80,7 @@ def evaluate(
         Name -> mean. It is the same, up to rounding, for any batch size and number of devices:
         noise depends on the key and an example's number alone. By default,
 
-        - `nll`: -log p(x) of an example in nats, exact or an upper bound (`kind_of_likelihood`);
+        - `nll`: -log p(x) of an example in nats, exact or an upper bound (`likelihood_kind`);
         - `bits_per_dim`: the same in bits an entry, for discrete data;
         - `reconstruction_error`: squared difference between an example and its reconstruction, the
           mean over entries, in units where the data span [0, 1];
@@ -94,7 +94,7 @@ def evaluate(
             values outside them or not finite, labels that are no classes), or num_samples is below
             1.
     """
-    metrics = metrics_of(model, num_samples) if metrics is None else metrics
+    metrics = default_metrics(model, num_samples) if metrics is None else metrics
     if not metrics:
         return {}
     values, length = _measured(model, params, state, dataset, key, metrics, batch_size, devices)
@@ -134,7 +134,7 @@ def evaluate_likelihood(
     Raises:
         ValueError: The model has no likelihood, or `evaluate` would refuse the arguments.
     """
-    kind, metrics = kind_of_likelihood(model, num_samples), metrics_of(model, num_samples)
+    kind, metrics = likelihood_kind(model, num_samples), default_metrics(model, num_samples)
     if kind is None:
         raise ValueError(f"a {type(model).__name__} has no likelihood: its samples can be compared")
     nll = {"nll": metrics["nll"]}
@@ -251,7 +251,7 @@ def _in_other_units(nll: float, spec: DataSpec, length: _Length) -> dict[str, fl
     return units
 
 
-def metrics_of(model: Model, num_samples: int = 1) -> dict[str, Metric]:
+def default_metrics(model: Model, num_samples: int = 1) -> dict[str, Metric]:
     """Metrics that a model's Protocols allow, by name; equal models get the same functions.
 
     Raises:

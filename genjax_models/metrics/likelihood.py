@@ -38,7 +38,7 @@ class LikelihoodStatement(NamedTuple):
         nats: The mean of -log p(x) over examples, or a bound or an estimate of it, in nats.
         standard_error: Of that mean, over examples and over what is estimated once for all.
         num: Number of examples.
-        kind: Whether it is exact, a bound or an estimate, and of what data; `kind_of_likelihood`.
+        kind: Whether it is exact, a bound or an estimate, and of what data; `likelihood_kind`.
         spec: What one example is.
     """
 
@@ -62,7 +62,7 @@ class LikelihoodStatement(NamedTuple):
         return f"{text} ({self.num:,} examples of {self.spec.name}; {self.kind})"
 
 
-def kind_of_likelihood(model: Any, num_samples: int = 1) -> str | None:
+def likelihood_kind(model: Any, num_samples: int = 1) -> str | None:
     """What a model's negative log-likelihood is, in words; None where it has none.
 
     Args:

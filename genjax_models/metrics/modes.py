@@ -127,7 +127,7 @@ def classified_modes(predictions: Any, num_modes: int, weights: Any | None = Non
     return _compared(np.bincount(predictions, minlength=num_modes), _weights(weights, num_modes))
 
 
-def read_channels(
+def classify_channels(
     predict: Callable[[np.ndarray], np.ndarray], images: Any, num_classes: int = 10
 ) -> np.ndarray:
     """The modes of images whose every channel is an image of its own, such as stacked MNIST's.
@@ -137,7 +137,7 @@ def read_channels(
 
     Args:
         predict: Images `[N, H, W, 1]` to their classes, 0 .. num_classes - 1 `[N]`:
-            `metrics.classifier_of("mnist").predict`.
+            `metrics.load_classifier("mnist").predict`.
         images: Images `[N, H, W, C]`.
         num_classes: Number of classes of a channel.
 

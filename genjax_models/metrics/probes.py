@@ -64,11 +64,11 @@ def dci(
         forest.fit(codes[learn], v[learn])
         importances.append(forest.feature_importances_)
         scores.append(forest.score(codes[held], v[held]))
-    disentanglement, completeness = dci_of_importances(np.stack(importances, axis=1))
+    disentanglement, completeness = dci_from_importances(np.stack(importances, axis=1))
     return DCI(disentanglement, completeness, float(np.mean(scores)))
 
 
-def dci_of_importances(importances: Any) -> tuple[float, float]:
+def dci_from_importances(importances: Any) -> tuple[float, float]:
     """Disentanglement and completeness of R_ij, how much code i counts in predicting factor j.
 
     D_i = 1 - H_K(P_i.) with P_ij = R_ij / sum_j R_ij, the mean weighed by rho_i = sum_j R_ij / sum

@@ -21,7 +21,7 @@ def test_scores_are_those_that_the_protocols_allow():
     assert set(found) == {"nll", "energy"}
     np.testing.assert_allclose(found["energy"], [0.0, 12.5, 4.5], rtol=1e-6)
     np.testing.assert_allclose(found["nll"], found["energy"] + math.log(2 * math.pi), rtol=1e-6)
-    assert set(anomaly.scores_of(Linear())) == {"reconstruction_error"}
+    assert set(anomaly.default_scores(Linear())) == {"reconstruction_error"}
 
 
 def test_a_conditional_model_is_asked_for_every_label():

@@ -13,12 +13,12 @@ from genjax_models.core.types import DIGITS
 
 
 def test_few_of_each_label(digits):
-    few = augmentation.few_of_each(digits, 5, seed=1)
+    few = augmentation.few_per_class(digits, 5, seed=1)
     np.testing.assert_array_equal(np.bincount(few.arrays["label"]), [5] * 10)
     rows = {row.tobytes() for row in digits.arrays["x"]}
     assert len({row.tobytes() for row in few.arrays["x"]} & rows) == 50
     with pytest.raises(ValueError, match="rarest label has"):
-        augmentation.few_of_each(digits, 500)
+        augmentation.few_per_class(digits, 500)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,34 +32,34 @@ class Shades:
 
 
 def test_every_label_is_drawn_as_often():
-    found = augmentation.drawn(Shades(), {}, jax.random.key(0), 3)
+    found = augmentation.sample_dataset(Shades(), {}, jax.random.key(0), 3)
     np.testing.assert_array_equal(np.bincount(found.arrays["label"]), [3] * 10)
     np.testing.assert_array_equal(found.arrays["x"][:, 4, 4, 0], found.arrays["label"])
 
 
 def test_many_are_drawn_in_blocks(monkeypatch):
     monkeypatch.setattr(augmentation, "_AT_ONCE", 16)
-    found = augmentation.drawn(Shades(), {}, jax.random.key(0), 5)
+    found = augmentation.sample_dataset(Shades(), {}, jax.random.key(0), 5)
     np.testing.assert_array_equal(np.bincount(found.arrays["label"]), [5] * 10)
     np.testing.assert_array_equal(found.arrays["x"][:, 4, 4, 0], found.arrays["label"])
     with pytest.raises(ValueError, match="0 examples of each label"):
-        augmentation.drawn(Shades(), {}, jax.random.key(0), 0)
+        augmentation.sample_dataset(Shades(), {}, jax.random.key(0), 0)
 
 
 def test_sets_that_do_not_go_together(digits):
     other = gm.Dataset.from_arrays(np.zeros((3, 8, 8, 1), np.uint8), np.arange(3), levels=256)
     with pytest.raises(ValueError, match="17 levels.*256 levels.*do not go together"):
-        augmentation.augmented(digits, other)
+        augmentation.augment(digits, other)
     bare = gm.Dataset.from_arrays(np.zeros((3, 8, 8, 1), np.uint8), levels=17)
     with pytest.raises(ValueError, match="with labels"):
-        augmentation.augmented(digits, bare)
+        augmentation.augment(digits, bare)
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
 def test_what_is_drawn_has_its_share(digits, share):
-    few = augmentation.few_of_each(digits, 3)
+    few = augmentation.few_per_class(digits, 3)
     more = digits.take(300)
-    both = augmentation.augmented(few, more, share)
+    both = augmentation.augment(few, more, share)
     assert 300 / len(both) == pytest.approx(share, abs=0.03)
     np.testing.assert_array_equal(both.arrays["label"][-300:], more.arrays["label"])
     np.testing.assert_array_equal(both.arrays["x"][:30], few.arrays["x"])

@@ -39,25 +39,25 @@ def test_resampling_gives_each_example_its_share():
     data = Dataset.from_arrays(np.arange(200, dtype=np.float32)[:, None])
     weights = np.random.default_rng(0).exponential(size=200)
     weights[7] = 0.0
-    drawn = bias.resampled(data, weights, seed=3)
+    drawn = bias.resample(data, weights, seed=3)
     times = np.bincount(drawn.arrays["x"][:, 0].astype(int), minlength=200)
     expected = 200 * weights / weights.sum()
     assert times.sum() == 200 and times[7] == 0
     assert (np.abs(times - expected) < 1.0).all()
-    np.testing.assert_array_equal(bias.resampled(data, np.ones(200)).arrays["x"], data.arrays["x"])
+    np.testing.assert_array_equal(bias.resample(data, np.ones(200)).arrays["x"], data.arrays["x"])
 
 
 @pytest.mark.parametrize("wrong", [np.ones(3), -np.ones(4), np.zeros(4), np.full(4, np.nan)])
 def test_refuses_weights_that_are_none(wrong):
     data = Dataset.from_arrays(np.zeros((4, 1), np.float32))
     with pytest.raises(ValueError, match="one finite number an example"):
-        bias.resampled(data, wrong)
+        bias.resample(data, wrong)
 
 
 def test_codes_are_those_of_the_model():
     x = np.random.default_rng(0).normal(size=(11, 2, 2, 1)).astype(np.float32)
     data = Dataset(Linear().spec, "train", {"x": x})
-    found = bias.codes_of(Linear(), {"basis": BASIS}["basis"], data, batch_size=8)
+    found = bias.encode_dataset(Linear(), {"basis": BASIS}["basis"], data, batch_size=8)
     np.testing.assert_allclose(found, Linear().encode(BASIS, x), rtol=1e-4, atol=1e-5)
 
 

@@ -11,7 +11,7 @@ from genjax_models.autoregressive import losses
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec, TractableDensity, likelihoods, preprocess
 from genjax_models.core.preprocess import tokens
-from genjax_models.metrics import metrics_of
+from genjax_models.metrics import default_metrics
 from genjax_models.networks.made import MADE
 from genjax_models.networks.transformer import Transformer
 from tests.autoregressive import tiny
@@ -74,7 +74,7 @@ def test_the_key_decides_what_noisy_preprocessing_draws():
         BINARISED.network, BINARISED.prepared, likelihoods.bernoulli, marginals=True
     )
     log_prob, of_binary = jax.jit(BINARISED.log_prob), jax.jit(binary.log_prob)
-    nll = jax.jit(metrics_of(BINARISED)["nll"])
+    nll = jax.jit(default_metrics(BINARISED)["nll"])
     for key in (jax.random.key(5), jax.random.key(6)):
         drawn = preprocess.dynamic_binarization.apply(x, key, GREY)
         expected = of_binary(params, drawn)

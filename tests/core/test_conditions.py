@@ -212,7 +212,7 @@ def test_a_data_set_of_another_spec_is_refused_by_all_that_look_at_examples(othe
         lambda: gm.evaluate(model, {}, dataset, KEY),
         lambda: gm.metrics.evaluate_likelihood(model, {}, dataset, KEY),
         lambda: gm.applications.anomaly.score(model, {}, dataset, KEY),
-        lambda: gm.applications.bias.codes_of(model, {}, dataset),
+        lambda: gm.applications.bias.encode_dataset(model, {}, dataset),
         lambda: gm.fit(model, dataset, optax.adam(1e-3), steps=1, batch_size=3, devices=1),
     ):
         with pytest.raises(ValueError, match="build the model with spec=data.spec"):
@@ -230,7 +230,7 @@ def test_an_empty_data_set_is_refused():
     dataset = DataOf(LEVELS, X[:0])
     for look in (
         lambda: gm.evaluate(model, {}, dataset, KEY),
-        lambda: gm.applications.bias.codes_of(model, {}, dataset),
+        lambda: gm.applications.bias.encode_dataset(model, {}, dataset),
     ):
         with pytest.raises(ValueError, match="little has no example"):
             look()

@@ -15,7 +15,7 @@ from genjax_models.data import Dataset
 from genjax_models.diffusion import masking
 from genjax_models.diffusion.masked import MaskedDiffusion
 from genjax_models.diffusion.masked_losses import masked_lm, vlb
-from genjax_models.metrics import evaluate, kind_of_likelihood
+from genjax_models.metrics import evaluate, likelihood_kind
 from genjax_models.networks.transformer import Transformer
 
 V, N = 3, 3
@@ -165,7 +165,7 @@ def test_evaluate_gives_the_text_s_entropy_a_token():
     assert result["nats_per_token"] == pytest.approx(exact, abs=0.01)
     assert result["perplexity"] == pytest.approx(np.exp(result["nats_per_token"]))
     assert isinstance(TRUTH, ApproximateDensity) and not isinstance(TRUTH, TractableDensity)
-    kind = kind_of_likelihood(TRUTH, 40)
+    kind = likelihood_kind(TRUTH, 40)
     assert kind == "upper bound of the negative log-likelihood, 40 samples"
 
 

@@ -216,7 +216,7 @@ def done(tmp_path_factory):
     out = tmp_path_factory.mktemp("compare") / "digits"
     argv = ["--minutes", "0.2", "--samples", "100", "--out", str(out)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparing, "classifier_of", lambda dataset: Halves())
+        patch.setattr(comparing, "load_classifier", lambda dataset: Halves())
         patch.setitem(contenders.CONTENDERS, "digits", TABLE)
         # What a run of any kind writes of itself has its own tests.
         patch.setattr(samples, "write_pictures", lambda *arguments: None)

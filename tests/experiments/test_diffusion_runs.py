@@ -38,7 +38,7 @@ class Reads:
 
 
 def test_a_diffusion_of_codes_starts_from_a_vae(tmp_path, monkeypatch):
-    monkeypatch.setattr("genjax_models.metrics.classifier_of", lambda name: Reads())
+    monkeypatch.setattr("genjax_models.metrics.load_classifier", lambda name: Reads())
     monkeypatch.setattr("experiments.measures.images.NUM_IMAGES", 40)
     codec = ("hidden", "8", "latent-dim", "2")
     vae = [f"--model.{a}" if i % 2 == 0 else a for i, a in enumerate(codec)]

@@ -160,7 +160,7 @@ class Reads:
 
 
 def test_films_are_measured_and_written(films, tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics, "classifier_of", lambda name: Reads())
+    monkeypatch.setattr(metrics, "load_classifier", lambda name: Reads())
     x = films.arrays["x"].copy()
     x[::2, 5] //= 2  # every other film has a frame that is read as another digit
     run = run_of(video.moving_digits, films, Made(films.spec, (x,)), tmp_path / "run")

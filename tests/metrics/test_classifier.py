@@ -14,9 +14,9 @@ from genjax_models.data.dataset import Dataset
 from genjax_models.metrics import classifier, frechet_distance, frechet_floor
 from genjax_models.metrics.classifier import (
     Classifier,
-    classifier_for,
-    classifier_of,
+    default_classifier,
     distorted,
+    load_classifier,
     read,
 )
 
@@ -31,7 +31,7 @@ def cache_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small(cache_dir):
-    return classifier_of("digits", cache_dir=cache_dir, model=SMALL, steps=STEPS)
+    return load_classifier("digits", cache_dir=cache_dir, model=SMALL, steps=STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +84,13 @@ def test_images_of_real_values_are_read_as_they_are(small, test_images):
 
 
 def test_it_is_trained_once(small, cache_dir, no_training, monkeypatch):
-    again = classifier_of("digits", cache_dir=cache_dir, model=SMALL, steps=STEPS)
+    again = load_classifier("digits", cache_dir=cache_dir, model=SMALL, steps=STEPS)
     assert equal(again, small)
     monkeypatch.setenv("GENJAX_CACHE", str(cache_dir))
-    assert equal(classifier_of("digits", model=SMALL, steps=STEPS), small)
+    assert equal(load_classifier("digits", model=SMALL, steps=STEPS), small)
     for other in ({"seed": 1}, {"steps": STEPS + 1}, {"model": Classifier(dropout=0.1)}):
         with pytest.raises(AssertionError, match="it is trained"):
-            classifier_of("digits", **{"model": SMALL, "steps": STEPS, **other})
+            load_classifier("digits", **{"model": SMALL, "steps": STEPS, **other})
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's, of it
@@ -98,13 +98,13 @@ def test_a_damaged_one_is_trained_again(small, cache_dir, monkeypatch, recwarn):
     folder = next((cache_dir / "classifiers").glob("digits-*[0-9a-f]"))
     largest = max((f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
     os.truncate(largest, largest.stat().st_size // 2)
-    again = classifier_of("digits", cache_dir=cache_dir, model=SMALL, steps=STEPS)
+    again = load_classifier("digits", cache_dir=cache_dir, model=SMALL, steps=STEPS)
     said = [str(w.message) for w in recwarn if "classifier" in str(w.message)]
     assert len(said) == 1 and "damaged: it is trained again" in said[0]
     assert equal(again, small)
     assert sorted(p.name for p in folder.iterdir()) == [str(STEPS)]
     monkeypatch.setattr(classifier, "fit", None)
-    assert equal(classifier_of("digits", cache_dir=cache_dir, model=SMALL, steps=STEPS), small)
+    assert equal(load_classifier("digits", cache_dir=cache_dir, model=SMALL, steps=STEPS), small)
 
 
 def test_without_a_place_to_keep_it_it_serves_once(small, tmp_path, monkeypatch, digits):
@@ -112,7 +112,7 @@ def test_without_a_place_to_keep_it_it_serves_once(small, tmp_path, monkeypatch,
     state = type("State", (), {"ema": small.params})
     monkeypatch.setattr(classifier, "fit", lambda *a, **k: state)
     with pytest.warns(UserWarning, match="is not kept, and serves this once"):
-        found = classifier_of(digits, cache_dir=tmp_path / "file", model=SMALL, steps=STEPS)
+        found = load_classifier(digits, cache_dir=tmp_path / "file", model=SMALL, steps=STEPS)
     assert found.held_out == "a tenth held out" and found.accuracy > 0.8
 
 
@@ -135,7 +135,7 @@ def test_a_tenth_is_held_out_without_a_test_split_of_the_same_classes(
     monkeypatch.setattr(classifier, "fit", fit)
     monkeypatch.setattr(classifier, "load", load)
     with pytest.raises(InterruptedError):
-        classifier_of("digits" if named else digits[:200], cache_dir=tmp_path, model=SMALL)
+        load_classifier("digits" if named else digits[:200], cache_dir=tmp_path, model=SMALL)
     num = 300 if named else 200  # the validation split of a name is learned too
     assert len(seen[0]) == 0.9 * num
     whole = {row.tobytes() for row in digits.arrays["x"][:num]}
@@ -164,13 +164,13 @@ def test_distortions():
     [((8, 8), (64,)), ((28, 28), (32, 64)), ((64, 96), (16, 16, 32, 64))],
 )
 def test_the_network_fits_the_images(size, channels):
-    model = classifier_for(DataSpec((*size, 1), 256, 10))
+    model = default_classifier(DataSpec((*size, 1), 256, 10))
     assert model.channels == channels and model.shift == size[0] / 12
 
 
 def test_images_of_any_size():
     spec = DataSpec((5, 7, 3), 4, 6)
-    model = classifier_for(spec)
+    model = default_classifier(spec)
     x = jnp.zeros((2, 5, 7, 3), jnp.uint8)
     params, state = jax.eval_shape(model.init, jax.random.key(0), {"x": x})
     assert state == {} and jax.eval_shape(model.logits, params, x).shape == (2, 6)
@@ -200,9 +200,9 @@ def test_bad_input(small, test_images, tmp_path):
     with pytest.raises(ValueError, match="lie in nan"):
         small.features(np.full((1, 8, 8, 1), np.nan))
     with pytest.raises(ValueError, match="ring.train. has no 'label': .* images with labels"):
-        classifier_of("ring", cache_dir=tmp_path)
+        load_classifier("ring", cache_dir=tmp_path)
     unlabelled = Dataset.from_arrays(np.zeros((20, 8, 8, 1), np.uint8))
     with pytest.raises(ValueError, match="with labels"):
-        classifier_of(unlabelled, cache_dir=tmp_path)
+        load_classifier(unlabelled, cache_dir=tmp_path)
     with pytest.raises(ValueError, match="a part of the same data"):
-        classifier_of("digits", Dataset.from_arrays(np.zeros((9, 4, 4), np.uint8), np.arange(9)))
+        load_classifier("digits", Dataset.from_arrays(np.zeros((9, 4, 4), np.uint8), np.arange(9)))

@@ -9,9 +9,9 @@ import pytest
 
 from genjax_models.metrics import (
     dci,
-    dci_of_importances,
+    dci_from_importances,
     factor_vae_score,
-    grouped,
+    fixed_factor_sampler,
     linear_probe,
     mig,
     mutual_information,
@@ -43,7 +43,7 @@ def all_figures(codes, factors):
         [
             mig(codes, factors),
             sap(codes, factors, categorical=CATEGORICAL),
-            factor_vae_score(grouped(codes, factors), 3, scale, votes=300),
+            factor_vae_score(fixed_factor_sampler(codes, factors), 3, scale, votes=300),
             *dci(codes, factors, categorical=CATEGORICAL),
         ]
     )
@@ -100,12 +100,12 @@ def test_information_by_hand():
 
 def test_importances_by_hand():
     """Code 0 is about both factors alike; code 1, which counts a third as much, about one."""
-    disentanglement, completeness = dci_of_importances([[3, 3], [2, 0]])
+    disentanglement, completeness = dci_from_importances([[3, 3], [2, 0]])
     assert disentanglement == pytest.approx(0.75 * 0 + 0.25 * 1)
     entropy = -(0.6 * math.log2(0.6) + 0.4 * math.log2(0.4))
     assert completeness == pytest.approx(((1 - entropy) + 1) / 2)
-    assert dci_of_importances(np.eye(4)[[2, 0, 3, 1]]) == pytest.approx((1, 1))
-    assert dci_of_importances(np.ones((3, 4))) == pytest.approx((0, 0))
+    assert dci_from_importances(np.eye(4)[[2, 0, 3, 1]]) == pytest.approx((1, 1))
+    assert dci_from_importances(np.ones((3, 4))) == pytest.approx((0, 0))
 
 
 def test_the_stillest_code_is_found_whatever_its_scale():
@@ -130,7 +130,9 @@ def test_where_no_code_is_switched_off_scales_do_not_count(factors, mixed, scale
     off, by = np.zeros(3, bool), np.array([scale, 1.0, 1.0])
 
     def figures(codes, **kwargs):
-        vote = factor_vae_score(grouped(codes, factors), 3, codes.std(0), votes=100, **kwargs)
+        vote = factor_vae_score(
+            fixed_factor_sampler(codes, factors), 3, codes.std(0), votes=100, **kwargs
+        )
         return sap(codes, factors, categorical=CATEGORICAL, **kwargs), vote
 
     assert figures(mixed * by, switched_off=off) == pytest.approx(figures(mixed), rel=1e-6)
@@ -145,9 +147,9 @@ def test_marks_are_one_a_code(factors, mixed, marks):
     with pytest.raises(ValueError, match="give 3 marks, one a code"):
         sap(mixed, factors, switched_off=marks)
     with pytest.raises(ValueError, match="give 3 marks, one a code"):
-        factor_vae_score(grouped(mixed, factors), 3, mixed.std(0), switched_off=marks)
+        factor_vae_score(fixed_factor_sampler(mixed, factors), 3, mixed.std(0), switched_off=marks)
     with pytest.raises(ValueError, match=r"codes \[0\] never vary: mark them"):
-        draw = grouped(mixed, factors)
+        draw = fixed_factor_sampler(mixed, factors)
         factor_vae_score(draw, 3, mixed.std(0) * [0, 1, 1], switched_off=[0, 0, 0])
 
 
@@ -174,4 +176,4 @@ def test_bad_factors(factors):
     with pytest.raises(ValueError, match="no code varies"):
         factor_vae_score(lambda random, k, num: np.zeros((num, 2)), 2, [0.0, 0.0])
     with pytest.raises(ValueError, match=r"shape \(2, 1\)"):
-        dci_of_importances([[1.0], [0.0]])
+        dci_from_importances([[1.0], [0.0]])

@@ -25,7 +25,7 @@ from genjax_models.energy import EnergyModel, Normalized, NormalizedDiscrete
 from genjax_models.flows import Uniform, Variational
 from genjax_models.flows.linear import ActNorm
 from genjax_models.metrics.evaluate import evaluate_likelihood
-from genjax_models.metrics.likelihood import kind_of_likelihood
+from genjax_models.metrics.likelihood import likelihood_kind
 
 REAL = DataSpec((2,), None, name="points")
 KEY = jax.random.key(0)
@@ -80,18 +80,18 @@ def test_the_error_is_that_of_the_mean(num):
 
 def test_kinds():
     bound = "upper bound of the negative log-likelihood"
-    assert kind_of_likelihood(Bounded(REAL, identity), 10) == f"{bound}, 10 samples"
+    assert likelihood_kind(Bounded(REAL, identity), 10) == f"{bound}, 10 samples"
     assert (
-        kind_of_likelihood(Bounded(REAL, dynamic_binarization))
+        likelihood_kind(Bounded(REAL, dynamic_binarization))
         == f"{bound}, 1 sample, dynamic binarisation"
     )
-    assert kind_of_likelihood(gm.GAN) is None
+    assert likelihood_kind(gm.GAN) is None
     energy = EnergyModel(nn.Dense(1), REAL)
     estimate = "estimate, log Z with standard error 0.02 nats"
-    assert kind_of_likelihood(Normalized(energy, 1.0, 0.02)) == estimate
-    assert kind_of_likelihood(Normalized(energy, 1.0)) == "estimate, log Z"
+    assert likelihood_kind(Normalized(energy, 1.0, 0.02)) == estimate
+    assert likelihood_kind(Normalized(energy, 1.0)) == "estimate, log Z"
     levels = NormalizedDiscrete(dataclasses.replace(energy, spec=gm.core.DIGITS), 1.0)
-    assert kind_of_likelihood(levels) == (
+    assert likelihood_kind(levels) == (
         f"estimate of an {bound}, 1 sample, log Z, uniform dequantisation"
     )
     assert (Uniform().name, Variational(None).name) == ("uniform", "variational")
@@ -99,14 +99,14 @@ def test_kinds():
 
 def test_kinds_of_flows():
     flow = gm.diffusion.FlowMatching(nn.Dense(2), spec=REAL)
-    assert kind_of_likelihood(ProbabilityFlow(flow)) == "exact"
+    assert likelihood_kind(ProbabilityFlow(flow)) == "exact"
     probed = ProbabilityFlow(flow, divergence=ode.hutchinson())
-    assert kind_of_likelihood(probed) == "estimate, divergence by probes"
+    assert likelihood_kind(probed) == "estimate, divergence by probes"
     diffusion = gm.Diffusion(nn.Dense(2), spec=gm.core.DIGITS)
     noised = DequantizedProbabilityFlow(diffusion, divergence=ode.exact)
-    assert kind_of_likelihood(noised).endswith("1 sample, dequantisation by noise")
+    assert likelihood_kind(noised).endswith("1 sample, dequantisation by noise")
     uniform = dataclasses.replace(diffusion, preprocess=uniform_dequantization)
-    found = kind_of_likelihood(DequantizedProbabilityFlow(uniform), 5)
+    found = likelihood_kind(DequantizedProbabilityFlow(uniform), 5)
     assert found.startswith("estimate of an upper bound")
     assert found.endswith("5 samples, divergence by probes, uniform dequantisation")
 
@@ -114,7 +114,7 @@ def test_kinds_of_flows():
 def test_a_dequantised_flow_says_how():
     real = dataclasses.replace(gm.core.DIGITS, levels=None)
     model = gm.Dequantized(gm.Flow(ActNorm(), spec=real))
-    assert kind_of_likelihood(model, 3).endswith("3 samples, uniform dequantisation")
+    assert likelihood_kind(model, 3).endswith("3 samples, uniform dequantisation")
 
 
 def test_energies_are_averaged():

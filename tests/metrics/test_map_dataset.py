@@ -10,12 +10,12 @@ import pytest
 import genjax_models as gm
 from genjax_models import flows
 from genjax_models.applications import anomaly
-from genjax_models.applications.bias import codes_of
+from genjax_models.applications.bias import encode_dataset
 from genjax_models.core import random
 from genjax_models.diffusion import ode, times
 from genjax_models.diffusion.dequantized import DequantizedProbabilityFlow
 from genjax_models.energy import mcmc
-from genjax_models.metrics.evaluate import metrics_of
+from genjax_models.metrics.evaluate import default_metrics
 from genjax_models.metrics.map_dataset import map_dataset
 
 KEY = jax.random.key(7)
@@ -67,7 +67,7 @@ def steps_downhill(x, key):
 def every_kind():
     """Every metric of every model as one measure, the parameters, and all in one batch."""
     init = jax.jit(lambda key: {n: model.init(key, {"x": X}) for n, model in MODELS.items()})
-    metrics = {name: metrics_of(model, 2) for name, model in MODELS.items()}
+    metrics = {name: default_metrics(model, 2) for name, model in MODELS.items()}
     assert {kind for found in metrics.values() for kind in found} == {
         "nll",
         "energy",
@@ -114,7 +114,7 @@ def test_scores_and_codes_are_keyed_by_example_too():
     model = MODELS["planar"]  # its codes are drawn
     params, _ = model.init(KEY, {"x": X})
     scores = [anomaly.score(model, params, DATA, KEY, batch_size=n, devices=1) for n in (3, 64)]
-    codes = [codes_of(model, params, DATA, batch_size=n, devices=1) for n in (3, 64)]
+    codes = [encode_dataset(model, params, DATA, batch_size=n, devices=1) for n in (3, 64)]
     for a, b in (*((scores[0][name], scores[1][name]) for name in scores[0]), codes):
         assert len(a) == NUM
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)

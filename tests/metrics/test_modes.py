@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from genjax_models.data import densities
-from genjax_models.metrics.modes import classified_modes, mode_shares, read_channels
+from genjax_models.metrics.modes import classified_modes, classify_channels, mode_shares
 
 NUM = 40_000
 
@@ -103,9 +103,11 @@ def test_exact_samples_of_a_thousand_modes():
 def test_channels_are_the_digits_of_the_mode():
     images = np.zeros((3, 2, 2, 3), np.uint8)
     images[:] = np.array([[3, 0, 7], [0, 0, 0], [9, 9, 8]])[:, None, None]
-    modes = read_channels(lambda x: x[:, 0, 0, 0], images)
+    modes = classify_channels(lambda x: x[:, 0, 0, 0], images)
     np.testing.assert_array_equal(modes, [307, 0, 998])
-    np.testing.assert_array_equal(read_channels(lambda x: x[:, 0, 0, 0] % 2, images, 2), [5, 0, 6])
+    np.testing.assert_array_equal(
+        classify_channels(lambda x: x[:, 0, 0, 0] % 2, images, 2), [5, 0, 6]
+    )
 
 
 def test_predictions_that_are_no_modes():
@@ -116,4 +118,4 @@ def test_predictions_that_are_no_modes():
     with pytest.raises(ValueError, match="give 4 weights"):
         classified_modes([0, 3], 4, weights=[0.5, 0.5])
     with pytest.raises(ValueError, match=r"shape \(2, 3\): give \[N, H, W, C\]"):
-        read_channels(np.argmax, np.zeros((2, 3)))
+        classify_channels(np.argmax, np.zeros((2, 3)))

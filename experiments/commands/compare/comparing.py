@@ -31,7 +31,7 @@ from experiments.runner.datasets import Splits, load_splits
 from experiments.runner.optimizers import make_optimizer
 from experiments.runner.registry import Experiment, Setup
 from genjax_models import training
-from genjax_models.metrics import Extractor, classifier_of
+from genjax_models.metrics import Extractor, load_classifier
 from genjax_models.training import hooks
 
 MEASURED, SAMPLES = "measured.json", "samples.npz"
@@ -101,7 +101,7 @@ def compare(
     known = take_up(out, settings)
     out.mkdir(parents=True, exist_ok=True)
     runs.write_json(out / STATE, known)
-    extractor = classifier_of(settings.dataset)
+    extractor = load_classifier(settings.dataset)
     table = choose(settings.dataset)
     rows = {c.experiment: row for c in table if (row := _measured(out, c)) is not None}
     results: list[Result] = []

@@ -20,9 +20,9 @@ from genjax_models.core import ApproximateDensity, TractableDensity, Unnormalize
 from genjax_models.metrics import (
     bits_per_dim,
     compare_samples,
+    default_metrics,
     evaluate_likelihood,
     frechet_distance,
-    metrics_of,
 )
 from genjax_models.training.devices import sampler
 
@@ -218,7 +218,7 @@ def looker(
     x = of(data)[:LOOK_EXAMPLES]
     features, key = extractor.features(x), jax.random.key(LOOK_KEY)
     # The same noise for the examples of each batch.
-    nll = metrics_of(setup.model).get("nll")
+    nll = default_metrics(setup.model).get("nll")
     bits = None if nll is None else jax.jit(lambda p, s, x: nll(p, s, {"x": x}, key))
     size = min(batch_size, len(x))
     batches = [jnp.asarray(x[i : i + size]) for i in range(0, len(x) - size + 1, size)]
