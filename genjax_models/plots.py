@@ -43,7 +43,7 @@ _LINES = {
 
 def grid(
     images: Any,
-    levels: int | None = None,
+    num_levels: int | None = None,
     columns: int | None = None,
     titles: Sequence[str] = (),
 ) -> Figure:
@@ -51,7 +51,7 @@ def grid(
 
     Args:
         images: `[N, H, W, C]` with C of 1, 3 or 4, or `[N, H, W]`; integers or floats.
-        levels: The range of the values is 0 .. levels - 1. None scales by the brightest value.
+        num_levels: The values are in 0 .. num_levels - 1. None scales by the brightest value.
         columns: Images in a row; by default as many as make the grid square.
         titles: What stands above the columns, such as the names of classes; too long ones are cut.
 
@@ -61,7 +61,7 @@ def grid(
     Raises:
         ValueError: The arrays are no images, or `columns` is not positive.
     """
-    x = _unit_range(images, levels)
+    x = _unit_range(images, num_levels)
     columns = math.ceil(math.sqrt(len(x))) if columns is None else columns
     if columns < 1:
         raise ValueError(f"columns is {columns}: a grid needs at least one")
@@ -69,14 +69,14 @@ def grid(
 
 
 def reconstructions(
-    x: Any, x_hat: Any, levels: int | None = None, columns: int | None = None
+    x: Any, x_hat: Any, num_levels: int | None = None, columns: int | None = None
 ) -> Figure:
     """Examples and, directly beneath each, what a model made of them.
 
     Args:
         x: Examples `[N, H, W, C]` or `[N, H, W]`.
         x_hat: Their reconstructions, of the same shape and in the same units.
-        levels: The range of the values is 0 .. levels - 1. None scales by the brightest example.
+        num_levels: The values are in 0 .. num_levels - 1. None scales by the brightest example.
         columns: Pairs in a row; by default as many as make the picture square.
 
     Raises:
@@ -88,8 +88,8 @@ def reconstructions(
             f"the examples have shape {x.shape} but their reconstructions {x_hat.shape}:"
             " they must be the same"
         )
-    levels = levels or int(np.ceil(x.max())) + 1
-    top, bottom = _unit_range(x, levels), _unit_range(x_hat, levels)
+    num_levels = num_levels or int(np.ceil(x.max())) + 1
+    top, bottom = _unit_range(x, num_levels), _unit_range(x_hat, num_levels)
     columns = min(columns or math.ceil(math.sqrt(2 * len(x))), len(x))
     bands = []
     for i in range(0, len(x), columns):
@@ -98,17 +98,17 @@ def reconstructions(
     return _picture(np.concatenate(bands[:-1]))
 
 
-def traversal(images: Any, levels: int | None = None) -> Figure:
+def traversal(images: Any, num_levels: int | None = None) -> Figure:
     """One row a latent (or a path between two examples), one column a value of it.
 
     Args:
         images: `[rows, columns, H, W, C]` or `[rows, columns, H, W]`.
-        levels: The range of the values is 0 .. levels - 1. None scales by the brightest value.
+        num_levels: The values are in 0 .. num_levels - 1. None scales by the brightest value.
     """
     images = np.asarray(images)
     if images.ndim not in (4, 5):
         raise ValueError(f"a traversal is [rows, columns, H, W(, C)], got shape {images.shape}")
-    return grid(images.reshape(-1, *images.shape[2:]), levels, columns=images.shape[1])
+    return grid(images.reshape(-1, *images.shape[2:]), num_levels, columns=images.shape[1])
 
 
 def samples(x: Any, spec: DataSpec, columns: int | None = None) -> Figure:
@@ -124,9 +124,9 @@ def samples(x: Any, spec: DataSpec, columns: int | None = None) -> Figure:
     x = np.asarray(x)
     if len(spec.shape) == 3:
         titles = spec.class_names if columns == spec.num_classes else ()
-        return grid(x, spec.levels, columns, titles)
+        return grid(x, spec.num_levels, columns, titles)
     if len(spec.shape) == 4:
-        return traversal(x[:_FILMS], spec.levels)
+        return traversal(x[:_FILMS], spec.num_levels)
     if is_roll(spec):
         return piano_roll(x)
     if spec.vocabulary:
@@ -279,14 +279,14 @@ def save(figure: Figure, path: str | Path | io.BytesIO) -> None:
 
 
 def write_gif(
-    path: str | os.PathLike[str], clips: Any, levels: int, *, milliseconds: int = 120
+    path: str | os.PathLike[str], clips: Any, num_levels: int, *, milliseconds: int = 120
 ) -> None:
     """Writes films side by side as one GIF, which begins again at its end.
 
     Args:
         path: The file.
-        clips: `[N, T, H, W, C]` or one `[T, H, W, C]`, C of 1 or 3, of values 0 .. levels - 1.
-        levels: Number of values.
+        clips: `[N, T, H, W, C]` or one `[T, H, W, C]`, C of 1 or 3, of values 0 .. num_levels - 1.
+        num_levels: Number of values.
         milliseconds: How long a frame is shown.
 
     Raises:
@@ -299,7 +299,7 @@ def write_gif(
     x = x[None] if x.ndim == 4 else x
     if x.ndim != 5 or x.shape[-1] not in (1, 3) or not x.size:
         raise ValueError(f"the films have shape {x.shape}: give [N, T, H, W, C] with C of 1 or 3")
-    x = np.clip(x.astype(np.float32) * (255.0 / (levels - 1)), 0, 255).round().astype(np.uint8)
+    x = np.clip(x.astype(np.float32) * (255.0 / (num_levels - 1)), 0, 255).round().astype(np.uint8)
     scale = max(1, _GIF_SIDE // max(x.shape[2:4]))
     x = np.broadcast_to(x, (*x.shape[:-1], 3)).repeat(scale, axis=2).repeat(scale, axis=3)
     num, time, height, width, _ = x.shape
@@ -349,7 +349,7 @@ def _picture(pixels: np.ndarray, titles: Sequence[str] = ()) -> Figure:
     return figure
 
 
-def _unit_range(images: Any, levels: int | None) -> np.ndarray:
+def _unit_range(images: Any, num_levels: int | None) -> np.ndarray:
     """Images as float32 `[N, H, W, 3]` in 0 .. 1."""
     x = np.asarray(images)
     x = x[..., None] if x.ndim == 3 else x  # [N, H, W] -> [N, H, W, 1]
@@ -359,7 +359,7 @@ def _unit_range(images: Any, levels: int | None) -> np.ndarray:
             " [N, H, W]"
         )
     x = x[..., :3].astype(np.float32)
-    top = float(x.max()) if levels is None else levels - 1
+    top = float(x.max()) if num_levels is None else num_levels - 1
     return np.broadcast_to(np.clip(x / (top or 1.0), 0.0, 1.0), (*x.shape[:3], 3))
 
 

@@ -51,7 +51,7 @@ MODELS = {
         num_classes=10,
     ),
     "vqvae": gm.VQVAE(conv_encoder(4, vector=False), conv_decoder((8, 8, 1)), num_codes=16),
-    "glow_conditional": gm.flows.glow(levels=2, steps=1, network=residual, num_classes=10),
+    "glow_conditional": gm.flows.glow(num_scales=2, steps=1, network=residual, num_classes=10),
     "maf": gm.flows.maf(steps=2, hidden=(32,)),
     "made": gm.Autoregressive(gm.networks.MADE((8, 8, 1), 17, (64,))),
     "pixelcnn_conditional": gm.Autoregressive(
@@ -85,7 +85,8 @@ MODELS = {
     ),
     "latent_diffusion": gm.diffusion.LatentDiffusion(
         gm.Diffusion(
-            gm.networks.DenoisingMLP(8, 16, 1), spec=gm.DataSpec((8,), levels=None, name="codes")
+            gm.networks.DenoisingMLP(8, 16, 1),
+            spec=gm.DataSpec((8,), num_levels=None, name="codes"),
         ),
         gm.Autoencoder(mlp((32, 8)), mlp((32, 64)), latent_dim=8),
     ),
@@ -223,7 +224,7 @@ def test_samples_are_data_and_a_function_of_the_key(model, trained, digits, requ
     x = sample(trained.ema, jax.random.key(1))
     assert x.shape == (5, *digits.spec.shape)
     assert x.dtype == digits.arrays["x"].dtype
-    assert 0 <= int(x.min()) and int(x.max()) < digits.spec.levels
+    assert 0 <= int(x.min()) and int(x.max()) < digits.spec.num_levels
     np.testing.assert_array_equal(x, sample(trained.ema, jax.random.key(1)))
     if beside is None:  # what is given decides a translation
         assert not np.array_equal(x, sample(trained.ema, jax.random.key(2)))
@@ -342,4 +343,4 @@ def test_codes_decode_to_data(model, trained, digits):
     z = model.encode(trained.ema, batch["x"], state=trained.state, **condition)
     x = model.decode(trained.ema, z, state=trained.state, **condition)
     assert z.shape[0] == 4 and x.shape == batch["x"].shape
-    assert x.min() >= 0 and x.max() <= digits.spec.levels - 1
+    assert x.min() >= 0 and x.max() <= digits.spec.num_levels - 1

@@ -22,7 +22,7 @@ def pixels(figure) -> np.ndarray:
 
 def test_grid_shows_every_pixel_exactly():
     x = np.arange(17, dtype=np.uint8)[np.random.default_rng(0).integers(0, 17, (6, 8, 8, 1))]
-    page = pixels(plots.grid(x, levels=17, columns=3))
+    page = pixels(plots.grid(x, num_levels=17, columns=3))
     scale = 7
     size = 8 * scale
     assert page.shape == (2 * (size + GAP) + GAP, 3 * (size + GAP) + GAP, 3)
@@ -35,7 +35,7 @@ def test_grid_shows_every_pixel_exactly():
 
 def test_grid_keeps_colours_and_large_images_as_they_are():
     x = np.random.default_rng(0).integers(0, 256, (1, 64, 48, 3)).astype(np.uint8)
-    page = pixels(plots.grid(x, levels=256))
+    page = pixels(plots.grid(x, num_levels=256))
     assert page.shape == (64 + 2 * GAP, 48 + 2 * GAP, 3)
     assert np.abs(page[GAP:-GAP, GAP:-GAP].astype(int) - x[0]).max() <= 1
 
@@ -62,7 +62,7 @@ def test_columns_must_be_positive():
 
 def test_reconstructions_stand_beneath_their_examples():
     x = np.full((4, 8, 8, 1), 16, np.uint8)
-    page = pixels(plots.reconstructions(x, np.zeros_like(x), levels=17, columns=2))
+    page = pixels(plots.reconstructions(x, np.zeros_like(x), num_levels=17, columns=2))
     white = np.argwhere((page == 255).all((1, 2)) | (page[:, 10] == 255).all(1)).ravel()
     black = np.argwhere((page[:, 10] == 0).all(1)).ravel()
     assert len(white) == len(black) == 2 * 56
@@ -85,9 +85,9 @@ def test_traversal_has_a_row_for_each_latent():
     ("spec", "x"),
     [
         (DIGITS, np.ones((4, 8, 8, 1), np.uint8)),
-        (DataSpec((2,), levels=None), np.random.default_rng(0).normal(size=(50, 2))),
-        (DataSpec((5,), levels=3, vocabulary=("a", "$", "\n")), np.ones((4, 5), np.int32)),
-        (DataSpec((64, 1), levels=65536), np.zeros((4, 64, 1), np.int32)),
+        (DataSpec((2,), num_levels=None), np.random.default_rng(0).normal(size=(50, 2))),
+        (DataSpec((5,), num_levels=3, vocabulary=("a", "$", "\n")), np.ones((4, 5), np.int32)),
+        (DataSpec((64, 1), num_levels=65536), np.zeros((4, 64, 1), np.int32)),
     ],
     ids=["images", "points", "text", "sound"],
 )

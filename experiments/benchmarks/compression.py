@@ -60,20 +60,20 @@ def nats_of(run: runs.Run, rows: Mapping[str, np.ndarray]) -> tuple[float, str]:
     return total / num / DRAWS, f"-ELBO, mean of {DRAWS} draws an example"
 
 
-def usual_formats(x: np.ndarray, levels: int) -> dict[str, int]:
+def usual_formats(x: np.ndarray, num_levels: int) -> dict[str, int]:
     """Bytes that each of the usual formats makes of images `[N, H, W, C]` of so many levels."""
     raw = x.astype(np.uint8).tobytes()
-    forms = [raw, np.packbits(x.astype(bool)).tobytes()] if levels == 2 else [raw]
+    forms = [raw, np.packbits(x.astype(bool)).tobytes()] if num_levels == 2 else [raw]
     coders: Mapping[str, Callable[[bytes], bytes]] = {
         "gzip -9": lambda a: gzip.compress(a, 9),
         "bz2 -9": lambda a: bz2.compress(a, 9),
         "xz -9e": lambda a: lzma.compress(a, preset=9 | lzma.PRESET_EXTREME),
     }
     sizes = {name: min(len(coder(form)) for form in forms) for name, coder in coders.items()}
-    return sizes | picture_sizes(x, levels)
+    return sizes | picture_sizes(x, num_levels)
 
 
-def picture_sizes(x: np.ndarray, levels: int) -> dict[str, int]:
+def picture_sizes(x: np.ndarray, num_levels: int) -> dict[str, int]:
     """Bytes of the images side by side, as PNG and as WebP without a loss."""
     from PIL import Image
 
@@ -82,12 +82,12 @@ def picture_sizes(x: np.ndarray, levels: int) -> dict[str, int]:
         return {}
     columns = math.ceil(math.sqrt(num))
     grid = np.zeros((columns * columns, height, width, channels), np.uint8)
-    grid[:num] = x * (255 if levels == 2 else 1)
+    grid[:num] = x * (255 if num_levels == 2 else 1)
     grid = grid[: math.ceil(num / columns) * columns]
     sheet = grid.reshape(-1, columns, height, width, channels).swapaxes(1, 2)
     sheet = sheet.reshape(-1, columns * width, channels)
     picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
-    if levels == 2:
+    if num_levels == 2:
         picture = picture.convert("1", dither=Image.Dither.NONE)
 
     def size(picture: Image.Image, **options: Any) -> int:
@@ -125,7 +125,7 @@ def measure(run: runs.Run, num: int | None, seed: int) -> dict[str, Any]:
         "run": run.record.directory.name,
         "examples": len(x),
         "entries": model.spec.num_dims,
-        "levels": header.levels,
+        "levels": header.num_levels,
         "binarised": changed,
         "seed": seed,
         "bytes": len(file),
@@ -136,7 +136,7 @@ def measure(run: runs.Run, num: int | None, seed: int) -> dict[str, Any]:
         "model_kind": kind,
         "cpu_seconds": [round(compressed - began, 1), round(decompressed - compressed, 1)],
         "others": {
-            name: 8 * size / x.size for name, size in usual_formats(seen, header.levels).items()
+            name: 8 * size / x.size for name, size in usual_formats(seen, header.num_levels).items()
         },
     }
 

@@ -225,6 +225,6 @@ def _complexity(run: runs.Run, x: np.ndarray) -> np.ndarray:
 
     spec: DataSpec = run.record.spec
     preprocess: Any = getattr(run.setup.model, "preprocess", None)
-    if preprocess is not None and preprocess.describe(spec).levels == 2:
-        return anomaly.complexity(x > ((spec.levels or 2) - 1) / 2, 2)
-    return anomaly.complexity(x, spec.levels or 256)
+    if preprocess is not None and preprocess.describe(spec).num_levels == 2:
+        return anomaly.complexity(x > ((spec.num_levels or 2) - 1) / 2, 2)
+    return anomaly.complexity(x, spec.num_levels or 256)

@@ -29,14 +29,14 @@ from genjax_models.data import Dataset
 from genjax_models.training import TrainState
 
 
-def negative(x: np.ndarray, levels: int) -> np.ndarray:
+def negative(x: np.ndarray, num_levels: int) -> np.ndarray:
     """Dark ink on a bright ground."""
-    return (levels - 1 - x).astype(x.dtype)
+    return (num_levels - 1 - x).astype(x.dtype)
 
 
-def turned(x: np.ndarray, levels: int) -> np.ndarray:
+def turned(x: np.ndarray, num_levels: int) -> np.ndarray:
     """A quarter turn to the left."""
-    del levels
+    del num_levels
     return np.rot90(x, axes=(1, 2))
 
 
@@ -63,7 +63,7 @@ def with_rare_kind(
     arrays = dict(data.arrays or {})
     rare = np.random.default_rng(seed).permutation(len(data)) < round(share * len(data))
     x = arrays["x"].copy()
-    x[rare] = change(x[rare], data.spec.levels or 256)
+    x[rare] = change(x[rare], data.spec.num_levels or 256)
     return dataclasses.replace(data, arrays={**arrays, "x": x}), rare
 
 
@@ -213,7 +213,7 @@ def _accuracies(arguments: DebiasArguments, model: ClassifyingVAE, state: TrainS
     rows = data.rows(np.arange(len(data)))
     usual, rare = (
         100.0 * float(np.mean(np.asarray(read(x)) == rows["label"]))
-        for x in (rows["x"], change(rows["x"], data.spec.levels or 256))
+        for x in (rows["x"], change(rows["x"], data.spec.num_levels or 256))
     )
     return Accuracies(usual, rare, (1 - arguments.share) * usual + arguments.share * rare)
 
@@ -229,5 +229,5 @@ def _say_weights(weights: np.ndarray, rare: np.ndarray) -> None:
 def _picture(data: Dataset, weights: np.ndarray, path: Path, num: int = 64) -> None:
     """The images that weigh most, the rarest first."""
     rarest = data.rows(np.argsort(-weights)[:num])["x"]
-    plots.save(plots.grid(rarest, data.spec.levels), path)
+    plots.save(plots.grid(rarest, data.spec.num_levels), path)
     print(f"the {len(rarest)} rarest images in {path}")

@@ -94,11 +94,11 @@ def main(argv: Sequence[str]) -> int:
     keep_compiled_programs()
     run = runs.load_run(arguments.run)
     spec = run.record.spec
-    if len(spec.shape) != 3 or spec.levels is None:
+    if len(spec.shape) != 3 or spec.num_levels is None:
         raise ValueError(f"{arguments.run} is a run on {spec.name}, which holds no images")
     splits = load_splits(run.record.config)
     edited = EDITS[arguments.what](run, splits.train, splits.test, arguments)
-    plots.save(plots.traversal(edited.rows, spec.levels), arguments.out)
+    plots.save(plots.traversal(edited.rows, spec.num_levels), arguments.out)
     print(f"{arguments.what} by {run.record.experiment.name}: {arguments.out}")
     print(LAYOUTS[arguments.what])
     for line in figures(run, edited):
@@ -110,7 +110,7 @@ def figures(run: runs.Run, edited: Edited) -> list[str]:
     """How near edited images are to what they ought to be, and what a classifier reads."""
     from genjax_models.metrics import load_classifier
 
-    lines, top = [], float((run.record.spec.levels or 2) - 1)
+    lines, top = [], float((run.record.spec.num_levels or 2) - 1)
     if edited.x is None:
         return lines
     if edited.original is not None and edited.unknown is not None:
@@ -142,8 +142,8 @@ def by_diffusion(
     A model of p(x | label) that was trained to do without labels is given none.
     """
     shape = (len(y), *model.spec.shape)
-    # In the model's units x' = 2 x / (levels - 1) - 1, A x' = 2 A x / (levels - 1) - A 1.
-    scale = 2.0 / ((model.spec.levels or 2) - 1)
+    # In the model's units x' = 2 x / (num_levels - 1) - 1, A x' = 2 A x / (num_levels - 1) - A 1.
+    scale = 2.0 / ((model.spec.num_levels or 2) - 1)
     seen = scale * y - measure(jnp.ones(shape))
     given = {} if label is None or model.drop_label > 0 else {"label": label}
     denoise = model.denoiser(params, state=state, **given)
@@ -164,7 +164,7 @@ def _completed(known: Callable[[tuple[int, ...]], np.ndarray]) -> Any:
     def edit(run: runs.Run, train: Dataset, test: Dataset, arguments: EditArguments) -> Edited:
         rows, mask = _rows(test, arguments.num), known(run.record.spec.shape)
         x = _call(run, editing.complete, rows["x"], arguments.seed, rows, mask=mask)
-        grey = (run.record.spec.levels or 2) // 3
+        grey = (run.record.spec.num_levels or 2) // 3
         shown = np.where(mask, rows["x"], grey)
         return _restored(rows, shown, x, ~mask)
 

@@ -102,11 +102,11 @@ def distance_by_inception(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """Fréchet's distance of samples to the split in Inception-v3's features: the FID."""
     from genjax_models.metrics import load_inception
 
-    path, levels = run.record.config.evaluation.inception, data.spec.levels
-    assert path is not None and levels is not None
+    path, num_levels = run.record.config.evaluation.inception, data.spec.num_levels
+    assert path is not None and num_levels is not None
     real = np.concatenate([batch["x"] for batch in data.batches(1000)])
     drawn = samples.draw_samples(run, len(real), seed)
-    return {"fid": frechet_figure(load_inception(path, levels), drawn, real)}
+    return {"fid": frechet_figure(load_inception(path, num_levels), drawn, real)}
 
 
 def frechet_figure(
@@ -147,9 +147,9 @@ def super_resolution(run: runs.Run, data: Dataset, seed: int) -> Figures:
     cubic = np.asarray(model.restore(observed))
     # Side by side: what is known, what was drawn, what it was.
     triples = np.stack([cubic, drawn, rows], axis=1)[:32]
-    picture = plots.grid(triples.reshape(-1, *rows.shape[1:]), spec.levels, columns=12)
+    picture = plots.grid(triples.reshape(-1, *rows.shape[1:]), spec.num_levels, columns=12)
     plots.save(picture, run.record.directory / SUPER_RESOLUTION)
-    top = float((spec.levels or 2) - 1)
+    top = float((spec.num_levels or 2) - 1)
     return {
         name: figure(
             -10 * np.log10(np.mean(((x.astype(float) - rows) / top) ** 2)),

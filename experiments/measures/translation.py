@@ -45,8 +45,8 @@ def error_of_pairs(run: runs.Run, data: Dataset, seed: int) -> Figures:
     The picture shows sources, translations and targets of the validation split.
     """
     model, spec = run.setup.model, run.record.spec
-    assert isinstance(model, Pix2Pix) and spec.levels is not None
-    key, top = jax.random.key(seed), spec.levels - 1
+    assert isinstance(model, Pix2Pix) and spec.num_levels is not None
+    key, top = jax.random.key(seed), spec.num_levels - 1
 
     def translate(source: jax.Array) -> jax.Array:
         return model.translate(run.params, source, key, state=run.state.state)
@@ -105,7 +105,7 @@ def cycles(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """How near examples come back to themselves; a picture of some, there and back."""
     del seed
     model, spec = run.setup.model, run.record.spec
-    assert isinstance(model, CycleGAN) and spec.levels is not None
+    assert isinstance(model, CycleGAN) and spec.num_levels is not None
     rows = data.rows(np.arange(len(data)))
 
     def there_and_back(x: jax.Array) -> jax.Array:
@@ -115,7 +115,7 @@ def cycles(run: runs.Run, data: Dataset, seed: int) -> Figures:
     show_cycles(run, rows["x"][: 2 * SHOWN])
     error = float(np.mean(np.abs(in_parts(there_and_back, rows["x"]).astype(float) - rows["x"])))
     kind = f"{len(data):,} examples, translated and back"
-    return {"cycle_l1": figure(error / (spec.levels - 1), "of the range", kind)}
+    return {"cycle_l1": figure(error / (spec.num_levels - 1), "of the range", kind)}
 
 
 def show_cycles(run: runs.Run, x: np.ndarray) -> None:
@@ -130,5 +130,5 @@ def _picture(run: runs.Run, *columns: np.ndarray) -> None:
     """Triples of images in rows of two triples."""
     triples = np.stack([column[: 2 * SHOWN] for column in columns], axis=1)
     flat = triples.reshape(-1, *triples.shape[2:])
-    picture = plots.grid(flat, run.record.spec.levels, columns=2 * len(columns))
+    picture = plots.grid(flat, run.record.spec.num_levels, columns=2 * len(columns))
     plots.save(picture, run.record.directory / TRANSLATIONS)

@@ -136,5 +136,5 @@ def write_examples(
             write_wav(folder / f"{digit}_{kind}.wav", clip, mel.sample_rate)
     x = mel.apply(recorded)
     pairs = np.stack([x, converted[chosen]], axis=1).reshape(-1, *x.shape[1:])
-    picture = plots.grid((pairs[:, ::-1] + 1.0) / 2.0, levels=2, columns=4)  # low bands below
+    picture = plots.grid((pairs[:, ::-1] + 1.0) / 2.0, num_levels=2, columns=4)  # low bands below
     plots.save(picture, run.record.directory / PICTURE)

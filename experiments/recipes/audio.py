@@ -122,4 +122,4 @@ def write_examples(
         for number, i in enumerate(np.flatnonzero(label == digit)[:_WRITTEN]):
             write_wav(folder / f"{digit}_{number}.wav", sounds[i], sample_rate)
     shown = (x[: 4 * NUM_DIGITS, ::-1] + 1.0) / 2.0  # low bands below
-    plots.save(plots.grid(shown, levels=2, columns=NUM_DIGITS), directory / PICTURE)
+    plots.save(plots.grid(shown, num_levels=2, columns=NUM_DIGITS), directory / PICTURE)

@@ -184,7 +184,7 @@ def latent_diffusion(config: Config[LatentSettings], spec: DataSpec) -> Setup:
     dims = settings.codec.latent_dim
     codes = diffusion.Diffusion(
         networks.DenoisingMLP(dims, width=settings.width, blocks=settings.blocks),
-        spec=DataSpec((dims,), levels=None, name="codes"),
+        spec=DataSpec((dims,), num_levels=None, name="codes"),
         num_classes=classes,
         drop_label=0.0 if classes is None else 0.1,
     )

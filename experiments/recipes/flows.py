@@ -82,7 +82,7 @@ def flow_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
 class ConvolutionalSettings:
     """A multi-scale flow of images."""
 
-    levels: PositiveInt | None = None
+    num_scales: PositiveInt | None = None
     """How often an image is halved; None is as often as it can be, 3 times at most."""
     steps: PositiveInt = 4
     """Steps of each level."""
@@ -106,7 +106,7 @@ def _glow(settings: ConvolutionalSettings, spec: DataSpec) -> flows.Flow | flows
     build = {"affine": flows.glow, "spline": flows.neural_spline_flow}[settings.coupling]
     return build(
         spec,
-        levels=settings.levels,
+        num_scales=settings.num_scales,
         steps=settings.steps,
         network=_network(settings),
         num_classes=_classes(settings.conditional, spec),
@@ -116,7 +116,7 @@ def _glow(settings: ConvolutionalSettings, spec: DataSpec) -> flows.Flow | flows
 
 @experiment(
     Config(
-        ConvolutionalSettings(levels=2, steps=4, channels=32, coupling="spline"),
+        ConvolutionalSettings(num_scales=2, steps=4, channels=32, coupling="spline"),
         steps=500,
         optimizer=Optimizer(
             learning_rate=2e-3, schedule="cosine", gradient_clip=100.0, weight_decay=0.5
@@ -133,7 +133,7 @@ def glow(config: Config[ConvolutionalSettings], spec: DataSpec) -> Setup:
 
 @experiment(
     Config(
-        ConvolutionalSettings(levels=2, steps=2, channels=32),
+        ConvolutionalSettings(num_scales=2, steps=2, channels=32),
         steps=500,
         optimizer=Optimizer(
             learning_rate=2e-3, schedule="cosine", gradient_clip=100.0, weight_decay=0.5
@@ -147,7 +147,7 @@ def realnvp(config: Config[ConvolutionalSettings], spec: DataSpec) -> Setup:
     settings = config.model
     model = flows.realnvp(
         spec,
-        levels=settings.levels,
+        num_scales=settings.num_scales,
         steps=settings.steps,
         network=_network(settings),
         num_classes=_classes(settings.conditional, spec),
@@ -203,7 +203,7 @@ def maf(config: Config[MAFSettings], spec: DataSpec) -> Setup:
 
 @experiment(
     Config(
-        ConvolutionalSettings(levels=2, steps=16, channels=96, blocks=2, coupling="spline"),
+        ConvolutionalSettings(num_scales=2, steps=16, channels=96, blocks=2, coupling="spline"),
         dataset="mnist",
         steps=100_000,
         batch_size=128,

@@ -50,7 +50,7 @@ def _transformer(
     settings: GPTSettings, spec: DataSpec, context: int, **options: Any
 ) -> Transformer:
     """The network of a text whose windows are longer than the context."""
-    if len(spec.shape) != 1 or spec.levels is None:
+    if len(spec.shape) != 1 or spec.num_levels is None:
         raise ValueError(
             f"{spec.name} has examples of shape {spec.shape}, and this experiment is of texts: "
             "give --dataset a text"
@@ -73,7 +73,7 @@ def _transformer(
 
 def _gpt(settings: GPTSettings, spec: DataSpec, context: int) -> Setup:
     """The model, and as its loss nats a token; `next_token` is of those that have the context."""
-    network = _transformer(settings, spec, context, vocabulary=spec.levels)
+    network = _transformer(settings, spec, context, vocabulary=spec.num_levels)
     model = Autoregressive(network, spec, inputs=tokens, marginals=False)
     loss = model.loss.weigh(nll=1.0 / spec.num_dims).watch(next_token=losses.after(context))
     return Setup(model, {"autoregressive": loss}, measures=MEASURES)
@@ -81,8 +81,8 @@ def _gpt(settings: GPTSettings, spec: DataSpec, context: int) -> Setup:
 
 def _masked(settings: GPTSettings, spec: DataSpec, schedule: Alpha) -> Setup:
     """The model, and as its loss the bound in nats a token."""
-    levels = spec.levels or 0
-    sizes = {"vocabulary": levels + 1, "outputs": levels}
+    num_levels = spec.num_levels or 0
+    sizes = {"vocabulary": num_levels + 1, "outputs": num_levels}
     network = _transformer(settings, spec, 0, causal=False, **sizes)
     model = MaskedDiffusion(network, spec, schedule)
     loss = model.loss.weigh(vlb=1.0 / spec.num_dims)

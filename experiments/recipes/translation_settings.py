@@ -64,7 +64,7 @@ class Pix2PixSettings:
     """From maps of parts to photos, or from photos to maps."""
     size: PositiveInt = 128
     """Height and width of the images."""
-    levels: PositiveInt = 7
+    num_halvings: PositiveInt = 7
     """Halvings of the generator: 7 for 128 pixels, 8 for 256."""
     channels: PositiveInt = 64
     """Of the generator's first level; the discriminator's first layer has as many."""
@@ -88,7 +88,7 @@ class Pix2PixSettings:
     def model(self, spec: DataSpec) -> Pix2Pix:
         """The model of these settings."""
         return Pix2Pix(
-            UNetTranslator(spec.shape[-1], self.channels, self.levels),
+            UNetTranslator(spec.shape[-1], self.channels, self.num_halvings),
             PatchDiscriminator(self.channels, self.discriminator_layers),
             spec,
             PAIRED,

@@ -63,12 +63,12 @@ _LOOSE = 1.5  # pixels by which a digit's centre of brightness may lie off its i
 )
 def moving_digits(config: Config[FilmSettings], spec: DataSpec) -> Setup:
     """A diffusion of films in which a digit moves and bounces, given the digit, as GIF."""
-    if len(spec.shape) != 4 or spec.levels is None:
+    if len(spec.shape) != 4 or spec.num_levels is None:
         raise ValueError(
             f"{spec.name} has examples of shape {spec.shape}, and this experiment is of films"
             " [T, H, W, C]: give --dataset moving_digits"
         )
-    settings, levels, (frames, *_, channels) = config.model, spec.levels, spec.shape
+    settings, num_levels, (frames, *_, channels) = config.model, spec.num_levels, spec.shape
     unet = dataclasses.replace(settings.unet(settings.patch**2 * channels), frames=frames)
     network = FramesAsImages(PatchesAsChannels(unet, settings.patch))
     model = dataclasses.replace(image_diffusion(settings, spec), network=network)
@@ -78,7 +78,7 @@ def moving_digits(config: Config[FilmSettings], spec: DataSpec) -> Setup:
         condition=every_label(model.num_classes),
         sampling=sampling(settings),
         measures=(of_films,),
-        writers={".gif": lambda films, path: write_gif(path, films, levels)},
+        writers={".gif": lambda films, path: write_gif(path, films, num_levels)},
     )
 
 

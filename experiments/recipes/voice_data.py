@@ -69,15 +69,15 @@ def recordings(config: Config[VoiceSettings], split: str) -> Dataset:
         ValueError: The data are no recordings of speakers.
     """
     data = gm.load(config.dataset, split, config.data_dir)
-    arrays, levels = data.arrays or {}, data.spec.levels
-    if "speaker" not in arrays or levels is None:
+    arrays, num_levels = data.arrays or {}, data.spec.num_levels
+    if "speaker" not in arrays or num_levels is None:
         raise ValueError(
             f"--dataset {config.dataset} has no recordings of speakers: a voice conversion learns"
             " from spoken_digit"
         )
-    silence = levels // 2
+    silence = num_levels // 2
     x = arrays["x"][..., 0].astype(np.float32) / silence - 1.0
-    spec = dataclasses.replace(data.spec, shape=x.shape[1:], levels=None)
+    spec = dataclasses.replace(data.spec, shape=x.shape[1:], num_levels=None)
     return Dataset(spec, data.split, {**arrays, "x": x})
 
 

@@ -78,7 +78,7 @@ def check_alike(train: Dataset, other: Dataset) -> None:
         ValueError: In what they differ.
     """
     of, own = other.spec, train.spec
-    if (of.shape, of.levels, of.num_classes) != (own.shape, own.levels, own.num_classes):
+    if (of.shape, of.num_levels, of.num_classes) != (own.shape, own.num_levels, own.num_classes):
         raise ValueError(
             f"the split {other.split} is not like {train.split}: {in_words(of)}, and"
             f" {in_words(own)}; give all splits the same shape, levels and classes"

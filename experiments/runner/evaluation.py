@@ -153,7 +153,7 @@ def _of_examples(run: runs.Run, data: Dataset, num_samples: int, seed: int) -> F
     kind = likelihood_kind(run.setup.model, num_samples) or ""
     if data.window is not None:
         kind += f", windows of {data.window} tokens, each without the text before it"
-    units = UNITS if data.spec.levels else {**UNITS, "reconstruction_error": "squared"}
+    units = UNITS if data.spec.num_levels else {**UNITS, "reconstruction_error": "squared"}
     return {
         name: {
             "value": float(value),

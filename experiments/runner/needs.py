@@ -36,12 +36,12 @@ IMAGES = Need(
 )
 LEVELS = Need(
     "discrete levels",
-    lambda config, spec: spec.levels is not None,
+    lambda config, spec: spec.num_levels is not None,
     "give --dataset whole numbers, as images have",
 )
 POINTS = Need(
     "real-valued points [D]",
-    lambda config, spec: len(spec.shape) == 1 and spec.levels is None,
+    lambda config, spec: len(spec.shape) == 1 and spec.num_levels is None,
     "give --dataset points, as ring or an .npz of floats [N, D]",
 )
 LABELS = Need(
@@ -110,6 +110,6 @@ def check(name: str, needs: Sequence[Need], config: Config[Any], spec: DataSpec)
 
 def in_words(spec: DataSpec) -> str:
     """What a data set has: `ring has examples of shape (2,), real-valued, without labels`."""
-    entries = "real-valued" if spec.levels is None else f"of {spec.levels} levels"
+    entries = "real-valued" if spec.num_levels is None else f"of {spec.num_levels} levels"
     labels = "without labels" if spec.num_classes is None else f"of {spec.num_classes} classes"
     return f"{spec.name} has examples of shape {spec.shape}, {entries}, {labels}"

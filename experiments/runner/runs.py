@@ -218,7 +218,7 @@ def check_belongs(record: Record, extra: Mapping[str, Any], where: Path) -> None
         saved = from_json(extra["config"], record.experiment.config, f"a checkpoint in {where}")
         words = [listed(differences(saved, record.config))]
     spec = record.spec
-    own = {"shape": list(spec.shape), "levels": spec.levels, "labels": spec.num_classes}
+    own = {"shape": list(spec.shape), "levels": spec.num_levels, "labels": spec.num_classes}
     data = extra.get("run", {}).get("data", own)
     words += [f"{k} of the data {data[k]} -> {v}" for k, v in own.items() if data[k] != v]
     if changed := ", ".join(filter(None, words)):

@@ -122,7 +122,7 @@ def write_pictures(run: runs.Run, data: Dataset) -> None:
         _write_all(run, images[:NUM_WRITTEN])
     pairs = reconstruct(run, data, NUM_PICTURES // 2) if len(spec.shape) == 3 else None
     if pairs is not None:
-        picture = plots.reconstructions(*pairs, spec.levels)
+        picture = plots.reconstructions(*pairs, spec.num_levels)
         plots.save(picture, directory / runs.RECONSTRUCTIONS)
     rows = read_json_lines(directory / runs.METRICS)
     plots.save(plots.curves(rows), directory / runs.CURVES)

@@ -139,14 +139,14 @@ def deflate(data: bytes) -> bytes:
 
 
 def complexity(
-    x: Any, levels: int = 256, compress: Callable[[bytes], bytes] = deflate
+    x: Any, num_levels: int = 256, compress: Callable[[bytes], bytes] = deflate
 ) -> np.ndarray:
     """The length of each example under a compressor that was made for no data in particular.
 
     Args:
-        x: Examples as the model sees them, integers 0 .. levels - 1 `[N, ...]`.
-        levels: Number of values of an entry, at most 256; of two, eight are put in a byte, without
-            which a compressor of bytes sees little of their patterns.
+        x: Examples as the model sees them, integers 0 .. num_levels - 1 `[N, ...]`.
+        num_levels: Number of values of an entry, at most 256; of two, eight are put in a byte,
+            without which a compressor of bytes sees little of their patterns.
         compress: Bytes to fewer of them.
 
     Returns:
@@ -158,13 +158,13 @@ def complexity(
     x = np.asarray(x)
     if not x.size:
         raise ValueError(f"the examples have shape {x.shape}: give at least one")
-    if x.dtype.kind not in "iub" or levels > 256 or x.min() < 0 or x.max() >= levels:
+    if x.dtype.kind not in "iub" or num_levels > 256 or x.min() < 0 or x.max() >= num_levels:
         raise ValueError(
             f"the examples are {x.dtype}, {x.min()} .. {x.max()}: a compressor takes integers 0 .. "
-            f"{min(levels, 256) - 1}, as the model sees them"
+            f"{min(num_levels, 256) - 1}, as the model sees them"
         )
     rows = x.reshape(len(x), -1).astype(np.uint8)
-    rows = np.packbits(rows, axis=1) if levels == 2 else rows
+    rows = np.packbits(rows, axis=1) if num_levels == 2 else rows
     return 8.0 * math.log(2.0) * np.array([len(compress(row.tobytes())) for row in rows])
 
 

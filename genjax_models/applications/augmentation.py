@@ -123,11 +123,11 @@ def augment(data: Dataset, more: Dataset, share: float = 0.5) -> Dataset:
         ValueError: The sets do not fit together, or a share that cannot be.
     """
     there = [{} if part.arrays is None else part.arrays for part in (data, more)]
-    alike = (data.spec.shape, data.spec.levels) == (more.spec.shape, more.spec.levels)
+    alike = (data.spec.shape, data.spec.num_levels) == (more.spec.shape, more.spec.num_levels)
     if not alike or not all("label" in arrays for arrays in there):
         raise ValueError(
-            f"{data.spec.name}, {data.spec.shape} and {data.spec.levels} levels, and "
-            f"{more.spec.name}, {more.spec.shape} and {more.spec.levels} levels, do not go "
+            f"{data.spec.name}, {data.spec.shape} and {data.spec.num_levels} levels, and "
+            f"{more.spec.name}, {more.spec.shape} and {more.spec.num_levels} levels, do not go "
             "together: give sets in memory, with labels, of the same shape and levels"
         )
     if not 0.0 < share < 1.0:

@@ -232,8 +232,8 @@ def latent_search(
         Bora et al. 2017, Compressed Sensing using Generative Models, arXiv:1703.03208, eq. 3.
     """
     num, spec = len(y), model.spec
-    scale = 1.0 if spec.levels is None else float(spec.levels - 1)
-    blank = jnp.zeros((num, *spec.shape), jnp.float32 if spec.levels is None else jnp.uint8)
+    scale = 1.0 if spec.num_levels is None else float(spec.num_levels - 1)
+    blank = jnp.zeros((num, *spec.shape), jnp.float32 if spec.num_levels is None else jnp.uint8)
     code = jax.eval_shape(lambda: model.encode(params, blank, **condition))
     if not jnp.issubdtype(code.dtype, jnp.floating):
         raise ValueError(

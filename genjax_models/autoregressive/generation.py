@@ -82,7 +82,7 @@ def generate(
         ValueError: A number that is not allowed, or a prompt that is not of the model's tokens.
     """
     spec, keep = model.prepared, Filter(temperature, top_k, top_p, min_p)
-    if len(spec.shape) != 1 or spec.levels is None:
+    if len(spec.shape) != 1 or spec.num_levels is None:
         raise ValueError(
             f"{spec.name} has examples of shape {spec.shape}: generate goes on with texts; sample "
             "draws whole examples"
@@ -90,8 +90,8 @@ def generate(
     for name, value in {"num_tokens": num_tokens, "chunk": chunk}.items():
         if value < 1:
             raise ValueError(f"{name} must be positive, got {value}")
-    if stop is not None and not 0 <= stop < spec.levels:
-        raise ValueError(f"stop is {stop}, but {spec.name} has tokens 0 .. {spec.levels - 1}")
+    if stop is not None and not 0 <= stop < spec.num_levels:
+        raise ValueError(f"stop is {stop}, but {spec.name} has tokens 0 .. {spec.num_levels - 1}")
     tokens = _tokens(prompt)
     if tokens.ndim not in (1, 2):
         raise ValueError(f"the prompt has shape {tokens.shape}: give tokens [P] or [B, P]")

@@ -75,7 +75,7 @@ class Autoregressive:
 
     def __post_init__(self) -> None:
         """Refuses what would make log_prob a bound."""
-        if self.spec.levels is not None and self.preprocess.log_volume(self.spec) != 0.0:
+        if self.spec.num_levels is not None and self.preprocess.log_volume(self.spec) != 0.0:
             raise ValueError(
                 "an autoregressive model has an exact likelihood, and of dequantised data only a "
                 "bound is known: use preprocess.identity and a likelihood over levels"

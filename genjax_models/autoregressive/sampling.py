@@ -70,7 +70,7 @@ def positions_of(model: Sampled) -> Positions:
     inputs = jax.eval_shape(lambda x: model.inputs(x, spec), x).shape[1:]
     shape = (1, 1, inputs[-1]) if len(inputs) == 3 else (1,)
     num = spec.num_dims // shape[-1]
-    one = DataSpec(shape, spec.levels, vocabulary=spec.vocabulary, name=spec.name)
+    one = DataSpec(shape, spec.num_levels, vocabulary=spec.vocabulary, name=spec.name)
     return Positions(num, shape[-1], one, inputs)
 
 

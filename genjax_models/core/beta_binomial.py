@@ -38,7 +38,7 @@ class BetaBinomial:
     Attributes:
         log_alpha: Logarithm of the beta's alpha `[B, ...]`, cut off at `MIN_LOG` and `MAX_LOG`.
         log_beta: Logarithm of its beta `[B, ...]`, likewise.
-        total: Number of trials n, levels - 1.
+        total: Number of trials n, num_levels - 1.
     """
 
     log_alpha: Array

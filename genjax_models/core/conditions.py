@@ -292,7 +292,7 @@ def check_values(given: Any, spec: DataSpec, what: str) -> None:
     """
     if isinstance(given, Tracer) or not getattr(given, "is_fully_addressable", True):
         return
-    if spec.levels is None:
+    if spec.num_levels is None:
         if given.dtype.kind != "f" and not jnp.issubdtype(given.dtype, jnp.floating):
             raise ValueError(
                 f"{what} is of {given.dtype}, but {spec.name} has real numbers for entries: give "
@@ -300,24 +300,24 @@ def check_values(given: Any, spec: DataSpec, what: str) -> None:
             )
     elif given.dtype.kind not in "biu":
         raise ValueError(
-            f"{what} is of {given.dtype}, but {spec.name} has levels 0 .. {spec.levels - 1}: give "
-            "them as integers"
+            f"{what} is of {given.dtype}, but {spec.name} has levels 0 .. {spec.num_levels - 1}: "
+            "give them as integers"
         )
-    elif given.dtype.kind in "bu" and np.iinfo(f"u{given.dtype.itemsize}").max < spec.levels:
+    elif given.dtype.kind in "bu" and np.iinfo(f"u{given.dtype.itemsize}").max < spec.num_levels:
         return
     if given.size == 0:
         return
     low, high = _extremes(given)
-    if spec.levels is None:
+    if spec.num_levels is None:
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError(
                 f"{what} holds {high if np.isfinite(low) else low}, but {spec.name} has finite "
                 "numbers: leave out the examples that have others"
             )
-    elif low < 0 or high >= spec.levels:
+    elif low < 0 or high >= spec.num_levels:
         raise ValueError(
             f"{what} holds {low if low < 0 else high}, but {spec.name} has values 0 .. "
-            f"{spec.levels - 1}"
+            f"{spec.num_levels - 1}"
         )
 
 

@@ -35,9 +35,9 @@ def num_levels_of(spec: DataSpec, otherwise: str) -> int:
     Raises:
         ValueError: The entries are real numbers.
     """
-    if spec.levels is None:
+    if spec.num_levels is None:
         raise ValueError(f"{spec.name} has real-valued entries and no levels: {otherwise}")
-    return spec.levels
+    return spec.num_levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Cells:
 
     def points(self, x: Array, u: Array | float, spec: DataSpec) -> Array:
         """The points at fractions u in [0, 1) `[B, ...]` of the cells of data x `[B, ...]`."""
-        if spec.levels is None:
+        if spec.num_levels is None:
             return x.astype(jnp.float32)
-        y = (x.astype(getattr(u, "dtype", jnp.float32)) + u) / spec.levels
+        y = (x.astype(getattr(u, "dtype", jnp.float32)) + u) / spec.num_levels
         return self.low + (self.high - self.low) * y
 
     def centres(self, x: Array, spec: DataSpec) -> Array:
@@ -72,16 +72,16 @@ class Cells:
 
     def quantize(self, v: Array, spec: DataSpec) -> Array:
         """The data `[B, ...]` whose cells hold, or are nearest to, points v `[B, ...]`."""
-        if spec.levels is None:
+        if spec.num_levels is None:
             return v
-        k = jnp.floor((v - self.low) / (self.high - self.low) * spec.levels)
-        return jnp.clip(k, 0, spec.levels - 1).astype(level_dtype(spec.levels))
+        k = jnp.floor((v - self.low) / (self.high - self.low) * spec.num_levels)
+        return jnp.clip(k, 0, spec.num_levels - 1).astype(level_dtype(spec.num_levels))
 
     def log_volume(self, spec: DataSpec) -> float:
         """The log volume of an example's cells, `D log((high - low) / L)`; 0 without levels."""
-        if spec.levels is None:
+        if spec.num_levels is None:
             return 0.0
-        return spec.num_dims * (math.log(self.high - self.low) - math.log(spec.levels))
+        return spec.num_dims * (math.log(self.high - self.low) - math.log(spec.num_levels))
 
 
 UNIT = Cells(0.0, 1.0)

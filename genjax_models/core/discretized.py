@@ -27,7 +27,7 @@ def _scale(log_scale: Array) -> Array:
     return jnp.exp(jnp.clip(log_scale, MIN_LOG_SCALE, MAX_LOG_SCALE))
 
 
-def log_bin(x: Array, loc: Array, log_scale: Array, levels: int) -> Array:
+def log_bin(x: Array, loc: Array, log_scale: Array, num_levels: int) -> Array:
     r"""Log-probability of each level under a logistic.
 
     `log(sigma(b) - sigma(a))` for the bin's edges a < b in units of the scale, by
@@ -35,29 +35,29 @@ def log_bin(x: Array, loc: Array, log_scale: Array, levels: int) -> Array:
     an edge bin lacks the factor of the edge that it does not have.
 
     Args:
-        x: Levels 0 .. levels - 1 `[...]`; anything else has minus infinity, NaN has NaN.
+        x: Levels 0 .. num_levels - 1 `[...]`; anything else has minus infinity, NaN has NaN.
         loc: Centres `[...]` in units where the levels span [-1, 1].
         log_scale: Log-scales `[...]` in the same units.
-        levels: Number of levels, at least 2.
+        num_levels: Number of levels, at least 2.
 
     Returns:
         Log-probabilities `[...]`, in nats.
     """
-    level, outside = as_levels(x, levels)
-    half = 1.0 / (levels - 1)
+    level, outside = as_levels(x, num_levels)
+    half = 1.0 / (num_levels - 1)
     v = 2.0 * half * level.astype(loc.dtype) - 1.0
     inv_scale = 1.0 / _scale(log_scale)
     below_upper = jax.nn.log_sigmoid((v + half - loc) * inv_scale)
     above_lower = jax.nn.log_sigmoid((loc - v + half) * inv_scale)
     inside = below_upper + above_lower + jax.nn.log1mexp(2.0 * half * inv_scale)
-    upper = jnp.where(level == levels - 1, above_lower, inside)
+    upper = jnp.where(level == num_levels - 1, above_lower, inside)
     return jnp.where(level == 0, below_upper, upper) + outside
 
 
-def to_level(v: Array, levels: int) -> Array:
+def to_level(v: Array, num_levels: int) -> Array:
     """The level whose bin holds the real value v."""
-    nearest = jnp.round((v + 1.0) * (levels - 1) / 2.0)
-    return jnp.clip(nearest, 0, levels - 1).astype(level_dtype(levels))
+    nearest = jnp.round((v + 1.0) * (num_levels - 1) / 2.0)
+    return jnp.clip(nearest, 0, num_levels - 1).astype(level_dtype(num_levels))
 
 
 def _logistic(key: Key, shape: tuple[int, ...]) -> Array:
@@ -66,15 +66,15 @@ def _logistic(key: Key, shape: tuple[int, ...]) -> Array:
     return jnp.log(u) - jnp.log1p(-u)
 
 
-def _mean_level(loc: Array, log_scale: Array, levels: int) -> Array:
+def _mean_level(loc: Array, log_scale: Array, num_levels: int) -> Array:
     """E[x] = sum_{l >= 1} P(x >= l), exactly."""
     inv_scale = 1.0 / _scale(log_scale)
 
     def add(level: Array, total: Array) -> Array:
-        lower_edge = (2.0 * level - 1.0) / (levels - 1) - 1.0
+        lower_edge = (2.0 * level - 1.0) / (num_levels - 1) - 1.0
         return total + jax.nn.sigmoid((loc - lower_edge) * inv_scale)
 
-    return jax.lax.fori_loop(1, levels, add, jnp.zeros_like(loc))
+    return jax.lax.fori_loop(1, num_levels, add, jnp.zeros_like(loc))
 
 
 @struct.dataclass
@@ -85,32 +85,32 @@ class DiscretizedLogistic:
         loc: Centres `[B, ...]` in units where the levels span [-1, 1].
         log_scale: Log-scales `[B, ...]` in the same units, cut off at `MIN_LOG_SCALE`
             and `MAX_LOG_SCALE`.
-        levels: Number of levels.
+        num_levels: Number of levels.
     """
 
     loc: Array
     log_scale: Array
-    levels: int = struct.field(pytree_node=False)
+    num_levels: int = struct.field(pytree_node=False)
 
     def log_prob(self, x: Array) -> Array:
-        """Log-probability of `x` in 0 .. levels - 1 `[B]`, in nats."""
-        return sum_entries(log_bin(x, self.loc, self.log_scale, self.levels))
+        """Log-probability of `x` in 0 .. num_levels - 1 `[B]`, in nats."""
+        return sum_entries(log_bin(x, self.loc, self.log_scale, self.num_levels))
 
     def sample(self, key: Key) -> Array:
-        """Draws in 0 .. levels - 1 `[B, ...]`."""
+        """Draws in 0 .. num_levels - 1 `[B, ...]`."""
         noise = _scale(self.log_scale) * _logistic(key, self.loc.shape)
-        return to_level(self.loc + noise, self.levels)
+        return to_level(self.loc + noise, self.num_levels)
 
     def mean(self) -> Array:
         """The mean level `[B, ...]`."""
-        return _mean_level(self.loc, self.log_scale, self.levels)
+        return _mean_level(self.loc, self.log_scale, self.num_levels)
 
     def mode(self) -> Array:
         """The likeliest level `[B, ...]`: the one nearest to loc, or an edge that holds a tail."""
-        nearest = to_level(self.loc, self.levels)
-        edges = [jnp.zeros_like(nearest), jnp.full_like(nearest, self.levels - 1)]
+        nearest = to_level(self.loc, self.num_levels)
+        edges = [jnp.zeros_like(nearest), jnp.full_like(nearest, self.num_levels - 1)]
         candidates = jnp.stack([nearest, *edges])
-        scores = log_bin(candidates, self.loc[None], self.log_scale[None], self.levels)
+        scores = log_bin(candidates, self.loc[None], self.log_scale[None], self.num_levels)
         return jnp.take_along_axis(candidates, jnp.argmax(scores, axis=0)[None], axis=0)[0]
 
 
@@ -126,24 +126,24 @@ class DiscretizedLogisticMixture:
         loc: `[B, H, W, C, K]`, in units where the levels span [-1, 1].
         log_scale: `[B, H, W, C, K]`.
         coefficients: `[B, H, W, C (C - 1) / 2, K]` in [-1, 1]: of channel 0 on 1, 0 on 2, 1 on 2...
-        levels: Number of levels.
+        num_levels: Number of levels.
     """
 
     mixture_logits: Array
     loc: Array
     log_scale: Array
     coefficients: Array
-    levels: int = struct.field(pytree_node=False)
+    num_levels: int = struct.field(pytree_node=False)
 
     def log_prob(self, x: Array) -> Array:
         """Log-probability of images `x` `[B, H, W, C]` of levels: `[B]`, in nats."""
-        level, outside = as_levels(x, self.levels)
-        v = 2.0 * level.astype(self.loc.dtype) / (self.levels - 1) - 1.0
+        level, outside = as_levels(x, self.num_levels)
+        v = 2.0 * level.astype(self.loc.dtype) / (self.num_levels - 1) - 1.0
         loc = jnp.stack(
             [self._centre(c, [v[..., j, None] for j in range(c)]) for c in range(x.shape[-1])],
             axis=-2,
         )  # [B, H, W, C, K]
-        log_bins = log_bin(level[..., None], loc, self.log_scale, self.levels)
+        log_bins = log_bin(level[..., None], loc, self.log_scale, self.num_levels)
         log_joint = jax.nn.log_softmax(self.mixture_logits) + jnp.sum(log_bins, axis=-2)
         log_pixels = jax.nn.logsumexp(log_joint, axis=-1)
         return sum_entries(log_pixels + jnp.sum(outside, axis=-1))
@@ -169,9 +169,9 @@ class DiscretizedLogisticMixture:
         values, means = [], []
         for c in range(self.loc.shape[-2]):
             centre = self._centre(c, values)
-            level = _mean_level(centre, self.log_scale[..., c, :], self.levels)
+            level = _mean_level(centre, self.log_scale[..., c, :], self.num_levels)
             means.append(jnp.sum(weights * level, axis=-1))
-            values.append(2.0 * means[-1][..., None] / (self.levels - 1) - 1.0)
+            values.append(2.0 * means[-1][..., None] / (self.num_levels - 1) - 1.0)
         return jnp.stack(means, axis=-1)
 
     def mode(self) -> Array:
@@ -193,8 +193,8 @@ class DiscretizedLogisticMixture:
         """Channel after channel, each rounded to a level before the next sees it."""
         values, levels = [], []
         for c in range(self.loc.shape[-2]):
-            levels.append(to_level(draw(c, values)[..., 0], self.levels))
+            levels.append(to_level(draw(c, values)[..., 0], self.num_levels))
             values.append(
-                2.0 * levels[-1][..., None].astype(self.loc.dtype) / (self.levels - 1) - 1.0
+                2.0 * levels[-1][..., None].astype(self.loc.dtype) / (self.num_levels - 1) - 1.0
             )
         return jnp.stack(levels, axis=-1)

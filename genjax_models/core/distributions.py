@@ -50,22 +50,22 @@ def sum_entries(a: Array) -> Array:
     return jnp.sum(a.reshape(a.shape[0], -1), axis=-1)
 
 
-def as_levels(x: Array, levels: int) -> tuple[Array, Array]:
+def as_levels(x: Array, num_levels: int) -> tuple[Array, Array]:
     """Data as levels that may be computed with, and what is added to their log-probabilities.
 
     Args:
         x: Data `[...]` of any type.
-        levels: How many levels there are.
+        num_levels: How many levels there are.
 
     Returns:
-        Levels 0 .. levels - 1, int32 `[...]`, 0 in the place of what is none; and 0 where x is a
-        level, minus infinity where it is none, NaN where it is NaN. So gradients with respect to
+        Levels 0 .. num_levels - 1, int32 `[...]`, 0 in the place of what is none; and 0 where x is
+        a level, minus infinity where it is none, NaN where it is NaN. So gradients with respect to
         a distribution's parameters are finite whatever x is.
     """
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         x = x.astype(jnp.promote_types(x.dtype, jnp.int32))  # uint8 cannot be compared with 256
-    inside = (x >= 0) & (x <= levels - 1) & (x == jnp.floor(x))
+    inside = (x >= 0) & (x <= num_levels - 1) & (x == jnp.floor(x))
     outside = jnp.where(jnp.isnan(x), jnp.nan, -jnp.inf)
     return jnp.where(inside, x, 0).astype(jnp.int32), jnp.where(inside, 0.0, outside)
 
@@ -186,7 +186,7 @@ class Binomial:
 
     Attributes:
         logits: log p / (1 - p) `[B, ...]` of one trial.
-        total: Number of trials, levels - 1.
+        total: Number of trials, num_levels - 1.
     """
 
     logits: Array
@@ -234,7 +234,7 @@ class Categorical:
     logits: Array
 
     def log_prob(self, x: Array) -> Array:
-        """Log-probability of `x` in 0 .. levels - 1 `[B]`, in nats."""
+        """Log-probability of `x` in 0 .. num_levels - 1 `[B]`, in nats."""
         level, outside = as_levels(x, self.logits.shape[-1])
         log_p = jax.nn.log_softmax(self.logits)
         chosen = jnp.take_along_axis(log_p, level[..., None], axis=-1)[..., 0]
@@ -263,6 +263,6 @@ class Categorical:
         return index.astype(level_dtype(self.logits.shape[-1]))
 
 
-def level_dtype(levels: int) -> jnp.dtype:
+def level_dtype(num_levels: int) -> jnp.dtype:
     """The integer type of data with so many levels: uint8 up to 256, int32 above."""
-    return jnp.dtype(jnp.uint8 if levels <= 256 else jnp.int32)
+    return jnp.dtype(jnp.uint8 if num_levels <= 256 else jnp.int32)

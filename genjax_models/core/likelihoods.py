@@ -72,12 +72,12 @@ class Likelihood:
 
 
 def _levels(spec: DataSpec) -> int:
-    if spec.levels is None:
+    if spec.num_levels is None:
         raise ValueError(
             f"{spec.name} has real-valued entries, but this likelihood is over discrete levels: "
             "give the model likelihood=likelihoods.normal, or data of integers"
         )
-    return spec.levels
+    return spec.num_levels
 
 
 def _split(outputs: Array, spec: DataSpec, parts: int) -> list[Array]:
@@ -94,8 +94,8 @@ def _normal(outputs: Array, spec: DataSpec) -> Normal:
 def _bernoulli(outputs: Array, spec: DataSpec) -> Bernoulli:
     if _levels(spec) != 2:
         raise ValueError(
-            f"{spec.name} has {spec.levels} levels, but the Bernoulli likelihood is over 2: give "
-            "the model preprocess=preprocess.dynamic_binarization, or use likelihoods.binomial"
+            f"{spec.name} has {spec.num_levels} levels, but the Bernoulli likelihood is over 2: "
+            "give the model preprocess=preprocess.dynamic_binarization, or use likelihoods.binomial"
         )
     return Bernoulli(outputs.reshape(-1, *spec.shape))
 
@@ -118,9 +118,9 @@ def _discretized_logistic(outputs: Array, spec: DataSpec) -> DiscretizedLogistic
     return DiscretizedLogistic(loc, log_scale, _levels(spec))
 
 
-def _frequency(x: Array, levels: int) -> Array:
+def _frequency(x: Array, num_levels: int) -> Array:
     """How bright each entry is among the examples, in (0, 1), as if there were two more."""
-    x = x.astype(jnp.float32) / (levels - 1)
+    x = x.astype(jnp.float32) / (num_levels - 1)
     return (jnp.sum(x, axis=0) + 1.0) / (x.shape[0] + 2.0)
 
 
@@ -145,9 +145,9 @@ def _beta_moments(x: Array, spec: DataSpec) -> Array:
 
 
 def _log_frequencies(x: Array, spec: DataSpec) -> Array:
-    levels = _levels(spec)
-    counts = jnp.sum(x[..., None] == jnp.arange(levels), axis=0)
-    return jnp.log((counts + 1.0 / levels) / (x.shape[0] + 1.0))
+    num_levels = _levels(spec)
+    counts = jnp.sum(x[..., None] == jnp.arange(num_levels), axis=0)
+    return jnp.log((counts + 1.0 / num_levels) / (x.shape[0] + 1.0))
 
 
 def _moments(x: Array, spec: DataSpec) -> Array:
@@ -158,9 +158,9 @@ def _moments(x: Array, spec: DataSpec) -> Array:
 
 def _logistic_moments(x: Array, spec: DataSpec) -> Array:
     """Centre and log-scale `[*shape, 2]` of the logistics with the entries' moments."""
-    levels = _levels(spec)
-    v = 2.0 * x.astype(jnp.float32) / (levels - 1) - 1.0
-    scale = jnp.std(v, axis=0) * math.sqrt(3.0) / math.pi + 1.0 / (levels - 1)
+    num_levels = _levels(spec)
+    v = 2.0 * x.astype(jnp.float32) / (num_levels - 1) - 1.0
+    scale = jnp.std(v, axis=0) * math.sqrt(3.0) / math.pi + 1.0 / (num_levels - 1)
     return jnp.stack([jnp.mean(v, axis=0), jnp.log(scale)], axis=-1)
 
 

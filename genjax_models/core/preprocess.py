@@ -45,21 +45,21 @@ def _levels(spec: DataSpec) -> int:
 
 
 def _two_levels(spec: DataSpec) -> DataSpec:
-    return dataclasses.replace(spec, levels=2)
+    return dataclasses.replace(spec, num_levels=2)
 
 
 def _real_valued(spec: DataSpec) -> DataSpec:
-    return dataclasses.replace(spec, levels=None)
+    return dataclasses.replace(spec, num_levels=None)
 
 
 def _full_range(x: Array, spec: DataSpec) -> Array:
-    """Black and white in the data's own range: 0 -> 0, 1 -> levels - 1, means between them."""
+    """Black and white in the data's own range: 0 -> 0, 1 -> num_levels - 1, means between them."""
     top = _levels(spec) - 1
     return x * x.dtype.type(top)
 
 
 def _binarize(x: Array, key: Key, spec: DataSpec) -> Array:
-    """Bernoulli draws whose probabilities are the grey values, x / (levels - 1)."""
+    """Bernoulli draws whose probabilities are the grey values, x / (num_levels - 1)."""
     probability = x.astype(jnp.float32) / (_levels(spec) - 1)
     return (random.uniform(key, x.shape) < probability).astype(jnp.uint8)
 
@@ -98,7 +98,7 @@ uniform_dequantization = Preprocess(
     UNIT.log_volume,
     "uniform dequantisation",
 )
-"""Real values in [0, 1]; log p(x) >= E_u log p((x + u) / levels) - D log levels
+"""Real values in [0, 1]; log p(x) >= E_u log p((x + u) / num_levels) - D log num_levels
 (Theis et al. 2016, arXiv:1511.01844, sec. 3.1)."""
 
 
@@ -129,14 +129,14 @@ def of_data(log_prob: Array, x: Array, spec: DataSpec) -> Array:
         `[B]`: minus infinity where an entry is no level, NaN where one is NaN; else, and of
         real-valued data, as they were.
     """
-    if spec.levels is None:
+    if spec.num_levels is None:
         return log_prob
-    outside = sum_entries(as_levels(x, spec.levels)[1])
+    outside = sum_entries(as_levels(x, spec.num_levels)[1])
     return jnp.where(outside == 0.0, log_prob, outside)
 
 
 def to_unit_range(x: Array, spec: DataSpec) -> Array:
-    """Network input: discrete values to [-1, 1], 2 x / (levels - 1) - 1; real values as they are.
+    """Network input: levels to [-1, 1], 2 x / (num_levels - 1) - 1; real values as they are.
 
     Args:
         x: Data `[B, ...]`.
@@ -146,7 +146,7 @@ def to_unit_range(x: Array, spec: DataSpec) -> Array:
         float32 `[B, ...]`.
     """
     x = x.astype(jnp.float32)
-    return x if spec.levels is None else 2.0 * x / (spec.levels - 1) - 1.0
+    return x if spec.num_levels is None else 2.0 * x / (spec.num_levels - 1) - 1.0
 
 
 def from_unit_range(x: Array, spec: DataSpec) -> Array:
@@ -156,7 +156,7 @@ def from_unit_range(x: Array, spec: DataSpec) -> Array:
         x: What `to_unit_range` gave, or anything near `[B, ...]`.
         spec: What the data are.
     """
-    return x if spec.levels is None else to_level(x, spec.levels)
+    return x if spec.num_levels is None else to_level(x, spec.num_levels)
 
 
 def bounded(x: Array, spec: DataSpec) -> Array:
@@ -166,19 +166,19 @@ def bounded(x: Array, spec: DataSpec) -> Array:
         x: Outputs `[B, ...]`, any real numbers.
         spec: What the data are.
     """
-    return x if spec.levels is None else jnp.tanh(x)
+    return x if spec.num_levels is None else jnp.tanh(x)
 
 
 def data_dtype(spec: DataSpec) -> jnp.dtype:
     """The type of the data: texts are int32 whatever the size of their vocabulary."""
-    if spec.levels is None:
+    if spec.num_levels is None:
         return jnp.dtype(jnp.float32)
-    return jnp.dtype(jnp.int32) if spec.vocabulary else level_dtype(spec.levels)
+    return jnp.dtype(jnp.int32) if spec.vocabulary else level_dtype(spec.num_levels)
 
 
 def tokens(x: Array, spec: DataSpec) -> Array:
     """Network input: every entry as a token, int32 `[B, N]`, images row by row."""
-    if spec.levels is None:
+    if spec.num_levels is None:
         raise ValueError(
             f"{spec.name} has real-valued entries, which are no tokens: use inputs=to_unit_range"
         )

@@ -41,8 +41,8 @@ class DataSpec:
 
     Attributes:
         shape: Shape of one example: `(H, W, C)` for images, `(T,)` for text, `(D,)` for points.
-        levels: Number of values that an entry can take (0 .. levels - 1: 256 for 8-bit images,
-            the vocabulary's size for text), or None where entries are real numbers.
+        num_levels: Number of values that an entry can take, 0 .. num_levels - 1 (256 for 8-bit
+            images, the vocabulary's size for text), or None where entries are real numbers.
         num_classes: Number of labels, or None where there are none.
         vocabulary: What the values of a text stand for, in order; empty for anything else.
         name: The data set's name, for messages.
@@ -53,7 +53,7 @@ class DataSpec:
     """
 
     shape: tuple[int, ...]
-    levels: int | None = 256
+    num_levels: int | None = 256
     num_classes: int | None = None
     vocabulary: tuple[str, ...] = ()
     name: str = "data"
@@ -84,5 +84,5 @@ class DataSpec:
         return math.prod(self.shape)
 
 
-DIGITS = DataSpec(shape=(8, 8, 1), levels=17, num_classes=10, name="digits")
+DIGITS = DataSpec(shape=(8, 8, 1), num_levels=17, num_classes=10, name="digits")
 """The embedded default data set, and so the default of every model's `spec`."""

@@ -27,12 +27,12 @@ def check_window(num_tokens: int, window: int, name: str, split: str) -> None:
         )
 
 
-def examples(images: Any, levels: int | None, name: str) -> tuple[np.ndarray, int | None]:
+def examples(images: Any, num_levels: int | None, name: str) -> tuple[np.ndarray, int | None]:
     """Examples as the models take them, and their number of levels.
 
     Args:
         images: `[N, H, W, C]`, `[N, H, W]` or `[N, T]` of integers, or `[N, D]` of floats.
-        levels: Number of values an entry can take, or None to read it off the type.
+        num_levels: Number of values an entry can take, or None to read it off the type.
         name: The data set's name, for messages.
 
     Returns:
@@ -50,10 +50,10 @@ def examples(images: Any, levels: int | None, name: str) -> tuple[np.ndarray, in
     if x.size == 0:
         raise ValueError(f"{name}: examples have shape {x.shape}: there is nothing to learn from")
     if np.issubdtype(x.dtype, np.floating):
-        return _points(x, levels, name), None
+        return _points(x, num_levels, name), None
     if x.dtype != np.bool_ and not np.issubdtype(x.dtype, np.integer):
         raise ValueError(
-            f"{name}: examples are of type {x.dtype}; give integers 0 .. levels - 1, or float"
+            f"{name}: examples are of type {x.dtype}; give integers 0 .. num_levels - 1, or float"
             " points [N, D]"
         )
     if x.ndim == 3:
@@ -63,12 +63,12 @@ def examples(images: Any, levels: int | None, name: str) -> tuple[np.ndarray, in
             f"{name}: images have shape {x.shape[1:]} with {x.shape[-1]} channels; put the"
             " channels last, 1 to 4 of them: [N, H, W, C]"
         )
-    return _levels(x, levels, name)
+    return _levels(x, num_levels, name)
 
 
-def _points(x: np.ndarray, levels: int | None, name: str) -> np.ndarray:
+def _points(x: np.ndarray, num_levels: int | None, name: str) -> np.ndarray:
     finite(x, name)
-    if levels is not None or x.ndim != 2:
+    if num_levels is not None or x.ndim != 2:
         raise ValueError(
             f"{name}: examples are {x.dtype} of shape {x.shape}; give images as uint8 levels"
             " (0 .. 255), or points as floats [N, D] without levels"
@@ -108,27 +108,27 @@ def finite(x: np.ndarray, name: str) -> None:
         )
 
 
-def _levels(x: np.ndarray, levels: int | None, name: str) -> tuple[np.ndarray, int]:
+def _levels(x: np.ndarray, num_levels: int | None, name: str) -> tuple[np.ndarray, int]:
     lowest, highest = int(x.min()), int(x.max())
-    if levels is None:
-        levels = {"bool": 2, "uint8": 256}.get(x.dtype.name)
-    levels = highest + 1 if levels is None else levels
+    if num_levels is None:
+        num_levels = {"bool": 2, "uint8": 256}.get(x.dtype.name)
+    num_levels = highest + 1 if num_levels is None else num_levels
     if lowest < 0:
         raise ValueError(
             f"{name}: values lie in {lowest} .. {highest}, and levels count from 0: shift the data"
         )
-    positive_int(levels, f"{name}: levels")
-    if levels > np.iinfo(np.int32).max:
+    positive_int(num_levels, f"{name}: levels")
+    if num_levels > np.iinfo(np.int32).max:
         raise ValueError(
-            f"{name}: {levels} levels are more than int32 counts; give real numbers as floats"
+            f"{name}: {num_levels} levels are more than int32 counts; give real numbers as floats"
         )
-    if highest >= levels:
+    if highest >= num_levels:
         raise ValueError(
-            f"{name}: values lie in {lowest} .. {highest} but {levels} levels allow 0 .."
-            f" {levels - 1}; rescale the data or give levels={highest + 1}"
+            f"{name}: values lie in {lowest} .. {highest} but {num_levels} levels allow 0 .."
+            f" {num_levels - 1}; rescale the data or give num_levels={highest + 1}"
         )
-    narrow = levels <= 256 and (x.ndim == 4 or x.dtype in (np.bool_, np.uint8))
-    return np.ascontiguousarray(x, np.uint8 if narrow else np.int32), levels
+    narrow = num_levels <= 256 and (x.ndim == 4 or x.dtype in (np.bool_, np.uint8))
+    return np.ascontiguousarray(x, np.uint8 if narrow else np.int32), num_levels
 
 
 def extra_array(value: np.ndarray, num_examples: int, key: str, name: str) -> np.ndarray:

@@ -72,7 +72,7 @@ class Dataset:
         images: Any,
         labels: Any = None,
         *,
-        levels: int | None = None,
+        num_levels: int | None = None,
         num_classes: int | None = None,
         class_names: Sequence[str] = (),
         name: str = "arrays",
@@ -82,12 +82,12 @@ class Dataset:
         """A data set of arrays in memory.
 
         Args:
-            images: Images `[N, H, W, C]` or `[N, H, W]` of integers 0 .. levels - 1, sequences
+            images: Images `[N, H, W, C]` or `[N, H, W]` of integers 0 .. num_levels - 1, sequences
                 `[N, T]` of integers, or points `[N, D]` of floats.
             labels: Integers `[N]`, 0 .. num_classes - 1, or None. Also whole floats, truth values,
                 one-hot rows, and words, which are the classes' names (`data.labels`).
-            levels: Number of values an entry can take. By default 256 for uint8, 2 for bool, and
-                the highest value plus one for wider integers; points have none.
+            num_levels: Number of values an entry can take. By default 256 for uint8, 2 for bool,
+                and the highest value plus one for wider integers; points have none.
             num_classes: Number of labels; by default those that have an example, and where their
                 numbers have gaps, these are closed up with a warning.
             class_names: What the labels are called, in order.
@@ -102,7 +102,7 @@ class Dataset:
         Raises:
             ValueError: A shape, a type or a value that no example can have, with the mend.
         """
-        x, levels = arrays_.examples(images, levels, name)
+        x, num_levels = arrays_.examples(images, num_levels, name)
         arrays, classes = {"x": x}, tuple(map(str, class_names))
         if labels is not None:
             arrays["label"], num_classes, classes = arrays_.read_labels(
@@ -110,7 +110,7 @@ class Dataset:
             )
         for key, value in (extra or {}).items():
             arrays[key] = arrays_.extra_array(np.asarray(value), len(x), key, name)
-        spec = DataSpec(x.shape[1:], levels, num_classes, name=name, class_names=classes)
+        spec = DataSpec(x.shape[1:], num_levels, num_classes, name=name, class_names=classes)
         return cls(spec, split, arrays)
 
     @property
@@ -209,7 +209,7 @@ class Dataset:
         """Name, split, size and what an example is."""
         spec = self.spec
         parts = [f"{len(self):,} examples of shape {spec.shape}"]
-        parts.append("real numbers" if spec.levels is None else f"{spec.levels} levels")
+        parts.append("real numbers" if spec.num_levels is None else f"{spec.num_levels} levels")
         if spec.num_classes is not None:
             named = spec.class_names[:3] + ("...",) * (len(spec.class_names) > 3)
             parts.append(f"{spec.num_classes} classes" + f" ({', '.join(named)})" * bool(named))

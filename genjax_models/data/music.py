@@ -45,7 +45,7 @@ _HEAD_SIZE = 200  # characters of a file that tell whether it is one of these
 
 def is_roll(spec: DataSpec) -> bool:
     """Whether examples are piano rolls of four voices, `[T, 4]`."""
-    return len(spec.shape) == 2 and spec.shape[1] == len(VOICES) and spec.levels == LEVELS
+    return len(spec.shape) == 2 and spec.shape[1] == len(VOICES) and spec.num_levels == LEVELS
 
 
 @dataclasses.dataclass(frozen=True)

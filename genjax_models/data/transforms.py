@@ -98,7 +98,11 @@ def alike(data: Dataset, spec: DataSpec, num: int, seed: int = 0) -> Dataset:
     Raises:
         ValueError: The examples are no images, or of another number of channels.
     """
-    if len(data.spec.shape) != 3 or data.spec.shape[2:] != spec.shape[2:] or spec.levels is None:
+    if (
+        len(data.spec.shape) != 3
+        or data.spec.shape[2:] != spec.shape[2:]
+        or spec.num_levels is None
+    ):
         raise ValueError(
             f"{data.spec.name} has examples of shape {data.spec.shape}, which cannot be made like "
             f"{spec.name}'s, {spec.shape}: give images of as many channels"
@@ -106,10 +110,10 @@ def alike(data: Dataset, spec: DataSpec, num: int, seed: int = 0) -> Dataset:
     rows = np.sort(np.random.default_rng(seed).permutation(len(data))[:num])
     few = resized(Dataset(data.spec, data.split, data.rows(rows)), *spec.shape[:2])
     arrays = dict(few.arrays or {})
-    top, top_here = (data.spec.levels or 2) - 1, spec.levels - 1
+    top, top_here = (data.spec.num_levels or 2) - 1, spec.num_levels - 1
     x = np.round(arrays["x"].astype(np.float32) / top * top_here)
-    arrays["x"] = x.astype(np.uint8 if spec.levels <= 256 else np.int32)
-    shape = dataclasses.replace(few.spec, levels=spec.levels)
+    arrays["x"] = x.astype(np.uint8 if spec.num_levels <= 256 else np.int32)
+    shape = dataclasses.replace(few.spec, num_levels=spec.num_levels)
     return Dataset(shape, data.split, arrays)
 
 
@@ -228,7 +232,7 @@ def cropped(data: Dataset, margin: int) -> Dataset:
 def _each_image(data: Dataset, change: Callable[[np.ndarray], np.ndarray]) -> Dataset:
     """The same set with `x`, and the images that stand beside it, changed."""
     shape, x = data.spec.shape, _array(data, "x")
-    if len(shape) != 3 or data.spec.levels is None:
+    if len(shape) != 3 or data.spec.num_levels is None:
         raise ValueError(
             f"{data.spec.name} has examples of shape {shape}: only images [H, W, C] of levels are "
             "cut and scaled"
@@ -244,7 +248,7 @@ def _each_image(data: Dataset, change: Callable[[np.ndarray], np.ndarray]) -> Da
 def _resize(images: np.ndarray, height: int, width: int, spec: DataSpec) -> np.ndarray:
     if images.shape[1:3] == (height, width):
         return images
-    top = (spec.levels or 1) - 1
+    top = (spec.num_levels or 1) - 1
 
     @jax.jit
     def resize(part: jax.Array) -> jax.Array:

@@ -98,11 +98,11 @@ def reconstruction(
     alpha, sigma = schedule(start)
     ratio = sigma / alpha
     z = to_unit_range(x, spec) + ratio * noise
-    if spec.levels is None:
+    if spec.num_levels is None:
         return -Normal(z, jnp.full_like(z, jnp.log(ratio))).log_prob(x)
-    values = to_unit_range(jnp.arange(spec.levels), spec)
+    values = to_unit_range(jnp.arange(spec.num_levels), spec)
     log_p = jax.nn.log_softmax(-0.5 * ((z[..., None] - values) / ratio) ** 2)
-    level, outside = as_levels(x, spec.levels)
+    level, outside = as_levels(x, spec.num_levels)
     one = jnp.take_along_axis(log_p, level[..., None], axis=-1)[..., 0]
     return -sum_entries(one + outside)
 

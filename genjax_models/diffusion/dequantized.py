@@ -38,7 +38,7 @@ class Dequantization:
 
 
 def _uniform(x: Array, key: Key, spec: DataSpec) -> tuple[Array, Array]:
-    """Uniform in the cells, which are 2 / (levels - 1) wide."""
+    """Uniform in the cells, which are 2 / (num_levels - 1) wide."""
     width = 2.0 / (_levels(spec) - 1)
     u = random.uniform(key, x.shape) - 0.5
     return to_unit_range(x, spec) + width * u, jnp.full(x.shape[0], spec.num_dims * math.log(width))
@@ -134,7 +134,7 @@ class DequantizedProbabilityFlow:
     def likelihood_info(self) -> LikelihoodInfo:
         """What its likelihoods rest on."""
         own = getattr(self.diffusion, "preprocess", identity)  # FlowMatching has none
-        real = own.describe(self.spec).levels is None
+        real = own.describe(self.spec).num_levels is None
         return LikelihoodInfo(
             prepared=own.name if real else "dequantisation by noise",
             estimated="" if self.divergence is ode.exact else "divergence by probes",
@@ -183,7 +183,7 @@ class DequantizedProbabilityFlow:
         """Values that have a density, what their log p is to be raised by, and the ODE's start."""
         preprocess = getattr(self.diffusion, "preprocess", identity)  # FlowMatching has none
         x, spec = preprocess.apply(x, key_x, self.spec), preprocess.describe(self.spec)
-        if spec.levels is None:
+        if spec.num_levels is None:
             return x, preprocess.log_volume(self.spec), uniform.smallest(spec)
         return *self.dequantization.draw(x, key_v, spec), self.dequantization.smallest(spec)
 
@@ -193,6 +193,6 @@ class DequantizedProbabilityFlow:
 
 
 def _levels(spec: DataSpec) -> int:
-    if spec.levels is None:
+    if spec.num_levels is None:
         raise ValueError(f"{spec.name} has real-valued entries and no levels: use ProbabilityFlow")
-    return spec.levels
+    return spec.num_levels

@@ -109,8 +109,8 @@ class LatentDiffusion:
         if z.shape[1:] != wanted or not jnp.issubdtype(z.dtype, jnp.floating):
             raise ValueError(
                 f"the codec gives codes {z.dtype}{list(z.shape[1:])}, and the diffusion is of "
-                f"float32{list(wanted)}: give it spec=DataSpec({z.shape[1:]}, levels=None), and "
-                "take a VQ-VAE's vectors by autoencoders.EmbeddedCodes"
+                f"float32{list(wanted)}: give it spec=DataSpec({z.shape[1:]}, num_levels=None), "
+                "and take a VQ-VAE's vectors by autoencoders.EmbeddedCodes"
             )
         spread = jnp.std(z)
         codec = {

@@ -62,7 +62,7 @@ class MaskedDiffusion:
 
     def __post_init__(self) -> None:
         """Refuses networks that would compute something else without a word."""
-        name, mask = self.spec.name, self.spec.levels
+        name, mask = self.spec.name, self.spec.num_levels
         if mask is None:
             raise ValueError(f"{name} has real-valued entries: masked diffusion is of tokens")
         if getattr(self.network, "causal", False):
@@ -80,8 +80,8 @@ class MaskedDiffusion:
     @property
     def mask_token(self) -> int:
         """The token that stands for the mask, V."""
-        assert self.spec.levels is not None
-        return self.spec.levels
+        assert self.spec.num_levels is not None
+        return self.spec.num_levels
 
     @property
     def loss(self) -> Loss:

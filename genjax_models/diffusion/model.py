@@ -319,4 +319,4 @@ class Diffusion:
 
     def within(self, x_0: Array) -> Array:
         """Estimates of discrete data, brought into [-1, 1]."""
-        return x_0 if self.prepared.levels is None else jnp.clip(x_0, -1.0, 1.0)
+        return x_0 if self.prepared.num_levels is None else jnp.clip(x_0, -1.0, 1.0)

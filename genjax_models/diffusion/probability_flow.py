@@ -102,7 +102,7 @@ class ProbabilityFlow:
     def __post_init__(self) -> None:
         """Refuses data that have probabilities rather than a density."""
         check_base(self.diffusion)
-        if self.spec.levels is not None:
+        if self.spec.num_levels is not None:
             raise ValueError(
                 f"{self.spec.name} has discrete entries, whose probabilities the ODE bounds but "
                 "does not give: use DequantizedProbabilityFlow"

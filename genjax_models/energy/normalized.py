@@ -78,7 +78,7 @@ class Normalized:
 
     def __post_init__(self) -> None:
         """Checks that the data are real-valued."""
-        if self.spec.levels is not None:
+        if self.spec.num_levels is not None:
             raise ValueError(f"{self.spec.name} has discrete entries: use NormalizedDiscrete")
 
     @property
@@ -129,7 +129,7 @@ class NormalizedDiscrete:
 
     def __post_init__(self) -> None:
         """Checks that the data are discrete."""
-        if self.spec.levels is None:
+        if self.spec.num_levels is None:
             raise ValueError(f"{self.spec.name} has real-valued entries: use Normalized")
 
     @property

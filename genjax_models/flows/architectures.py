@@ -35,7 +35,7 @@ def realnvp(
     spec: DataSpec = DIGITS,
     *,
     steps: int | None = None,
-    levels: int | None = None,
+    num_scales: int | None = None,
     network: Network | None = None,
     num_classes: int | None = None,
     dequantization: Dequantization = UNIFORM,
@@ -51,7 +51,7 @@ def realnvp(
         spec: What one example is.
         steps: Pairs of couplings, one for each side of the mask: of a vector 8, of each mask at
             each level of an image 2.
-        levels: How often an image is halved; as often as it can be, 3 times at most.
+        num_scales: How often an image is halved; as often as it can be, 3 times at most.
         network: The couplings' networks; `MLP` for vectors, `ResidualNetwork` for images.
         num_classes: Number of labels to be conditional on.
         dequantization: Of discrete data.
@@ -85,7 +85,7 @@ def realnvp(
         bijector = halves(_size(spec), 8 if steps is None else steps)
     else:
         num = 2 if steps is None else steps
-        levels = _levels("realnvp", spec, levels)
+        num_scales = _num_scales("realnvp", spec, num_scales)
 
         def level(channels: int, left: int) -> Bijector:
             if not left:
@@ -94,14 +94,14 @@ def realnvp(
             before, after = checkerboards(channels, num), halves(4 * channels, num)
             return Chain([before, Squeeze(), after, inside, Inverse(Squeeze())])
 
-        bijector = level(spec.shape[-1], levels)
+        bijector = level(spec.shape[-1], num_scales)
     return _model(spec, bijector, num_classes, dequantization, alpha)
 
 
 def glow(
     spec: DataSpec = DIGITS,
     *,
-    levels: int | None = None,
+    num_scales: int | None = None,
     steps: int = 8,
     network: Network | None = None,
     num_classes: int | None = None,
@@ -112,7 +112,7 @@ def glow(
 
     Args:
         spec: What one example is, an image.
-        levels: How often it is halved; as often as it can be, 3 times at most.
+        num_scales: How often it is halved; as often as it can be, 3 times at most.
         steps: Steps of each level.
         network: The couplings' networks, images to images.
         num_classes: Number of labels to be conditional on.
@@ -126,13 +126,13 @@ def glow(
         Kingma & Dhariwal 2018, Glow, arXiv:1807.03039, sec. 3.
     """
     make = network or _usual_network(spec)
-    levels = _levels("glow", spec, levels)
+    num_scales = _num_scales("glow", spec, num_scales)
 
     def step(channels: int) -> Bijector:
         coupling = AffineCoupling(make(2 * (channels - channels // 2)))
         return Chain([ActNorm(), InvertibleConv1x1(), coupling])
 
-    bijector = _multiscale(spec.shape[-1], levels, lambda c: Repeat(step(c), steps), make)
+    bijector = _multiscale(spec.shape[-1], num_scales, lambda c: Repeat(step(c), steps), make)
     return _model(spec, bijector, num_classes, dequantization, alpha)
 
 
@@ -140,7 +140,7 @@ def neural_spline_flow(
     spec: DataSpec = POINTS,
     *,
     steps: int = 8,
-    levels: int | None = None,
+    num_scales: int | None = None,
     network: Network | None = None,
     num_bins: int = 8,
     bound: float = 5.0,
@@ -157,7 +157,7 @@ def neural_spline_flow(
     Args:
         spec: What one example is.
         steps: Steps, of each level on images.
-        levels: How often an image is halved; as often as it can be, 3 times at most.
+        num_scales: How often an image is halved; as often as it can be, 3 times at most.
         network: The couplings' networks; `MLP` for vectors, `ResidualNetwork` for images.
         num_bins: Bins of each spline.
         bound: Splines are the identity outside [-bound, bound].
@@ -181,8 +181,8 @@ def neural_spline_flow(
         return Repeat(Chain([ActNorm(), InvertibleConv1x1(), coupling]), steps)
 
     if _is_image(spec):
-        levels = _levels("neural_spline_flow", spec, levels)
-        bijector = _multiscale(spec.shape[-1], levels, steps_of, make)
+        num_scales = _num_scales("neural_spline_flow", spec, num_scales)
+        bijector = _multiscale(spec.shape[-1], num_scales, steps_of, make)
     else:
         bijector = steps_of(_size(spec, least=1))
     return _model(spec, bijector, num_classes, dequantization, alpha)
@@ -232,7 +232,7 @@ def _model(
     dequantization: Dequantization,
     alpha: float,
 ) -> Flow | Dequantized:
-    if spec.levels is None:
+    if spec.num_levels is None:
         return Flow(bijector, spec=spec, num_classes=num_classes)
     bijector = Chain([Logit(alpha), bijector])
     flow = Flow(bijector, spec=real_valued(spec), num_classes=num_classes)
@@ -240,13 +240,13 @@ def _model(
 
 
 def _multiscale(
-    channels: int, levels: int, steps: Callable[[int], Bijector], network: Network
+    channels: int, num_scales: int, steps: Callable[[int], Bijector], network: Network
 ) -> Bijector:
     """Squeeze, steps, split; the half that goes on meets the next level inside of the split."""
     now = steps(4 * channels)
-    if levels == 1:
+    if num_scales == 1:
         return Chain([Squeeze(), now, Inverse(Squeeze())])
-    inner = _multiscale(2 * channels, levels - 1, steps, network)
+    inner = _multiscale(2 * channels, num_scales - 1, steps, network)
     return Chain([Squeeze(), now, Split(inner, network(4 * channels)), Inverse(Squeeze())])
 
 
@@ -275,7 +275,7 @@ def _size(spec: DataSpec, least: int = 2) -> int:
     return spec.shape[0]
 
 
-def _levels(name: str, spec: DataSpec, levels: int | None) -> int:
+def _num_scales(name: str, spec: DataSpec, num_scales: int | None) -> int:
     """How often images are halved.
 
     Raises:
@@ -292,12 +292,12 @@ def _levels(name: str, spec: DataSpec, levels: int | None) -> int:
         most, height, width = most + 1, height // 2, width // 2
     # A pixel is no image to go on with: if it can be helped, the last level has more than one.
     usual = max(1, most - 1 if min(height, width) == 1 else most)
-    if levels is None and most:
+    if num_scales is None and most:
         return min(3, usual)
-    if levels is None or not 1 <= levels <= most:
+    if num_scales is None or not 1 <= num_scales <= most:
         raise ValueError(
             f"{spec.name} has images of {spec.shape[0]}x{spec.shape[1]}, which can be halved "
-            f"{most} times, and {name} was given levels={levels}: "
-            + (f"give levels=1 to {most}" if most else "pad them to an even height and width")
+            f"{most} times, and {name} was given num_scales={num_scales}: "
+            + (f"give num_scales=1 to {most}" if most else "pad them to an even height and width")
         )
-    return levels
+    return num_scales

@@ -27,7 +27,7 @@ from genjax_models.flows.flow import Flow
 
 @dataclasses.dataclass(frozen=True)
 class Variational:
-    """y = (x + sigmoid(g(eps; x))) / levels with eps ~ N(0, I): noise that is learned.
+    """y = (x + sigmoid(g(eps; x))) / num_levels with eps ~ N(0, I): noise that is learned.
 
     g is the bijector's `forward`, the direction in which a masked autoregressive one is fast: drawn
     that way it is an inverse autoregressive flow. Its context is the data, flattened and scaled to
@@ -91,7 +91,7 @@ class DequantizedOutputs:
 
 @dataclasses.dataclass(frozen=True)
 class Dequantized:
-    """A flow whose likelihood is that of discrete data, `P(x)` for x in {0 .. levels - 1}^D.
+    """A flow whose likelihood is that of discrete data, `P(x)` for x in {0 .. num_levels - 1}^D.
 
     The flow is a density p over [0, 1]^D (and beyond, where it puts any mass), and P(x) its
     integral over the cell of x: `log P(x) >= E_q[log p(y) - log q(y | x)]`. So the figures are

@@ -22,7 +22,7 @@ from genjax_models.flows.bijector import Bijector, all_finite, first_non_finite,
 Base: TypeAlias = Callable[[tuple[int, ...]], Distribution]
 """`shape [B, ...]` -> the distribution of the codes; `core.standard_normal` is one."""
 
-POINTS = DataSpec(shape=(2,), levels=None, name="points")
+POINTS = DataSpec(shape=(2,), num_levels=None, name="points")
 """Points in the plane: the default of a flow's `spec`."""
 
 
@@ -71,10 +71,10 @@ class Flow:
         Raises:
             ValueError: The entries have levels.
         """
-        if self.spec.levels is not None:
+        if self.spec.num_levels is not None:
             raise ValueError(
-                f"{self.spec.name} has {self.spec.levels} discrete levels, but a Flow is a density "
-                "over real numbers: use Dequantized(Flow(..., spec=real_valued(spec)), spec)"
+                f"{self.spec.name} has {self.spec.num_levels} discrete levels, but a Flow is a "
+                "density of real numbers: use Dequantized(Flow(..., spec=real_valued(spec)), spec)"
             )
 
     @property
@@ -224,4 +224,4 @@ def check_temperature(temperature: Array | float) -> None:
 
 def real_valued(spec: DataSpec) -> DataSpec:
     """The description of the same examples with real numbers for entries."""
-    return dataclasses.replace(spec, levels=None)
+    return dataclasses.replace(spec, num_levels=None)

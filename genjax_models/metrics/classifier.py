@@ -317,7 +317,7 @@ def _check_images(x: np.ndarray, spec: DataSpec) -> None:
             f"the classifier reads {spec.name}, images [N, {', '.join(map(str, spec.shape))}], but "
             f"it was given {x.shape}"
         )
-    check_range(x, spec.levels, spec.name, "give them in the data's own range, not scaled")
+    check_range(x, spec.num_levels, spec.name, "give them in the data's own range, not scaled")
 
 
 def load_classifier(
@@ -406,11 +406,11 @@ def _splits(
         if not np.isin(_array(test, "label"), labels).all():
             test = None  # omniglot: its test split is of alphabets of its own
     if test is not None:
-        if test.spec.shape != train.spec.shape or test.spec.levels != train.spec.levels:
+        if test.spec.shape != train.spec.shape or test.spec.num_levels != train.spec.num_levels:
             raise ValueError(
-                f"the test set has examples of shape {test.spec.shape} with {test.spec.levels} "
-                f"levels, and the data {train.spec.shape} with {train.spec.levels}: give a part of "
-                "the same data"
+                f"the test set has examples of shape {test.spec.shape} with {test.spec.num_levels} "
+                f"levels, and the data {train.spec.shape} with {train.spec.num_levels}: give "
+                "a part of the same data"
             )
         return train, test, test.split
     order = np.random.default_rng(0).permutation(len(train))

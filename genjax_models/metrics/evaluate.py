@@ -240,7 +240,7 @@ class _Length:
 def _in_other_units(nll: float, spec: DataSpec, length: _Length) -> dict[str, float]:
     """A likelihood of `nll` nats an example, in the usual units of its kind of data."""
     if not spec.vocabulary:
-        return {} if spec.levels is None else {"bits_per_dim": bits_per_dim(nll, spec)}
+        return {} if spec.num_levels is None else {"bits_per_dim": bits_per_dim(nll, spec)}
     total = nll * length.examples
     units = {
         "nats_per_token": text.nats_per_token(total, length.tokens),
@@ -306,7 +306,7 @@ def encode(model: Any, params: Params, state: State, batch: Batch, key: Key) -> 
 
 
 def _reconstruction_error(model: Any) -> Metric:
-    scale = 1.0 if model.spec.levels is None else float(model.spec.levels - 1)
+    scale = 1.0 if model.spec.num_levels is None else float(model.spec.num_levels - 1)
 
     def metric(params: Params, state: State, batch: Batch, key: Key) -> Array:
         condition = conditions(model, batch)

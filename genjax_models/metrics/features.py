@@ -35,17 +35,17 @@ class ClassifyingExtractor(Extractor, Protocol):
         ...
 
 
-def check_range(x: np.ndarray, levels: int | None, whose: str, mend: str) -> None:
+def check_range(x: np.ndarray, num_levels: int | None, whose: str, mend: str) -> None:
     """Refuses images in another range than the extractor's.
 
     Their features would be of something else, and no figure would show it. Integers and floats in
-    0 .. levels - 1 are accepted. Refused are images in 0 .. 1 or -1 .. 1, floats that span less
+    0 .. num_levels - 1 are accepted. Refused are images in 0 .. 1 or -1 .. 1, floats that span less
     than an eighth of the range, and images of one value everywhere. (Integers in a small part of
     the range are accepted: a model may draw such.)
 
     Args:
         x: Images `[N, ...]`, at least one.
-        levels: The range is 0 .. levels - 1; None for floats of any range.
+        num_levels: The range is 0 .. num_levels - 1; None for floats of any range.
         whose: Whose range it is, for the message: "digits".
         mend: What the caller can do.
 
@@ -56,19 +56,19 @@ def check_range(x: np.ndarray, levels: int | None, whose: str, mend: str) -> Non
     if x.dtype.kind not in "biuf":
         raise ValueError(f"the images are of {x.dtype}, and {whose} of numbers: {mend}")
     low, high = float(x.min()), float(x.max())
-    if levels is None and not np.isfinite((low, high)).all():
+    if num_levels is None and not np.isfinite((low, high)).all():
         raise ValueError(f"the images of {whose} hold values that are not finite: {mend}")
     if low == high:
         raise ValueError(
             f"the images are {low:g} everywhere ({x.dtype} {x.shape}): nothing can be told from "
             f"images of one value; look at them"
         )
-    if levels is None:
+    if num_levels is None:
         return
-    top = levels - 1
+    top = num_levels - 1
     inside = low >= 0 and high <= top  # NaN is not
     narrow = high <= 1 or (x.dtype.kind == "f" and high - low < _LEAST_SHARE * top)
-    if not inside or (levels > 2 and narrow):
+    if not inside or (num_levels > 2 and narrow):
         raise ValueError(
             f"the images lie in {low:g} .. {high:g}, and {whose} in 0 .. {top}: {mend}"
         )

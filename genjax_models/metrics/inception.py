@@ -48,13 +48,13 @@ class Inception:
 
     Attributes:
         variables: The network's parameters and batch statistics.
-        levels: Images are in 0 .. levels - 1.
+        num_levels: Images are in 0 .. num_levels - 1.
         batch_size: Number of images that are read at a time.
         devices: Number of devices that read them; all where None.
     """
 
     variables: Mapping[str, Any]
-    levels: int = 256
+    num_levels: int = 256
     batch_size: int = 32
     devices: int | None = None
 
@@ -67,7 +67,7 @@ class Inception:
         """Pooled features `[N, 2048]` of images `[N, H, W, 1 or 3]`.
 
         Raises:
-            ValueError: They are no images, or not in 0 .. levels - 1.
+            ValueError: They are no images, or not in 0 .. num_levels - 1.
         """
         return self.read(x)[0]
 
@@ -78,20 +78,20 @@ class Inception:
     def read(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
         """Features and logits, in one pass; raises as `features` does."""
         x = np.asarray(x)
-        _check(x, self.levels)
+        _check(x, self.num_levels)
         devices = self.devices or jax.device_count()
         size = -(-self.batch_size // devices) * devices
         parts = []
         for start in range(0, len(x), size):
             part = x[start : start + size]
             filled = np.pad(part, [(0, size - len(part)), (0, 0), (0, 0), (0, 0)])
-            out = _reader(self.levels, self.devices)(self.variables, filled)
+            out = _reader(self.num_levels, self.devices)(self.variables, filled)
             parts.append([np.asarray(a)[: len(part)] for a in out])
         features, logits = (np.concatenate(rows) for rows in zip(*parts, strict=True))
         return features, logits
 
 
-def load_inception(path: str | os.PathLike[str], levels: int = 256) -> Inception:
+def load_inception(path: str | os.PathLike[str], num_levels: int = 256) -> Inception:
     """Loads Inception-v3 with the published weights from a local file.
 
     The file is `pt_inception-2015-12-05-6726825d.pth`, of pytorch-fid (`WEIGHTS`). It is read
@@ -99,7 +99,7 @@ def load_inception(path: str | os.PathLike[str], levels: int = 256) -> Inception
 
     Args:
         path: Path of the file.
-        levels: Images to be read are in 0 .. levels - 1.
+        num_levels: Images to be read are in 0 .. num_levels - 1.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -134,7 +134,7 @@ def load_inception(path: str | os.PathLike[str], levels: int = 256) -> Inception
     left = [name for name in tensors if name not in used and not name.endswith(_UNUSED)]
     if left:
         raise ValueError(_refusal(path, f"it has {left[0]}, which this network has not"))
-    return Inception(jax.tree.map(jnp.asarray, variables), levels)
+    return Inception(jax.tree.map(jnp.asarray, variables), num_levels)
 
 
 def inception_score(
@@ -186,9 +186,9 @@ def _score(log_p: np.ndarray) -> float:
     return float(np.exp((p * (log_p - np.log(marginal))).sum(axis=1).mean()))
 
 
-def prepared(x: Array, levels: int = 256) -> Array:
+def prepared(x: Array, num_levels: int = 256) -> Array:
     """Images `[B, H, W, 1 or 3]` as the network takes them: `[B, 299, 299, 3]` in [-1, 1]."""
-    x = jnp.broadcast_to(x.astype(jnp.float32) / (levels - 1), (*x.shape[:3], 3))
+    x = jnp.broadcast_to(x.astype(jnp.float32) / (num_levels - 1), (*x.shape[:3], 3))
     x = jax.image.resize(x, (x.shape[0], SIZE, SIZE, 3), "bilinear", antialias=False)
     return 2.0 * x - 1.0
 
@@ -200,17 +200,17 @@ def _shapes() -> Any:
 
 
 @functools.cache
-def _reader(levels: int, devices: int | None) -> Callable[..., Any]:
+def _reader(num_levels: int, devices: int | None) -> Callable[..., Any]:
     def read(variables: Any, x: Array) -> Any:
-        return InceptionV3().apply(variables, prepared(x, levels))
+        return InceptionV3().apply(variables, prepared(x, num_levels))
 
     return over_examples(read, devices)
 
 
-def _check(x: np.ndarray, levels: int) -> None:
+def _check(x: np.ndarray, num_levels: int) -> None:
     if x.ndim != 4 or x.shape[-1] not in (1, 3) or x.size == 0:
         raise ValueError(f"images have shape {x.shape}: give [N, H, W, 1] or [N, H, W, 3]")
-    check_range(x, levels, "are to be", "give them so, or load_inception their levels")
+    check_range(x, num_levels, "are to be", "give them so, or load_inception their levels")
 
 
 def _refusal(path: str | os.PathLike[str], why: str) -> str:

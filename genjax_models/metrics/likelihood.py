@@ -51,7 +51,7 @@ class LikelihoodStatement(NamedTuple):
     @property
     def bits_per_dim(self) -> float | None:
         """The same in bits an entry; None of real-valued data, whose unit decides it."""
-        return None if self.spec.levels is None else bits_per_dim(self.nats, self.spec)
+        return None if self.spec.num_levels is None else bits_per_dim(self.nats, self.spec)
 
     def __str__(self) -> str:
         """All of it in a line."""

@@ -95,7 +95,7 @@ class UNetTranslator(nn.Module):
     Attributes:
         out: Channels of the output.
         channels: Of the first level; each has twice the last one's, up to 8 times these.
-        levels: Halvings: 8 for images of 256 pixels, 7 for 128.
+        num_halvings: Halvings: 8 for images of 256 pixels, 7 for 128.
         dropout: Fraction that is dropped in the first three doublings.
         norm: `train -> normalisation` of all layers but the first, the innermost and the last.
         dtype: What the layers compute in; parameters and outputs are float32.
@@ -107,7 +107,7 @@ class UNetTranslator(nn.Module):
 
     out: int
     channels: int = 64
-    levels: int = 8
+    num_halvings: int = 8
     dropout: float = 0.5
     norm: Norm = instance_norm
     dtype: jnp.dtype | type = jnp.float32
@@ -124,15 +124,15 @@ class UNetTranslator(nn.Module):
         Raises:
             ValueError: The height or the width cannot be halved so often.
         """
-        factor = 2**self.levels
+        factor = 2**self.num_halvings
         if x.shape[1] % factor or x.shape[2] % factor:
             raise ValueError(
-                f"the UNetTranslator has {self.levels} levels, so it is for images whose height "
-                f"and width are multiples of {factor}, but these are {x.shape[1]}x{x.shape[2]}: "
-                "give fewer `levels`, or resize the images"
+                f"the UNetTranslator halves images {self.num_halvings} times, so it is for images "
+                f"whose height and width are multiples of {factor}, but these are "
+                f"{x.shape[1]}x{x.shape[2]}: give a smaller num_halvings, or resize the images"
             )
-        widths = [self.channels * min(2**i, 8) for i in range(self.levels)]
-        h, skips, last = with_context(x, context), [], self.levels - 1
+        widths = [self.channels * min(2**i, 8) for i in range(self.num_halvings)]
+        h, skips, last = with_context(x, context), [], self.num_halvings - 1
         for i, width in enumerate(widths):
             normed = 0 < i < last
             h = StridedConv(width, not normed, INIT, self.dtype)(h)

@@ -104,11 +104,11 @@ def check_spec(given: DataSpec, wanted: DataSpec) -> None:
     Raises:
         ValueError: The shapes or the levels differ.
     """
-    if (given.shape, given.levels) != (wanted.shape, wanted.levels):
+    if (given.shape, given.num_levels) != (wanted.shape, wanted.num_levels):
         raise ValueError(
-            f"{given.name} has examples of shape {given.shape} with {given.levels} levels, but the "
-            f"model is of {wanted.name}, shape {wanted.shape} with {wanted.levels} levels: give "
-            "such data (gm.data.alike), or build the model with spec=data.spec"
+            f"{given.name} has examples of shape {given.shape} with {given.num_levels} levels, but "
+            f"the model is of {wanted.name}, shape {wanted.shape} with {wanted.num_levels} levels: "
+            "give such data (gm.data.alike), or build the model with spec=data.spec"
         )
 
 

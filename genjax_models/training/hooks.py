@@ -224,14 +224,14 @@ def tensorboard(directory: str | Path) -> Report:
 
 
 def sample_grid(
-    sample: Callable[[TrainState], Any], path: str | Path, levels: int | None = None
+    sample: Callable[[TrainState], Any], path: str | Path, num_levels: int | None = None
 ) -> Hook:
     """Returns a hook that draws samples and writes them as a grid, over the last one.
 
     Args:
         sample: Returns images `[N, H, W, C]` of a state, usually drawn from `state.ema`.
         path: Image file.
-        levels: The values are in 0 .. levels - 1.
+        num_levels: The values are in 0 .. num_levels - 1.
     """
 
     def hook(state: TrainState, metrics: Mapping[str, float], /) -> None:
@@ -239,7 +239,7 @@ def sample_grid(
 
         images = sample(state)
         if jax.process_index() == 0:
-            plots.save(plots.grid(images, levels), path)
+            plots.save(plots.grid(images, num_levels), path)
 
     return hook
 

@@ -142,7 +142,7 @@ def fingerprint(data: Data) -> dict[str, Any]:
     rows = data.rows(np.unique(np.linspace(0, len(data) - 1, _SAMPLED).astype(np.int64)))
     found = {
         "shape": data.spec.shape,
-        "levels": data.spec.levels,
+        "levels": data.spec.num_levels,
         "labels": data.spec.num_classes,
         "examples": len(data),
         "sample": _content(rows),

@@ -47,10 +47,10 @@ def test_many_are_drawn_in_blocks(monkeypatch):
 
 
 def test_sets_that_do_not_go_together(digits):
-    other = gm.Dataset.from_arrays(np.zeros((3, 8, 8, 1), np.uint8), np.arange(3), levels=256)
+    other = gm.Dataset.from_arrays(np.zeros((3, 8, 8, 1), np.uint8), np.arange(3), num_levels=256)
     with pytest.raises(ValueError, match="17 levels.*256 levels.*do not go together"):
         augmentation.augment(digits, other)
-    bare = gm.Dataset.from_arrays(np.zeros((3, 8, 8, 1), np.uint8), levels=17)
+    bare = gm.Dataset.from_arrays(np.zeros((3, 8, 8, 1), np.uint8), num_levels=17)
     with pytest.raises(ValueError, match="with labels"):
         augmentation.augment(digits, bare)
 

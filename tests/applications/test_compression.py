@@ -126,7 +126,7 @@ def test_channels_texts_and_labels(name):
 
 
 def test_what_a_model_binarises_is_kept_as_it_sees_it():
-    spec = dataclasses.replace(tiny.IMAGE, levels=256)
+    spec = dataclasses.replace(tiny.IMAGE, num_levels=256)
     prepare = preprocess.dynamic_binarization
     model = dataclasses.replace(MADE_OF_PIXELS, spec=spec, preprocess=prepare)
     x = np.random.default_rng(0).integers(0, 256, (9, 3, 2, 1)).astype(np.uint8)
@@ -242,7 +242,7 @@ def test_another_model_is_refused(made, vae):
         ({"coder": 2}, "coder 2 for 1"),
         ({"block": 2**31}, "a block of 2,147,483,648 examples"),
         ({"block": 0}, "a block of 0 examples"),
-        ({"levels": 2**31}, "levels 2147483648 for"),
+        ({"num_levels": 2**31}, "levels 2147483648 for"),
         ({"shape": (2**31,)}, r"shape \(2147483648,\) for"),
         ({"shape": ()}, r"shape \(\) for"),
     ],

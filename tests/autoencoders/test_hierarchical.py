@@ -14,7 +14,7 @@ from genjax_models.autoencoders import HierarchicalVAE, LatentLayer, losses
 
 A, B, S1, S = 0.8, -1.3, 0.6, 0.5
 """z_2 ~ N(0, 1), z_1 ~ N(A z_2, S1^2), x ~ N(B z_1, S^2)."""
-SPEC = gm.DataSpec((1,), levels=None)
+SPEC = gm.DataSpec((1,), num_levels=None)
 KEY = jax.random.key(0)
 
 

@@ -13,7 +13,7 @@ import genjax_models as gm
 from genjax_models.core import DataSpec, Normal, likelihoods, standard_normal
 
 D, K = 4, 2
-SPEC = DataSpec((D,), levels=None, name="linear-Gaussian")
+SPEC = DataSpec((D,), num_levels=None, name="linear-Gaussian")
 W = np.array([[1.0, 0.5], [-0.7, 0.2], [0.3, -1.1], [0.4, 0.9]])
 NOISE = 0.6
 COVARIANCE = W @ W.T + NOISE**2 * np.eye(D)
@@ -154,7 +154,7 @@ def test_samples_have_the_models_moments():
 
 def test_dequantised_bound_is_of_the_discrete_data():
     """The bound of a uniform density over [0, 1]^D is exactly -D log(levels)."""
-    spec = DataSpec((3,), levels=8)
+    spec = DataSpec((3,), num_levels=8)
 
     class Flat(nn.Module):  # a density of 1 almost everywhere on [0, 1]: as wide a normal as needed
         @nn.compact

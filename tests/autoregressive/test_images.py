@@ -32,7 +32,9 @@ MODELS = {
 
 
 def examples(spec, num=4, key=0):
-    return jax.random.randint(jax.random.key(key), (num, *spec.shape), 0, spec.levels, jnp.uint8)
+    return jax.random.randint(
+        jax.random.key(key), (num, *spec.shape), 0, spec.num_levels, jnp.uint8
+    )
 
 
 @pytest.fixture(params=MODELS, scope="module")
@@ -64,7 +66,7 @@ def draw(model, params, known=None, walk=sampling.cached):
 def test_the_cache_gives_the_samples_of_full_passes(model, params):
     x = draw(model, params)
     np.testing.assert_array_equal(x, draw(model, params, walk=sampling.by_full_passes))
-    assert len(np.unique(x)) == model.spec.levels
+    assert len(np.unique(x)) == model.spec.num_levels
 
 
 def test_completion_keeps_what_is_given_and_knows_it(model, params):

@@ -98,7 +98,7 @@ def test_samples_are_as_frequent_as_log_prob_says(name):
     p = np.exp(tiny.log_prob(name, every, **condition(model, len(every))))
     options = {} if model.num_classes is None else {"label": 1}
     x = np.asarray(model.sample(params, jax.random.key(7), num, **options))
-    weights = model.spec.levels ** np.arange(model.spec.num_dims - 1, -1, -1)
+    weights = model.spec.num_levels ** np.arange(model.spec.num_dims - 1, -1, -1)
     counts = np.bincount(x.reshape(num, -1) @ weights, minlength=len(every))
     likely = p * num >= 5  # rarer examples are counted as one
     observed = np.append(counts[likely], counts[~likely].sum())

@@ -39,7 +39,7 @@ MODELS = {
 
 def every_example(spec):
     """All examples there are `[levels^D, *shape]`."""
-    rows = itertools.product(range(spec.levels), repeat=spec.num_dims)
+    rows = itertools.product(range(spec.num_levels), repeat=spec.num_dims)
     return np.array(list(rows)).reshape(-1, *spec.shape)
 
 

@@ -13,8 +13,8 @@ from genjax_models.core.conditions import check_data, check_known
 
 KEY = jax.random.key(0)
 mlp = gm.networks.MLP
-LEVELS = gm.DataSpec((2, 2, 1), levels=17, num_classes=3, name="little")
-REAL = gm.DataSpec((4,), levels=None, name="points")
+LEVELS = gm.DataSpec((2, 2, 1), num_levels=17, num_classes=3, name="little")
+REAL = gm.DataSpec((4,), num_levels=None, name="points")
 X = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
 POINTS = np.linspace(-1.0, 1.0, 12, dtype=np.float32).reshape(3, 4)
 
@@ -81,7 +81,7 @@ def networks(spec, out):
 def models(spec):
     """One model for each Protocol, of a spec."""
     size = spec.num_dims
-    likelihood = gm.likelihoods.normal if spec.levels is None else gm.likelihoods.bernoulli
+    likelihood = gm.likelihoods.normal if spec.num_levels is None else gm.likelihoods.bernoulli
     made = {
         "vae": gm.VAE(mlp((4, 4)), mlp((4, size)), 2, spec=spec, likelihood=likelihood),
         "energy": gm.EnergyModel(mlp((4, 1)), spec=spec),
@@ -127,8 +127,8 @@ def test_data_that_are_not_the_models_are_refused_before_anything_is_computed(sp
         (LEVELS, X.astype(np.int64)),
         (LEVELS, X > 3),
         (LEVELS, np.full((1, 2, 2, 1), 16)),
-        (dataclasses.replace(LEVELS, levels=256), np.full((1, 2, 2, 1), 255, np.uint8)),
-        (dataclasses.replace(LEVELS, levels=1), np.zeros((1, 2, 2, 1), np.int8)),
+        (dataclasses.replace(LEVELS, num_levels=256), np.full((1, 2, 2, 1), 255, np.uint8)),
+        (dataclasses.replace(LEVELS, num_levels=1), np.zeros((1, 2, 2, 1), np.int8)),
         (REAL, POINTS),
         (REAL, POINTS.astype(np.float16)),
         (REAL, jnp.asarray(POINTS, jnp.bfloat16)),
@@ -199,8 +199,8 @@ def test_a_conditional_model_asks_for_labels():
 @pytest.mark.parametrize(
     "other",
     [
-        dataclasses.replace(LEVELS, levels=256),
-        dataclasses.replace(LEVELS, levels=None),
+        dataclasses.replace(LEVELS, num_levels=256),
+        dataclasses.replace(LEVELS, num_levels=None),
         dataclasses.replace(LEVELS, shape=(4, 1, 1)),
     ],
     ids=str,
@@ -237,7 +237,7 @@ def test_an_empty_data_set_is_refused():
 
 
 def test_translations_are_of_their_sources_spec():
-    source = gm.DataSpec((2, 2, 1), levels=4, name="sketch")
+    source = gm.DataSpec((2, 2, 1), num_levels=4, name="sketch")
     pix2pix = gm.Pix2Pix(mlp((4, 4)), mlp((4, 1)), spec=LEVELS, source_spec=source)
     cyclegan = gm.CycleGAN(mlp((4, 4)), mlp((4, 1)), spec=LEVELS, spec_y=source)
     for call in (

@@ -10,8 +10,8 @@ import pytest
 from genjax_models.core.dequantization import SYMMETRIC, UNIT, Cells, Uniform, num_levels_of
 from genjax_models.core.types import DataSpec
 
-SPEC = DataSpec((2,), levels=5, name="small")
-REAL = DataSpec((2,), levels=None, name="points")
+SPEC = DataSpec((2,), num_levels=5, name="small")
+REAL = DataSpec((2,), num_levels=None, name="points")
 X = jax.random.randint(jax.random.key(9), (4000, 2), 0, 5).astype(jnp.uint8)
 
 

@@ -50,7 +50,7 @@ def test_bernoulli_is_the_binomial_of_two_levels():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_mixture_levels_sum_to_one_over_all_channels(channels):
     levels = 5
-    spec = DataSpec((1, 1, channels), levels=levels)
+    spec = DataSpec((1, 1, channels), num_levels=levels)
     likelihood = likelihoods.discretized_logistic_mixture(4)
     outputs = 2.0 * jax.random.normal(KEY, (1, likelihood.num_outputs(spec)))
     grid = np.stack(np.meshgrid(*[range(levels)] * channels, indexing="ij"), -1)
@@ -60,7 +60,7 @@ def test_mixture_levels_sum_to_one_over_all_channels(channels):
 
 
 def test_mixture_samples_follow_its_probabilities():
-    spec, num = DataSpec((1, 1, 2), levels=4), 40_000
+    spec, num = DataSpec((1, 1, 2), num_levels=4), 40_000
     likelihood = likelihoods.discretized_logistic_mixture(3)
     outputs = jax.random.normal(KEY, (1, likelihood.num_outputs(spec)))
     grid = np.stack(np.meshgrid(range(4), range(4), indexing="ij"), -1).reshape(-1, 1, 1, 2)

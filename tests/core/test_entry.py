@@ -18,7 +18,7 @@ from genjax_models.core.entry import entry
 from tests.programs import num_compiled
 
 KEY = jax.random.key(0)
-RING = gm.DataSpec((2,), levels=None, name="ring")
+RING = gm.DataSpec((2,), num_levels=None, name="ring")
 traced = []
 """What the methods of `Toy` were traced, or run, with."""
 
@@ -55,7 +55,7 @@ class Toy:
 
     @property
     def other(self):
-        return gm.DataSpec((3,), levels=4, name="other")
+        return gm.DataSpec((3,), num_levels=4, name="other")
 
     @entry("num")
     def passed_on(self, params, key, num, **options):

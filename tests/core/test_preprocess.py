@@ -9,7 +9,7 @@ import pytest
 
 from genjax_models.core import DataSpec, preprocess
 
-SPEC = DataSpec((4, 4, 1), levels=17, name="small")
+SPEC = DataSpec((4, 4, 1), num_levels=17, name="small")
 KEYS = [jax.random.key(i) for i in range(2)]
 X = jax.random.randint(jax.random.key(9), (500, 4, 4, 1), 0, 17).astype(jnp.uint8)
 
@@ -20,7 +20,7 @@ def test_dynamic_binarization_draws_anew_with_the_grey_values_as_probabilities()
     draws = jax.vmap(lambda key: binarize(X[:4], key, SPEC))(keys)
     assert set(np.unique(draws)) == {0, 1} and draws.dtype == jnp.uint8
     np.testing.assert_allclose(draws.mean(axis=0), X[:4] / 16, atol=0.045)  # 5 standard errors
-    assert preprocess.dynamic_binarization.describe(SPEC).levels == 2
+    assert preprocess.dynamic_binarization.describe(SPEC).num_levels == 2
 
 
 def test_fixed_binarization_is_a_function_of_the_image_and_the_seed():

@@ -40,7 +40,7 @@ def test_a_partial_is_equal_to_another_built_alike():
     [
         0, -1.5, 1e-30, float("inf"), -float("inf"), None, True, "a'b", (), (1,), [1, 2],
         {"a": (1,)}, jnp.bfloat16, jnp.dtype("int8"), jax.nn.gelu, nn.relu, nn.BatchNorm, gm.VAE,
-        gm.likelihoods.binomial, gm.DataSpec((3,), levels=None, name="x"),
+        gm.likelihoods.binomial, gm.DataSpec((3,), num_levels=None, name="x"),
         gm.networks.MLP((4,), activation=nn.tanh), nn.Dense(3, use_bias=False),
     ],
 )  # fmt: skip
@@ -59,7 +59,7 @@ def test_what_is_as_it_is_by_default_is_left_out_unless_asked_for():
     assert all_of_it == {"features": (4,), "activation": nn.silu, "dtype": jnp.float32}
     assert repr(Scaled(2.0)) == f"{__name__}.Scaled(by=2.0)"
     # 1 == 1.0 == True, but they are not the same argument.
-    assert "levels=True" in values.source(gm.DataSpec((1,), levels=True))
+    assert "levels=True" in values.source(gm.DataSpec((1,), num_levels=True))
 
 
 def test_a_value_is_frozen():

@@ -28,7 +28,7 @@ def test_a_file_is_loaded_by_its_path(write):
     assert gm.data.split_names(path) == ("train", "validation", "test")
     assert gm.data.training_split(path) == "train"
     train = gm.load(path, window=4)
-    assert train.spec.shape == (4, 4) and train.spec.levels == 128 and len(train) == 7 + 4
+    assert train.spec.shape == (4, 4) and train.spec.num_levels == 128 and len(train) == 7 + 4
     np.testing.assert_array_equal(train.arrays["x"][2], RISING[2:6])  # one begins at every step
     held_out = gm.load(str(path), "validation", window=4)
     np.testing.assert_array_equal(held_out.arrays["x"].reshape(-1, 4), RISING[:8])  # none overlap

@@ -60,8 +60,8 @@ def test_grey_images_get_a_channel_axis():
     ],
 )
 def test_levels_and_types(array, given, levels, dtype):
-    data = Dataset.from_arrays(array, levels=given)
-    assert data.spec.levels == levels
+    data = Dataset.from_arrays(array, num_levels=given)
+    assert data.spec.num_levels == levels
     assert data.arrays is not None and data.arrays["x"].dtype == dtype
     np.testing.assert_array_equal(data.arrays["x"], array)
 
@@ -78,10 +78,10 @@ BAD = {
     "no examples": ((np.zeros((0, 4, 4, 1), np.uint8),), {}, "nothing to learn from"),
     "channels first": ((np.zeros((2, 3, 8, 8), np.uint8),), {}, "channels last"),
     "text as type": ((np.array([["a"]]),), {}, "of type <U1; give integers"),
-    "value at levels": ((IMAGES,), {"levels": 17}, r"17 levels allow 0 .. 16; .* levels="),
+    "value at levels": ((IMAGES,), {"num_levels": 17}, r"17 levels allow 0 .. 16; .* num_levels="),
     "negative": ((np.full((2, 4, 4), -1),), {}, "values lie in -1 .. -1, and levels count from 0"),
-    "no levels": ((IMAGES,), {"levels": 0}, "whole number of at least 1"),
-    "levels of points": ((np.zeros((3, 2)),), {"levels": 4}, "without levels"),
+    "no levels": ((IMAGES,), {"num_levels": 0}, "whole number of at least 1"),
+    "levels of points": ((np.zeros((3, 2)),), {"num_levels": 4}, "without levels"),
     "labels too few": ((IMAGES, LABELS[:9]), {}, r"labels have shape \(9,\) for 10 examples"),
     "labels of two columns": ((IMAGES, np.stack([LABELS] * 2, 1)), {}, "or one-hot rows"),
     "labels that are no classes": ((IMAGES, LABELS / 2), {}, "type float64 and no whole numbers"),

@@ -103,7 +103,7 @@ def test_the_modes_of_ring_and_grid():
 
 def test_loaded_by_name_the_splits_differ_and_stay():
     train, test = data.load("ring"), data.load("ring", "test")
-    assert train.spec.shape == (2,) and train.spec.levels is None and len(train) == 50_000
+    assert train.spec.shape == (2,) and train.spec.num_levels is None and len(train) == 50_000
     again = data.load("ring", "train[:10]")
     np.testing.assert_array_equal(again.rows(range(10))["x"], train.rows(range(10))["x"])
     assert not np.intersect1d(train.arrays["x"][:, 0], test.arrays["x"][:, 0]).size > 100

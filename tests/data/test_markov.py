@@ -80,7 +80,7 @@ def test_a_phrase_that_begins_another_is_refused():
 def test_loaded_by_name():
     train, test = data.load("markov"), data.load("markov", "test")
     assert train.spec.vocabulary == test.spec.vocabulary == SOURCE.vocabulary
-    assert train.spec.levels == len(SOURCE.vocabulary) and train.spec.shape == (256,)
+    assert train.spec.num_levels == len(SOURCE.vocabulary) and train.spec.shape == (256,)
     assert len(train.arrays["x"]) == 500_000
     assert not np.array_equal(train.arrays["x"][:1_000], test.arrays["x"][:1_000])
     assert train.with_window(64).rows([5])["x"].shape == (1, 64)

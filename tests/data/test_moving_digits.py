@@ -14,7 +14,7 @@ from genjax_models.plots import write_gif
 def dots():
     """Ten 2x2 images, of brightness 1 to 10 all over."""
     x = np.broadcast_to(np.arange(1, 11, dtype=np.uint8)[:, None, None, None], (10, 2, 2, 1))
-    return Dataset.from_arrays(x, np.arange(10), levels=17, name="dots")
+    return Dataset.from_arrays(x, np.arange(10), num_levels=17, name="dots")
 
 
 def test_bouncing_step_by_step():

@@ -22,7 +22,7 @@ def test_images_take_size_and_levels():
     x[1] = 255
     x[2, :8] = 255
     found = alike(Dataset.from_arrays(x, [0, 1, 2]), DIGITS, 10)
-    assert (found.spec.shape, found.spec.levels, len(found)) == ((8, 8, 1), 17, 3)
+    assert (found.spec.shape, found.spec.num_levels, len(found)) == ((8, 8, 1), 17, 3)
     np.testing.assert_array_equal(found.arrays["x"][:2, 3, 3, 0], [0, 16])
     assert found.arrays["x"][2, 1, 0, 0] == 16 and found.arrays["x"][2, 6, 0, 0] == 0
     np.testing.assert_array_equal(found.arrays["label"], [0, 1, 2])

@@ -17,7 +17,7 @@ WORDS = "to be or not to be"
 def test_text_windows_are_the_text():
     dataset = text.from_text(WORDS, window=5, name="hamlet")
     assert len(dataset) == len(WORDS) - 4
-    assert dataset.spec.shape == (5,) and dataset.spec.levels == len(set(WORDS))
+    assert dataset.spec.shape == (5,) and dataset.spec.num_levels == len(set(WORDS))
     assert dataset.spec.vocabulary == tuple(sorted(set(WORDS)))
     every = dataset.rows(np.arange(len(dataset)))["x"]
     assert every.dtype == np.int32

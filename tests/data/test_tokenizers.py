@@ -56,7 +56,7 @@ def test_bytes_that_are_no_utf8_are_marked():
 
 def test_a_tokenizer_is_read_off_the_description_of_the_data(tokenizer):
     spec = text.from_text(TRAINING, window=9, tokenizer=tokenizer).spec
-    assert spec.levels == len(spec.vocabulary) == len(tokenizer.pieces)
+    assert spec.num_levels == len(spec.vocabulary) == len(tokenizer.pieces)
     assert hash(spec) == hash(dataclasses.replace(spec))
     values = json.loads(json.dumps(dataclasses.asdict(spec)))  # as a run's folder keeps it
     values |= {"shape": tuple(values["shape"]), "vocabulary": tuple(values["vocabulary"])}

@@ -10,7 +10,7 @@ from genjax_models.core import DataSpec
 from genjax_models.diffusion.schedules import of_log_snr
 
 PMF = jnp.array([0.5, 0.2, 0.15, 0.1, 0.05])
-SPEC = DataSpec((4, 1), levels=5, name="independent entries")
+SPEC = DataSpec((4, 1), num_levels=5, name="independent entries")
 
 
 def data(num, seed=0):

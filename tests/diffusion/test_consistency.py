@@ -14,7 +14,7 @@ from genjax_models.diffusion.consistency import pseudo_huber, squared_difference
 from genjax_models.diffusion.schedules import of_log_snr
 
 KEY = jax.random.key(0)
-SPEC = DataSpec((2,), levels=None, name="points")
+SPEC = DataSpec((2,), num_levels=None, name="points")
 S = 0.5
 
 

@@ -13,7 +13,7 @@ from genjax_models.core import DataSpec
 from genjax_models.diffusion import FlowMatching, couplings, grids
 
 KEY = jax.random.key(0)
-SPEC = DataSpec((2,), levels=None, name="points")
+SPEC = DataSpec((2,), num_levels=None, name="points")
 MEAN, SCALE = jnp.array([0.7, -0.2]), 0.5
 
 

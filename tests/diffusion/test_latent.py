@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 
 
 def codes(*shape):
-    return DataSpec(shape, levels=None, name="codes")
+    return DataSpec(shape, num_levels=None, name="codes")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from genjax_models.diffusion.schedules import EDM, LinearBeta, RectifiedFlow
 
 KEY = jax.random.key(0)
 VP, FLOW, VE = LinearBeta(), RectifiedFlow(), EDM()
-POINTS = DataSpec((2,), levels=None, num_classes=2, name="points")
+POINTS = DataSpec((2,), num_levels=None, num_classes=2, name="points")
 
 # A mixture of Gaussians that is no product of its entries: N(c_k, s_k^2 I) with weights w_k.
 CENTRES = jnp.asarray([[-1.0, 0.4], [0.8, 1.0], [0.2, -0.9]])
@@ -186,7 +186,7 @@ def test_a_labelled_model_as_a_flow():
 
 
 def test_levels_and_real_values_go_to_their_own_flow():
-    levels = dataclasses.replace(LABELLED, spec=DataSpec((2,), levels=4, name="levels"))
+    levels = dataclasses.replace(LABELLED, spec=DataSpec((2,), num_levels=4, name="levels"))
     with pytest.raises(ValueError, match="use DequantizedProbabilityFlow"):
         ProbabilityFlow(levels)
     with pytest.raises(ValueError, match="no levels: use ProbabilityFlow"):
@@ -195,7 +195,7 @@ def test_levels_and_real_values_go_to_their_own_flow():
         ProbabilityFlow(FlowMatching(nn.Dense(2), spec=POINTS, base="low"))
 
 
-GREY = DataSpec((1,), levels=9, name="grey")
+GREY = DataSpec((1,), num_levels=9, name="grey")
 
 
 def test_the_uniform_bound_rises_to_the_cells_probabilities():
@@ -222,7 +222,7 @@ def test_noise_that_the_model_adds_by_itself_is_taken_as_it_is():
 def test_the_noised_bound_of_a_model_of_levels_is_nearly_tight():
     """The data are levels, with known probabilities; the denoiser is theirs, exactly."""
     values, shares = jnp.linspace(-1, 1, 5), jnp.asarray([0.1, 0.4, 0.05, 0.3, 0.15])
-    spec = DataSpec((1,), levels=5, name="five levels")
+    spec = DataSpec((1,), num_levels=5, name="five levels")
 
     @dataclasses.dataclass(frozen=True)
     class Levels(Gaussians):

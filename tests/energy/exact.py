@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from genjax_models.core.types import DataSpec
 
-POINTS = DataSpec(shape=(2,), levels=None, name="points")
+POINTS = DataSpec(shape=(2,), num_levels=None, name="points")
 
 
 class Quadratic(nn.Module):

@@ -146,7 +146,7 @@ def test_the_reference_is_a_density():
     )
 
 
-LEVELS = DataSpec((2,), levels=5, name="levels")
+LEVELS = DataSpec((2,), num_levels=5, name="levels")
 
 
 def test_the_probabilities_of_discrete_data_are_bounded():

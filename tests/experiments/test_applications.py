@@ -61,7 +61,7 @@ def test_masks_hide_what_they_say():
 
 def test_a_rare_kind_is_what_was_changed():
     x = np.random.default_rng(0).integers(0, 17, (100, 8, 8, 1)).astype(np.uint8)
-    data = Dataset.from_arrays(x, np.arange(100) % 10, levels=17)
+    data = Dataset.from_arrays(x, np.arange(100) % 10, num_levels=17)
     changed, rare = debiasing.with_rare_kind(data, 0.05, debiasing.negative, seed=0)
     assert rare.sum() == 5
     np.testing.assert_array_equal(changed.arrays["x"][rare], 16 - x[rare])

@@ -132,7 +132,7 @@ def test_a_message_of_the_library_names_options():
     config = registry.find("glow").config
     for said, shown in (
         ("give size=", "give --size"),
-        ("was given levels=2: pad", "was given --model.levels 2: pad"),
+        ("was given num_scales=2: pad", "was given --model.num-scales 2: pad"),
         ("give `batch_size` fewer", "give --batch-size fewer"),
         ("build it with spec=data.spec, seed=3.", "build it with spec=data.spec, --seed 3."),
         ("x=y `nothing` --steps=5", "x=y `nothing` --steps=5"),

@@ -156,7 +156,7 @@ def test_a_run_is_loaded_from_its_directory_alone(finished, monkeypatch):
     assert run.record.experiment.name == "vae"
     assert run.record.config.model.hidden == (8,)
     assert int(run.state.step) == 20
-    assert run.record.spec.levels == 17
+    assert run.record.spec.num_levels == 17
     images = run.setup.model.sample(run.params, jax.random.key(0), 3)
     assert images.shape == (3, 8, 8, 1)
 
@@ -381,8 +381,8 @@ SPECS = {
 def made_up(name, split="train", data_dir=None):
     """Ten examples of noise in the shape of a set that is not at hand."""
     spec = SPECS[name]
-    noise = np.random.default_rng(0).integers(0, spec.levels, (10, *spec.shape))
-    x = noise.astype(np.uint8 if spec.levels <= 256 else np.uint16)
+    noise = np.random.default_rng(0).integers(0, spec.num_levels, (10, *spec.shape))
+    x = noise.astype(np.uint8 if spec.num_levels <= 256 else np.uint16)
     beside = {"condition": x} if name == "facades" else {"speaker": np.arange(10) % 5}
     return Dataset(spec, split, {"x": x, "label": np.arange(10, dtype=np.int32), **beside})
 
@@ -413,7 +413,7 @@ def a_batch(config):
     spec = SPECS[config.dataset]
     if config.window is not None:
         spec = dataclasses.replace(spec, shape=(config.window,))
-    dtype = "float32" if spec.levels is None else "int32" if spec.vocabulary else "uint8"
+    dtype = "float32" if spec.num_levels is None else "int32" if spec.vocabulary else "uint8"
     label = jax.ShapeDtypeStruct((4,), "int32")
     return spec, {"x": jax.ShapeDtypeStruct((4, *spec.shape), dtype), "label": label}
 

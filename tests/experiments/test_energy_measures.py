@@ -10,7 +10,7 @@ from genjax_models.core import DataSpec
 
 
 def test_the_evidence_of_a_vae_is_the_integral_over_its_codes():
-    spec = DataSpec((2, 2, 1), levels=3, name="small")
+    spec = DataSpec((2, 2, 1), num_levels=3, name="small")
     model = gm.VAE(gm.networks.MLP((4,)), gm.networks.MLP((4, 4)), latent_dim=2, spec=spec)
     x = np.random.default_rng(0).integers(0, 3, (4, 2, 2, 1)).astype(np.uint8)
     params, state = jax.jit(model.init)(jax.random.key(0), {"x": x})

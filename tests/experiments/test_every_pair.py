@@ -13,9 +13,17 @@ from experiments.runner.files import LOCK
 
 KINDS = ("grey", "unlabelled", "small", "points", "text", "music")
 SMALL = {
-    **{"channels": 4, "width": 8, "layers": 1, "blocks": 1, "steps": 1, "levels": 1, "heads": 2},
-    **{"sampling_steps": 2, "chain_steps": 1, "buffer": 0, "first_size": 3, "head": 4},
-    **{"intervals": 2, "num_bins": 4, "hidden": 4, "latent_dim": 2, "flow_layers": 1},
+    **{"channels": 4, "width": 8, "layers": 1, "blocks": 1, "steps": 1, "heads": 2, "head": 4},
+    **{"sampling_steps": 2, "chain_steps": 1, "buffer": 0, "first_size": 3},
+    **{
+        "num_scales": 1,
+        "num_halvings": 1,
+        "intervals": 2,
+        "num_bins": 4,
+        "hidden": 4,
+        "latent_dim": 2,
+        "flow_layers": 1,
+    },
     **{"pool_size": 8, "discriminator_channels": 2, "components": 1},
 }
 OPTIONS = [

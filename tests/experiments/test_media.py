@@ -206,7 +206,7 @@ def test_speech_is_measured_and_written(tmp_path, monkeypatch):
     voice_data.spectrograms.cache_clear()
     found = audio.spoken_digits
     data = found.config.model.load(found.config, "test")
-    assert data.spec.shape == (64, 16, 1) and data.spec.levels is None
+    assert data.spec.shape == (64, 16, 1) and data.spec.num_levels is None
     monkeypatch.setattr(audio, "reader", lambda config, name, num: Pitch(data))
     monkeypatch.setattr(audio, "NUM_CLIPS", 20)
     drawn = np.roll(data.arrays["x"], 5, axis=0)  # half a turn too far: every digit is wrong

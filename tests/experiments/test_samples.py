@@ -41,10 +41,10 @@ class Monkey:
     spec: DataSpec
 
     def sample(self, params, key, num, *, state=None):
-        return jax.random.randint(key, (num, *self.spec.shape), 0, self.spec.levels)
+        return jax.random.randint(key, (num, *self.spec.shape), 0, self.spec.num_levels)
 
     def log_prob(self, params, x, *, key=None, state=None):
-        return jnp.full(x.shape[0], -x.shape[1] * jnp.log(self.spec.levels))
+        return jnp.full(x.shape[0], -x.shape[1] * jnp.log(self.spec.num_levels))
 
 
 def make_run(directory: Path, model, dataset: str) -> runs.Run:
@@ -67,7 +67,7 @@ class Echo:
 
 def test_many_samples_are_drawn_some_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "ENTRIES", 40)  # ten examples of four entries
-    run = make_run(tmp_path, Echo(DataSpec((4,), levels=None)), "ring")
+    run = make_run(tmp_path, Echo(DataSpec((4,), num_levels=None)), "ring")
     setup = dataclasses.replace(run.setup, condition=registry.every_label(100))
     run = dataclasses.replace(run, setup=setup)
     many = samples.draw_samples(run, 25, 3)

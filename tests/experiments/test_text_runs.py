@@ -146,7 +146,7 @@ def test_a_configuration_says_what_the_tokens_are(tmp_path, name, levels):
     config = Config(None, dataset=str(tmp_path / "tage.txt"), tokenizer=name, bpe_size=270)
     splits = load_splits(dataclasses.replace(config, window=9))
     assert splits.train.spec == splits.validation.spec and splits.test is splits.validation
-    assert splits.train.spec.shape == (9,) and splits.train.spec.levels == levels
+    assert splits.train.spec.shape == (9,) and splits.train.spec.num_levels == levels
     decode = tokenizers.of(splits.train.spec).decode
     parts = [decode(part.arrays["x"]) for part in (splits.train, splits.validation)]
     assert "".join(parts) == WORDS

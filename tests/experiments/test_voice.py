@@ -139,7 +139,7 @@ def test_each_side_has_one_speaker():
     settings = voice_data.VoiceSettings(source="george", target="nicolas")
     config = Config(settings, dataset="spoken_digit")
     data = settings.load(config, "train")
-    assert data.spec.shape == (64, 16, 1) and data.spec.levels is None and len(data) == 10
+    assert data.spec.shape == (64, 16, 1) and data.spec.num_levels is None and len(data) == 10
     for name, speaker, label in (("x", 0, "label"), ("y", 2, "label_y")):
         clips = np.stack([waveform(speaker, digit) for digit in data.arrays[label]])
         expected = settings.spectrogram.apply(clips)

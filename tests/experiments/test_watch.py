@@ -18,7 +18,7 @@ from experiments.commands.watch.mixture import MIXTURE, GaussianMixture
 from genjax_models.core import DataSpec
 from genjax_models.data import densities
 
-POINTS = DataSpec((2,), levels=None, name="points")
+POINTS = DataSpec((2,), num_levels=None, name="points")
 
 
 def test_the_mixture_is_scipy_s():
@@ -109,7 +109,7 @@ def test_there_are_four_learners_and_only_one_is_implicit():
 
 
 def densities_spec():
-    return DataSpec((2,), levels=None, name="ring")
+    return DataSpec((2,), num_levels=None, name="ring")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from genjax_models.networks.convolutional import ResidualNetwork
 from genjax_models.networks.mlp import MLP
 from tests.flows.test_flow import shaken
 
-TINY = DataSpec((4, 4, 1), levels=None, name="tiny")
+TINY = DataSpec((4, 4, 1), num_levels=None, name="tiny")
 NETWORK = {"network": lambda outputs: ResidualNetwork(4, 0, outputs)}
 BUILDERS = {
     "realnvp": functools.partial(realnvp, steps=1, **NETWORK),
@@ -72,33 +72,33 @@ def test_they_are_built_for_images_of_usual_sizes(name, spec):
 @pytest.mark.parametrize(("shape", "levels"), [((8, 8, 1), 2), ((28, 28, 1), 2), ((32, 32, 3), 3)])
 def test_images_are_halved_as_often_as_they_can_be(shape, levels):
     spec = DataSpec(shape)
-    assert glow(spec) == glow(spec, levels=levels)
-    assert glow(spec) != glow(spec, levels=levels - 1)
+    assert glow(spec) == glow(spec, num_scales=levels)
+    assert glow(spec) != glow(spec, num_scales=levels - 1)
 
 
 @pytest.mark.parametrize("build", [realnvp, glow, neural_spline_flow])
 def test_sizes_that_do_not_divide_are_refused_when_built(build):
     name = build.__name__
     with pytest.raises(ValueError) as caught:
-        build(DataSpec((28, 28, 1), name="mnist"), levels=3)
+        build(DataSpec((28, 28, 1), name="mnist"), num_scales=3)
     assert str(caught.value) == (
-        f"mnist has images of 28x28, which can be halved 2 times, and {name} was given levels=3: "
-        "give levels=1 to 2"
+        f"mnist has images of 28x28, which can be halved 2 times, and {name} was given "
+        "num_scales=3: give num_scales=1 to 2"
     )
     with pytest.raises(ValueError, match=r"can be halved 0 times.*pad them to an even height"):
         build(DataSpec((7, 8, 1)))
-    with pytest.raises(ValueError, match="levels=0: give levels=1 to 3"):
-        build(DIGITS, levels=0)
+    with pytest.raises(ValueError, match="num_scales=0: give num_scales=1 to 3"):
+        build(DIGITS, num_scales=0)
 
 
 def test_shapes_that_are_no_images_or_vectors_are_refused():
     with pytest.raises(ValueError, match=r"glow is over images .*\(2,\): use neural_spline_flow"):
-        glow(DataSpec((2,), levels=None))
+        glow(DataSpec((2,), num_levels=None))
     with pytest.raises(ValueError, match=r"\(1,\), and coupling.*: use neural_spline_flow"):
-        realnvp(DataSpec((1,), levels=None))
+        realnvp(DataSpec((1,), num_levels=None))
     for build in (realnvp, neural_spline_flow):
         with pytest.raises(ValueError, match=r"\(4, 3\), and coupling.*: use maf"):
-            build(DataSpec((4, 3), levels=None))
+            build(DataSpec((4, 3), num_levels=None))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_one_entry_is_data_too(build, levels, num_classes):
 
 
 def test_vectors_of_an_odd_length():
-    spec = DataSpec((3,), levels=None)
+    spec = DataSpec((3,), num_levels=None)
     x = jax.random.normal(jax.random.key(1), (8, 3))
     model = realnvp(spec, steps=1, network=lambda outputs: MLP((8, outputs)))
 
@@ -147,6 +147,6 @@ def test_vectors_of_an_odd_length():
 
 
 def test_discrete_vectors_are_dequantised():
-    model = maf(DataSpec((5,), levels=3), steps=1, hidden=(8,))
+    model = maf(DataSpec((5,), num_levels=3), steps=1, hidden=(8,))
     assert isinstance(model, Dequantized)
     assert not isinstance(model.flow.bijector.parts[1], Flattened)

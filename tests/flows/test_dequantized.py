@@ -19,7 +19,7 @@ from genjax_models.flows.linear import ActNorm
 from genjax_models.networks.mlp import MLP
 from tests.flows.test_flow import shaken
 
-SPEC = DataSpec((2,), levels=4, name="pairs")
+SPEC = DataSpec((2,), num_levels=4, name="pairs")
 EVERY = jnp.stack(jnp.meshgrid(jnp.arange(4), jnp.arange(4), indexing="ij"), -1).reshape(-1, 2)
 ALPHA, SCALE, SHIFT = 0.05, np.array([1.3, 0.6]), np.array([0.4, -0.3])
 VARIATIONAL = Variational(Chain([ActNorm(), AffineCoupling(MLP((8, 2)))]))

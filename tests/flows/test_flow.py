@@ -147,7 +147,7 @@ def test_a_base_of_another_density():
 
 @pytest.fixture(scope="module")
 def conditional():
-    spec = DataSpec((2,), levels=None, num_classes=3)
+    spec = DataSpec((2,), num_levels=None, num_classes=3)
     model = realnvp(spec, num_classes=3, **SMALL)
     return model, start(model, label=jnp.arange(64) % 3)
 

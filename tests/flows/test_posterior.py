@@ -179,7 +179,7 @@ def linear_gaussian(**kwargs):
     """A VAE whose evidence is known, with the parameters that it starts with."""
     kwargs = {"posterior": POSTERIORS["planar"], **kwargs}
     encoder = Encode(kwargs["posterior"].num_outputs(2))
-    spec = DataSpec((4,), levels=None, name="linear-Gaussian")
+    spec = DataSpec((4,), num_levels=None, name="linear-Gaussian")
     model = gm.VAE(encoder, Decode(), 2, spec=spec, likelihood=likelihoods.normal, **kwargs)
     params, _ = jax.jit(model.init)(KEY, {"x": X})
     return model, {**params, "likelihood": jax.tree.map(jnp.zeros_like, params["likelihood"])}

@@ -130,7 +130,7 @@ def test_a_tenth_is_held_out_without_a_test_split_of_the_same_classes(
         if split != "test":
             return digits[:200] if split == "train" else digits[200:300]
         x, labels = np.zeros((9, 8, 8), np.uint8), np.full(9, 50)
-        return Dataset.from_arrays(x, labels, levels=17, num_classes=51)
+        return Dataset.from_arrays(x, labels, num_levels=17, num_classes=51)
 
     monkeypatch.setattr(classifier, "fit", fit)
     monkeypatch.setattr(classifier, "load", load)

@@ -56,7 +56,7 @@ class Bounded:
 
 def coins(num, dims=6):
     x = np.random.default_rng(0).integers(0, 2, (num, dims), np.uint8)
-    return gm.Dataset.from_arrays(x, levels=2), x
+    return gm.Dataset.from_arrays(x, num_levels=2), x
 
 
 @pytest.mark.parametrize("num", [1000, 37])
@@ -112,7 +112,7 @@ def test_kinds_of_flows():
 
 
 def test_a_dequantised_flow_says_how():
-    real = dataclasses.replace(gm.core.DIGITS, levels=None)
+    real = dataclasses.replace(gm.core.DIGITS, num_levels=None)
     model = gm.Dequantized(gm.Flow(ActNorm(), spec=real))
     assert likelihood_kind(model, 3).endswith("3 samples, uniform dequantisation")
 
@@ -125,7 +125,7 @@ def test_energies_are_averaged():
             return jnp.sum(x**2, axis=-1)
 
     points = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
-    data = gm.Dataset.from_arrays(points, levels=None)
+    data = gm.Dataset.from_arrays(points, num_levels=None)
     found = gm.evaluate(Far(), {}, data, KEY)
     assert found == {"energy": pytest.approx((points**2).sum(-1).mean(), rel=1e-5)}
     with pytest.raises(ValueError, match="a Far has no likelihood"):

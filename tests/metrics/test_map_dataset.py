@@ -22,10 +22,10 @@ KEY = jax.random.key(7)
 NUM = 13
 SPEC = gm.DataSpec((2, 2, 1), 5, name="small")
 X = np.random.default_rng(0).integers(0, 5, (NUM, *SPEC.shape)).astype(np.uint8)
-DATA = gm.Dataset.from_arrays(X, levels=5)
+DATA = gm.Dataset.from_arrays(X, num_levels=5)
 mlp, binary = gm.networks.MLP, gm.preprocess.dynamic_binarization
 BINARY = {"preprocess": binary, "likelihood": gm.likelihoods.bernoulli, "spec": SPEC}
-REAL = dataclasses.replace(SPEC, levels=None)
+REAL = dataclasses.replace(SPEC, num_levels=None)
 MODELS = {
     "vae": gm.VAE(mlp((8, 4)), mlp((8, 4)), latent_dim=2, **BINARY),
     "planar": gm.VAE(
@@ -101,7 +101,7 @@ def test_figures_are_the_same_for_any_devices_and_batch_size(every_kind, devices
 
 def test_alike_examples_have_noise_of_their_own(every_kind):
     _, whole, at_once = every_kind
-    alike = gm.Dataset.from_arrays(np.full((NUM, *SPEC.shape), 2, np.uint8), levels=5)
+    alike = gm.Dataset.from_arrays(np.full((NUM, *SPEC.shape), 2, np.uint8), num_levels=5)
     found, other = (at_once(whole, key, alike) for key in (KEY, jax.random.key(8)))
     drawn = {name: len(np.unique(values)) for name, values in found.items()}
     exact = {"flow reconstruction_error", "energy energy"}

@@ -34,7 +34,7 @@ class Lopsided:
     spec: DataSpec
 
     def log_prob(self, params, x, *, key=None, state=None):
-        other = (1 - HIGH) / (self.spec.levels - 1)
+        other = (1 - HIGH) / (self.spec.num_levels - 1)
         return jnp.sum(jnp.where(x == 0, math.log(HIGH), math.log(other)), -1)
 
 
@@ -97,7 +97,7 @@ def test_tokens_of_several_characters():
 def test_other_data_has_bits_an_entry():
     x = np.zeros((4, 2, 2, 1), np.uint8)
     x[0] = 1
-    data = gm.Dataset.from_arrays(x, levels=2)
+    data = gm.Dataset.from_arrays(x, num_levels=2)
 
     class Coin(Lopsided):
         def log_prob(self, params, x, *, key=None, state=None):

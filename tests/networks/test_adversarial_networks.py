@@ -217,7 +217,7 @@ def test_spectral_normalisation_leaves_the_network_its_own_state():
         (PatchDiscriminator(), (16, 16, 1), "24 at least, but these are 16x16: give fewer layers"),
         (ResNetTranslator(1), (30, 28, 1), "multiples of 4, 8 at least, but these are 30x28"),
         (ResNetTranslator(3, residual=True), (8, 8, 1), "1 channels .* out is 3: give out=1"),
-        (UNetTranslator(1), (128, 128, 3), "8 levels.*multiples of 256, but these are 128x128"),
+        (UNetTranslator(1), (128, 128, 3), "8 times.*multiples of 256, but these are 128x128"),
     ],
 )
 def test_images_of_another_size_are_refused(network, shape, message):

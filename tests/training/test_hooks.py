@@ -107,7 +107,9 @@ def test_tensorboard_files_hold_the_numbers(tmp_path):
 def test_sample_grid_draws_from_the_state(tmp_path):
     from PIL import Image
 
-    hook = hooks.sample_grid(lambda state: np.full((4, 8, 8, 1), 8), tmp_path / "s.png", levels=17)
+    hook = hooks.sample_grid(
+        lambda state: np.full((4, 8, 8, 1), 8), tmp_path / "s.png", num_levels=17
+    )
     hook(at(1), {})
     assert abs(np.asarray(Image.open(tmp_path / "s.png").convert("L"))[5, 5] - 127.0) <= 1
 

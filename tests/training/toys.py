@@ -12,7 +12,7 @@ from genjax_models.core import Loss, Player, buffer, random
 from genjax_models.core.buffer import Buffer
 from genjax_models.core.types import DataSpec
 
-SPEC = DataSpec(shape=(2,), levels=None, name="points")
+SPEC = DataSpec(shape=(2,), num_levels=None, name="points")
 
 
 def points(num=64):

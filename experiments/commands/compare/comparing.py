@@ -66,7 +66,7 @@ def load_images(settings: Settings) -> Splits:
     config = Config(None, dataset=settings.dataset)
     splits = load_splits(config)
     spec = splits.train.spec
-    if len(spec.shape) != 3 or spec.levels is None or spec.num_classes is None:
+    if len(spec.shape) != 3 or spec.num_levels is None or spec.num_classes is None:
         raise ValueError(
             f"{spec.name} has examples of shape {spec.shape}"
             f"{' and no labels' if spec.num_classes is None else ''}: compare needs images"

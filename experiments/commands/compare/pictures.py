@@ -45,7 +45,7 @@ def samples_of(result: Result) -> np.ndarray:
 
 def sheet(x: np.ndarray, spec: DataSpec, columns: int = 8) -> str:
     """Images as a sheet."""
-    return pages.png(plots.grid(x, spec.levels, columns=columns))
+    return pages.png(plots.grid(x, spec.num_levels, columns=columns))
 
 
 def in_both(draw: Callable[[bool], Figure]) -> tuple[str, str]:
@@ -167,7 +167,7 @@ def _sheet(
     from matplotlib.image import imread
 
     buffer = io.BytesIO()
-    plots.save(plots.grid(x[:64], spec.levels, columns=8), buffer)
+    plots.save(plots.grid(x[:64], spec.num_levels, columns=8), buffer)
     buffer.seek(0)
     axes.imshow(imread(buffer), interpolation="nearest")
     axes.set_axis_off()

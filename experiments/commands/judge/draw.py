@@ -107,18 +107,20 @@ def _as_shown(spec: DataSpec) -> Callable[[np.ndarray], Iterator[Example]]:
     """
     if spec.vocabulary:
         return lambda x: texts(x, spec)
-    if len(spec.shape) == 3 and spec.shape[-1] in (1, 3) and spec.levels:
-        return lambda x: pictures(x, spec.levels or 256)
+    if len(spec.shape) == 3 and spec.shape[-1] in (1, 3) and spec.num_levels:
+        return lambda x: pictures(x, spec.num_levels or 256)
     raise ValueError(
         f"{spec.name} has examples of shape {spec.shape}: only images and texts can be judged"
     )
 
 
-def pictures(x: np.ndarray, levels: int) -> Iterator[Example]:
+def pictures(x: np.ndarray, num_levels: int) -> Iterator[Example]:
     """Images `[N, H, W, C]` of that many levels as PNG, pixel by pixel."""
     from PIL import Image
 
-    grey = np.rint(np.asarray(x, np.float64) * (255 / (levels - 1))).clip(0, 255).astype(np.uint8)
+    grey = (
+        np.rint(np.asarray(x, np.float64) * (255 / (num_levels - 1))).clip(0, 255).astype(np.uint8)
+    )
     for image in grey:
         buffer = io.BytesIO()
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")

@@ -189,4 +189,4 @@ def _likelihood(model: LatentVariableDensity, learned: Learned, index: Array) ->
     z = bucket_centres(prior, index, BUCKETS)
     likelihood = model.likelihood_of(learned.params, z, label=learned.label, state=learned.state)
     spec = model.preprocess.describe(model.spec)
-    return level_weights(likelihood, spec.shape, spec.levels or 0)
+    return level_weights(likelihood, spec.shape, spec.num_levels or 0)

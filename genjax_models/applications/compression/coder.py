@@ -60,7 +60,7 @@ class Header(NamedTuple):
         block: Number of examples in one pass.
         label_words: Number of words of 32 bits that hold the labels.
         words: Number of words of 32 bits that hold the examples.
-        levels: Number of levels of a preprocessed entry.
+        num_levels: Number of levels of a preprocessed entry.
         shape: Shape of an example.
         fingerprint: Of the model and its parameters, 16 bytes.
         digest: Of the examples and their labels, 16 bytes.
@@ -72,7 +72,7 @@ class Header(NamedTuple):
     block: int
     label_words: int
     words: int
-    levels: int
+    num_levels: int
     shape: tuple[int, ...]
     fingerprint: bytes
     digest: bytes
@@ -91,7 +91,7 @@ class Header(NamedTuple):
                     self.block,
                     self.label_words,
                     self.words,
-                    self.levels,
+                    self.num_levels,
                     len(self.shape),
                 ),
                 struct.pack(f"<{len(self.shape)}I", *self.shape),
@@ -154,7 +154,7 @@ def compress(
             size,
             len(label_words),
             len(words),
-            int(model.preprocess.describe(model.spec).levels or 0),
+            int(model.preprocess.describe(model.spec).num_levels or 0),
             model.spec.shape,
             fingerprint(model, learned.params, learned.state),
             digest(symbols, labels),
@@ -220,11 +220,11 @@ def decompress(
 def _check_header(header: Header, model: Any) -> None:
     """Refuses a header that no file of this model has, before memory is taken for it."""
     coder, spec = _coder_of(model), model.spec
-    levels = int(model.preprocess.describe(spec).levels or 0)
-    own = {"coder": coder, "levels": levels, "shape": tuple(spec.shape)}
-    said = {"coder": header.coder, "levels": header.levels, "shape": tuple(header.shape)}
+    num_levels = int(model.preprocess.describe(spec).num_levels or 0)
+    own = {"coder": coder, "levels": num_levels, "shape": tuple(spec.shape)}
+    said = {"coder": header.coder, "levels": header.num_levels, "shape": tuple(header.shape)}
     # Of every entry, each level but one has a probability of 2^-24 at least, which costs bits.
-    bits = math.prod(spec.shape) * (levels - 1) * 2**-24 / math.log(2)
+    bits = math.prod(spec.shape) * (num_levels - 1) * 2**-24 / math.log(2)
     most = [32 * (header.words + 2) / bits if bits else 0.0]
     if (model.num_classes or 0) > 1:
         most.append(32 * (header.label_words + 2) / math.log2(model.num_classes))
@@ -268,7 +268,7 @@ def _coder_of(model: Any) -> int:
             f"{type(model).__name__} allows no exact code here: lossless compression takes an"
             " autoregressive model, or a VAE (a flow's density is of real numbers, not of levels)"
         )
-    if model.preprocess.describe(model.spec).levels is None:
+    if model.preprocess.describe(model.spec).num_levels is None:
         raise TypeError(
             f"the model sees {model.spec.name} as real numbers, which have no exact code: give one"
             " whose likelihood is over levels"
@@ -364,7 +364,7 @@ def read(file: bytes) -> tuple[Header, np.ndarray, np.ndarray]:
 
 def _header(file: bytes) -> tuple[Header, int]:
     """Header, and the position at which the words begin."""
-    _, _, coder, num, block, label_words, words, levels, axes = _FIXED.unpack_from(file)
+    _, _, coder, num, block, label_words, words, num_levels, axes = _FIXED.unpack_from(file)
     at = _FIXED.size
     shape = struct.unpack_from(f"<{axes}I", file, at)
     at += 4 * axes
@@ -372,7 +372,7 @@ def _header(file: bytes) -> tuple[Header, int]:
     at += 2 * _DIGEST
     size = file[at]
     jaxlib = file[at + 1 : at + 1 + size].decode("ascii")
-    numbers = (coder, num, block, label_words, words, levels)
+    numbers = (coder, num, block, label_words, words, num_levels)
     return Header(*numbers, shape, fingerprint, digest, jaxlib), at + 1 + size
 
 

@@ -118,13 +118,13 @@ def padded(rows: np.ndarray, block: int) -> np.ndarray:
     return np.pad(rows, [(0, block - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
-def level_weights(distribution: Distribution, shape: tuple[int, ...], levels: int) -> Array:
+def level_weights(distribution: Distribution, shape: tuple[int, ...], num_levels: int) -> Array:
     """2^24 p(x_i = v) of every entry and level, as whole numbers.
 
     Args:
         distribution: Over `[B, *shape]`, its entries independent of each other.
         shape: Shape of one example.
-        levels: Number of levels, L.
+        num_levels: Number of levels, L.
 
     Returns:
         float32 `[B * D, L]`, where an example has D entries.
@@ -147,7 +147,7 @@ def level_weights(distribution: Distribution, shape: tuple[int, ...], levels: in
     def log_prob(level: Array) -> Array:
         return distribution.log_prob(jnp.full((num, *shape), level))
 
-    return _whole(jnp.exp(jax.vmap(log_prob, out_axes=1)(jnp.arange(levels))))
+    return _whole(jnp.exp(jax.vmap(log_prob, out_axes=1)(jnp.arange(num_levels))))
 
 
 def bucket_weights(posterior: Distribution, prior: Distribution, buckets: int) -> Array:

@@ -172,4 +172,4 @@ def _step(
         learned.params, carry, t, previous, label=learned.label, state=learned.state
     )
     one = model.positions.spec
-    return level_weights(likelihood, one.shape, one.levels or 0), carry
+    return level_weights(likelihood, one.shape, one.num_levels or 0), carry
