@@ -1,21 +1,22 @@
 """Autoencoders: deterministic, variational, vector-quantised."""
 
 from genjax_models.autoencoders import losses
-from genjax_models.autoencoders.autoencoder import Autoencoder, AutoencoderOutputs
-from genjax_models.autoencoders.embedded import EmbeddedCodes
-from genjax_models.autoencoders.hierarchical import (
-    HierarchicalVAE,
-    HierarchicalVAEOutputs,
-    LatentLayer,
-)
+from genjax_models.autoencoders.autoencoder import Autoencoder
+from genjax_models.autoencoders.hierarchical import HierarchicalVAE, LatentLayer
 from genjax_models.autoencoders.latents import (
     DiagonalNormal,
     Posterior,
     Prior,
     StandardNormal,
 )
-from genjax_models.autoencoders.vae import VAE, VAEOutputs
-from genjax_models.autoencoders.vqvae import VQVAE, VQVAEOutputs
+from genjax_models.autoencoders.losses import (
+    AutoencoderOutputs,
+    HierarchicalVAEOutputs,
+    VAEOutputs,
+    VQVAEOutputs,
+)
+from genjax_models.autoencoders.vae import VAE
+from genjax_models.autoencoders.vqvae import VQVAE, EmbeddedCodes
 
 __all__ = [
     "VAE",

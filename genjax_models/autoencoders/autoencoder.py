@@ -1,17 +1,16 @@
-"""Deterministic autoencoders, sampled through a normal distribution fitted to their codes."""
+"""Deterministic autoencoders, with a normal distribution fitted to their codes for sampling."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax import struct
 
 from genjax_models.autoencoders import losses
+from genjax_models.autoencoders.losses import AutoencoderOutputs
 from genjax_models.core import likelihoods, preprocess, random
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.distributions import ExplicitMean
@@ -21,39 +20,29 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import Preprocess, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import value
 
 
-@struct.dataclass
-class AutoencoderOutputs:
-    """What one pass of an autoencoder gives; every array's first axis is the examples.
-
-    Attributes:
-        x: Data `[B, ...]`, as the model prepared them.
-        z: Codes `[B, d]`.
-        likelihood: p(x | z) over `[B, ...]`.
-    """
-
-    x: Array
-    z: Array
-    likelihood: ExplicitMean
-
-
-@dataclasses.dataclass(frozen=True)
+@value
 class Autoencoder:
-    """An autoencoder: z = f(x), trained to make x likely under p(x | z).
+    """An autoencoder: z = f(x), trained to maximise the likelihood p(x | z).
 
-    Nothing makes the codes normal, so `sample` draws them from N(m, C), whose moments are running
-    averages over training (ex-post density estimation, Ghosh et al. 2020, arXiv:1903.12436,
-    sec. 4). They are in the model's state: `sample(params, key, num, state=state)`.
+    The distribution of the codes is not constrained, so `sample` draws them from N(m, C), whose
+    moments are running averages over training (ex-post density estimation). They are in the
+    model's state: `sample(params, key, num, state=state)`.
 
     Attributes:
-        encoder: Data in [-1, 1] `[B, *shape]` to codes `[B, latent_dim]`.
-        decoder: Codes to what the likelihood takes.
+        encoder: Network from data in [-1, 1] `[B, *shape]` to codes `[B, latent_dim]`.
+        decoder: Network from codes to the likelihood's inputs.
         latent_dim: Number of entries of a code.
-        spec: What one example is.
+        spec: Description of one example.
         likelihood: p(x | z), given the decoder's outputs.
-        preprocess: What is done to the data first.
-        momentum: What a step keeps of the running moments.
+        preprocess: Preprocessing of the data.
+        momentum: Weight of the old value in a running average.
+
+    References:
+        Ghosh et al. 2020, From Variational to Deterministic Autoencoders, arXiv:1903.12436, sec. 4
+        (the distribution of the codes).
     """
 
     encoder: nn.Module
@@ -71,11 +60,11 @@ class Autoencoder:
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """One player, who owns everything."""
+        """One player, which owns everything."""
         return {"autoencoder": Player(self.loss, owns=("encoder", "decoder", "likelihood"))}
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters; the likelihood starts at the batch's marginals, codes at N(0, I)."""
+        """Initialises the parameters: the likelihood at the batch's marginals, codes at N(0, I)."""
         check_examples(batch["x"], self.spec)
         key_x, key_networks, key_forward = jax.random.split(key, 3)
         num, d = batch["x"].shape[0], self.latent_dim
@@ -93,18 +82,18 @@ class Autoencoder:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[AutoencoderOutputs, State]:
-        """Encode, decode; in training, move the codes' running moments."""
+        """Encodes and decodes; in training, updates the codes' running moments."""
         key_x, key_encoder, key_decoder = jax.random.split(key, 3)
         x = self.preprocess.apply(batch["x"], key_x, self.spec)
         z, state = self._encode(params, state, x, train=train, key=key_encoder)
         likelihood, state = self._decode(params, state, z, train=train, key=key_decoder)
         if train:
-            state = {**state, "codes": self._moved(state["codes"], z)}
+            state = {**state, "codes": self._update_moments(state["codes"], z)}
         return AutoencoderOutputs(x, z, likelihood), state
 
     @entry("num")
     def sample(self, params: Params, key: Key, num: int, *, state: State | None = None) -> Array:
-        """New examples `[num, *shape]`: z ~ N(m, C), then x ~ p(x | z).
+        """Draws `num` new examples `[num, *shape]`: z ~ N(m, C), then x ~ p(x | z).
 
         Raises:
             ValueError: The state, which holds the codes' moments, is not given.
@@ -125,14 +114,14 @@ class Autoencoder:
     def encode(
         self, params: Params, x: Array, *, key: Key | None = None, state: State | None = None
     ) -> Array:
-        """The code of each example `[B, latent_dim]`; the key is the preprocessing's."""
+        """Encodes examples to `[B, latent_dim]`; the key is for the preprocessing."""
         check_examples(x, self.spec)
         x = self.preprocess.apply(x, jax.random.key(0) if key is None else key, self.spec)
         return self._encode(params, state or {}, x)[0]
 
     @entry()
     def decode(self, params: Params, z: Array, *, state: State | None = None) -> Array:
-        """The mean example `[B, *shape]` of each code `[B, latent_dim]`, in the data's units."""
+        """Decodes codes `[B, latent_dim]` to mean examples `[B, *shape]`, in the data's units."""
         likelihood, _ = self._decode(params, state or {}, z)
         return self.preprocess.restore(likelihood.mean(), self.spec)
 
@@ -157,7 +146,7 @@ class Autoencoder:
         spec = self.preprocess.describe(self.spec)
         return self.likelihood(h, spec, params["likelihood"]), state
 
-    def _moved(self, moments: Mapping[str, Array], z: Array) -> dict[str, Array]:
+    def _update_moments(self, moments: Mapping[str, Array], z: Array) -> dict[str, Array]:
         z = jax.lax.stop_gradient(random.all_examples(z))
         mean = jnp.mean(z, axis=0)
         centred = z - mean

@@ -1,8 +1,7 @@
-"""Hierarchical VAEs: several layers of codes, each given those above it."""
+"""Hierarchical VAEs: several layers of codes, each conditional on those above it."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +10,10 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax import struct
 
 from genjax_models.autoencoders import losses
 from genjax_models.autoencoders.latents import normal_of_halves
+from genjax_models.autoencoders.losses import HierarchicalVAEOutputs
 from genjax_models.core import likelihoods, preprocess
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
@@ -25,48 +24,30 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import Preprocess, of_data, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import value
 
 
-@struct.dataclass
-class HierarchicalVAEOutputs:
-    """What one pass of a hierarchical VAE gives.
-
-    Attributes:
-        x: Data `[B, ...]`, as the model prepared them.
-        z: K codes of each example, side by side, the layers' joined, the lowest first `[B K, d]`.
-        likelihood: p(x | z) of each code, over `[B K, ...]`.
-        log_q: log q(z | x) of each code `[B K]`, in nats.
-        log_p: log p(z) of each code `[B K]`, in nats.
-        kl: KL(q(z_l | z_>l, x) || p(z_l | z_>l)) of each layer `[B, L]`, the lowest first, in
-            closed form given the codes above, whose mean it is over.
-    """
-
-    x: Array
-    z: Array
-    likelihood: ExplicitMean
-    log_q: Array
-    log_p: Array
-    kl: Array
-
-
-@dataclasses.dataclass(frozen=True)
+@value
 class LatentLayer:
     """One layer of codes z_l and the networks around it.
 
-    On the way up `d_l = encoder(d_{l-1})`, from `d_0 = x`. On the way down `p(z_l | z_>l) =
-    N(mu, sigma^2)`, `q(z_l | z_>l, x) = N(mu + dmu, (sigma dsigma)^2)` and `h_{l-1} =
-    decoder(z_l, h_l)`, where `mu, sigma = prior(h_l)` and `dmu, dsigma = posterior(d_l, h_l)`. The
-    posterior is told by its difference from the prior (Vahdat & Kautz 2020, arXiv:2007.03898,
-    eq. 3), so that a layer that has learned nothing costs nothing.
+    Bottom-up, `d_l = encoder(d_{l-1})`, from `d_0 = x`. Top-down, `p(z_l | z_>l) = N(mu, sigma^2)`,
+    `q(z_l | z_>l, x) = N(mu + dmu, (sigma dsigma)^2)` and `h_{l-1} = decoder(z_l, h_l)`, where
+    `mu, sigma = prior(h_l)` and `dmu, dsigma = posterior(d_l, h_l)`. The posterior is parametrised
+    relative to the prior, so that the KL of a layer that has learned nothing is 0.
 
     Attributes:
         latent_dim: Number of entries of z_l.
-        encoder: d_{l-1} `[B, ...]`, for the lowest layer the data in [-1, 1], to d_l `[B, ...]`.
-        posterior: d_l, with h_l as the context `[B, C]`, to dmu and log dsigma^2, in halves
-            `[B, 2 latent_dim]`.
-        decoder: z_l, with h_l as the context, to h_{l-1} `[B, C]`.
-        prior: h_l to mu and log sigma^2, in halves `[B, 2 latent_dim]`; None for N(0, I), which is
-            the highest layer's, as nothing lies above it.
+        encoder: Network from d_{l-1} `[B, ...]`, the data in [-1, 1] for the lowest layer, to d_l
+            `[B, ...]`.
+        posterior: Network from d_l, with h_l as the context `[B, C]`, to dmu and log dsigma^2,
+            concatenated `[B, 2 latent_dim]`.
+        decoder: Network from z_l, with h_l as the context, to h_{l-1} `[B, C]`.
+        prior: Network from h_l to mu and log sigma^2, concatenated `[B, 2 latent_dim]`; None for
+            N(0, I), as in the highest layer.
+
+    References:
+        Vahdat & Kautz 2020, NVAE, arXiv:2007.03898, eq. 3 (the relative posterior).
     """
 
     latent_dim: int
@@ -76,8 +57,8 @@ class LatentLayer:
     prior: nn.Module | None = None
 
 
-class _Descent(NamedTuple):
-    """What a way down gives: codes and KL of each layer, the lowest first."""
+class _TopDown(NamedTuple):
+    """Outputs of a top-down pass; codes and KL of each layer, the lowest first."""
 
     z: tuple[Array, ...]
     log_q: Array
@@ -87,27 +68,27 @@ class _Descent(NamedTuple):
 
 
 Choose: TypeAlias = Callable[[int, Normal | None, Normal], Array]
-"""`(layer, q(z_l | z_>l, x) or None, p(z_l | z_>l)) -> z_l`: which codes a way down takes."""
+"""`(layer, q(z_l | z_>l, x) or None, p(z_l | z_>l)) -> z_l`: the codes of a top-down pass."""
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class HierarchicalVAE:
     """A VAE whose code has several layers, `p(x, z) = p(x | z) prod_l p(z_l | z_>l)`.
 
-    The posterior goes the same way down, `q(z | x) = prod_l q(z_l | z_>l, x)`, with the encoder's
-    features of each layer beside what the decoder has so far, so that the two share networks.
+    The posterior is top-down too, `q(z | x) = prod_l q(z_l | z_>l, x)`: it combines the encoder's
+    features of each layer with the decoder's, so that the two share networks.
 
     Attributes:
-        layers: The layers of codes, the lowest, nearest to the data, first.
-        decoder: h_0 `[B, C]` to what the likelihood takes.
-        spec: What one example is.
+        layers: Layers of codes, the lowest, nearest to the data, first.
+        decoder: Network from h_0 `[B, C]` to the likelihood's inputs.
+        spec: Description of one example.
         likelihood: p(x | z), given the decoder's outputs.
-        preprocess: What is done to the data first; the likelihood is of its result.
-        num_classes: Number of labels to be conditional on, p(x | label); None for p(x).
+        preprocess: Preprocessing of the data; the likelihood is of its result.
+        num_classes: Number of labels to condition on, for p(x | label); None for p(x).
 
     References:
         Sønderby et al. 2016, Ladder Variational Autoencoders, arXiv:1602.02282; Kingma et al. 2016,
-        arXiv:1606.04934, sec. 4 (the shared way down).
+        arXiv:1606.04934, sec. 4 (the shared top-down pass).
     """
 
     layers: tuple[LatentLayer, ...]
@@ -118,17 +99,17 @@ class HierarchicalVAE:
     num_classes: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuses a model without codes.
+        """Checks the layers.
 
         Raises:
-            ValueError: There are no layers, or the highest has a prior of nothing.
+            ValueError: There are no layers, or the highest has a prior network but no condition.
         """
         if not self.layers:
             raise ValueError("layers is empty: give at least one LatentLayer")
         if self.layers[-1].prior is not None and self.num_classes is None:
             raise ValueError(
                 f"layer {len(self.layers)} is the highest and has a prior network, but there is "
-                "nothing above it to depend on: leave its prior None"
+                "nothing above it to condition on: leave its prior None"
             )
 
     @property
@@ -142,7 +123,7 @@ class HierarchicalVAE:
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """One player, who owns everything."""
+        """One player, which owns everything."""
         owned = [
             f"{what}_{i + 1}"
             for i, layer in enumerate(self.layers)
@@ -153,7 +134,7 @@ class HierarchicalVAE:
 
     @property
     def latent_dim(self) -> int:
-        """Number of entries of a code, all layers' together."""
+        """Number of entries of a code, summed over the layers."""
         return sum(self.latent_dims)
 
     @property
@@ -162,7 +143,7 @@ class HierarchicalVAE:
         return tuple(layer.latent_dim for layer in self.layers)
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters and state; the likelihood starts at the marginals of the batch.
+        """Initialises the parameters, the likelihood at the marginals of the batch, and the state.
 
         Raises:
             ValueError: The batch or a network's outputs do not fit the model.
@@ -194,7 +175,7 @@ class HierarchicalVAE:
             init(f"posterior_{i + 1}", layer.posterior, features[i], h)
             h = init(f"decoder_{i + 1}", layer.decoder, jnp.zeros((len(x), layer.latent_dim)), h)
         init("decoder", self.decoder, h)
-        # Abstractly: what the networks return is checked, and nothing is computed.
+        # Checks what the networks return, without computing anything.
         forward = functools.partial(self.forward, train=False, state=state)
         jax.eval_shape(forward, params, batch, key_forward)
         return params, state
@@ -209,20 +190,20 @@ class HierarchicalVAE:
         train: bool,
         num_samples: int = 1,
     ) -> tuple[HierarchicalVAEOutputs, State]:
-        """Encode, draw `num_samples` codes of each example from above to below, decode."""
+        """Encodes, draws `num_samples` codes of each example top-down, and decodes them."""
         key_x, key_z, key_up, key_down, key_decoder = jax.random.split(key, 5)
         x = self.preprocess.apply(batch["x"], key_x, self.spec)
         context = label_context(batch.get("label"), self.num_classes)
-        features, state = self._ascend(params, state, x, context, train=train, key=key_up)
+        features, state = self._bottom_up(params, state, x, context, train=train, key=key_up)
         features = [jnp.repeat(d, num_samples, axis=0) for d in features]
         if context is not None:
             context = jnp.repeat(context, num_samples, axis=0)
-        down, state = self._descend(
+        down, state = self._top_down(
             params,
             state,
             features,
             context,
-            _drawn(key_z),
+            _sampled(key_z),
             len(features[0]),
             train=train,
             key=key_down,
@@ -245,19 +226,19 @@ class HierarchicalVAE:
         label: Array | int | None = None,
         state: State | None = None,
     ) -> Array:
-        """New examples `[num, *shape]`: codes from above to below, then x ~ p(x | z).
+        """Draws `num` new examples `[num, *shape]`: codes top-down, then x ~ p(x | z).
 
         Args:
             params: The model's parameters.
             key: PRNG key.
             num: Number of examples.
-            label: Of a conditional model: `[num]` labels or one for all; uniform ones where None.
+            label: Labels of a conditional model: `[num]`, one for all, or None for random ones.
             state: The model's state.
         """
         key_label, key_z, key_x = jax.random.split(key, 3)
         label = labels_to_sample(label, self.num_classes, num, key_label)
         context = label_context(label, self.num_classes)
-        down, _ = self._descend(params, state or {}, None, context, _drawn(key_z), num)
+        down, _ = self._top_down(params, state or {}, None, context, _sampled(key_z), num)
         likelihood, _ = self._decode(params, state or {}, down.h)
         return self.preprocess.restore(likelihood.sample(key_x), self.spec)
 
@@ -271,20 +252,20 @@ class HierarchicalVAE:
         key: Key | None = None,
         state: State | None = None,
     ) -> Array:
-        """The code of each example `[B, latent_dim]`: each layer's mean, given those above.
+        """Encodes examples to `[B, latent_dim]`: to each layer's mean, given those above it.
 
         Args:
             params: The model's parameters.
             x: Examples `[B, *shape]`.
-            label: Of a conditional model, the labels `[B]`.
-            key: PRNG key of the preprocessing; a fixed one where None.
+            label: Labels `[B]` of a conditional model.
+            key: PRNG key of the preprocessing; a fixed one if None.
             state: The model's state.
         """
         check_examples(x, self.spec)
         x = self.preprocess.apply(x, jax.random.key(0) if key is None else key, self.spec)
         context = label_context(label, self.num_classes)
-        features, _ = self._ascend(params, state or {}, x, context)
-        down, _ = self._descend(params, state or {}, features, context, _mean, x.shape[0])
+        features, _ = self._bottom_up(params, state or {}, x, context)
+        down, _ = self._top_down(params, state or {}, features, context, _mean, x.shape[0])
         return jnp.concatenate(down.z, axis=-1)
 
     @entry()
@@ -296,7 +277,7 @@ class HierarchicalVAE:
         label: Array | None = None,
         state: State | None = None,
     ) -> Array:
-        """The mean example `[B, *shape]` of each code `[B, latent_dim]`, in the data's units."""
+        """Decodes codes `[B, latent_dim]` to mean examples `[B, *shape]`, in the data's units."""
         starts = list(itertools.accumulate(self.latent_dims))[:-1]
         parts = jnp.split(z, starts, axis=-1)
 
@@ -305,7 +286,7 @@ class HierarchicalVAE:
             return parts[layer]
 
         context = label_context(label, self.num_classes)
-        down, _ = self._descend(params, state or {}, None, context, given, z.shape[0])
+        down, _ = self._top_down(params, state or {}, None, context, given, z.shape[0])
         likelihood, _ = self._decode(params, state or {}, down.h)
         return self.preprocess.restore(likelihood.mean(), self.spec)
 
@@ -326,8 +307,8 @@ class HierarchicalVAE:
             params: The model's parameters.
             x: Examples `[B, *shape]`.
             key: PRNG key.
-            num_samples: Number of codes of each example, taken one after the other.
-            label: Of a conditional model, the labels `[B]`.
+            num_samples: Number of codes of each example, processed one after the other.
+            label: Labels `[B]` of a conditional model.
             state: The model's state.
         """
         check_examples(x, self.spec)
@@ -335,18 +316,18 @@ class HierarchicalVAE:
         key_x, key_z = jax.random.split(key)
         y = self.preprocess.apply(x, key_x, self.spec)
         context = label_context(label, self.num_classes)
-        features, _ = self._ascend(params, state, y, context)
+        features, _ = self._bottom_up(params, state, y, context)
 
         def log_weight(k: Array) -> Array:
-            choose = _drawn(jax.random.fold_in(key_z, k))
-            down, _ = self._descend(params, state, features, context, choose, x.shape[0])
+            choose = _sampled(jax.random.fold_in(key_z, k))
+            down, _ = self._top_down(params, state, features, context, choose, x.shape[0])
             likelihood, _ = self._decode(params, state, down.h)
             return likelihood.log_prob(y) + down.log_p - down.log_q
 
         bound = log_mean_weight(log_weight, num_samples, x.shape[0])
         return of_data(bound + self.preprocess.log_volume(self.spec), x, self.spec)
 
-    def _ascend(
+    def _bottom_up(
         self,
         params: Params,
         state: State,
@@ -356,7 +337,7 @@ class HierarchicalVAE:
         key: Key | None = None,
         train: bool = False,
     ) -> tuple[list[Array], State]:
-        """The encoders' features d_1 .. d_L."""
+        """The bottom-up pass: the encoders' features d_1 .. d_L."""
         d, features = to_unit_range(x, self.preprocess.describe(self.spec)), []
         for i, layer in enumerate(self.layers):
             name, noise = f"encoder_{i + 1}", _fold_in(key, i)
@@ -367,7 +348,7 @@ class HierarchicalVAE:
             features.append(d)
         return features, state
 
-    def _descend(
+    def _top_down(
         self,
         params: Params,
         state: State,
@@ -378,8 +359,8 @@ class HierarchicalVAE:
         *,
         key: Key | None = None,
         train: bool = False,
-    ) -> tuple[_Descent, State]:
-        """The way down, with the posteriors of the encoders' features or without any."""
+    ) -> tuple[_TopDown, State]:
+        """The top-down pass, with posteriors if there are encoders' features."""
         h, z, kl = context, [], []
         log_q = log_p = jnp.zeros(num)
         for i, layer in reversed(list(enumerate(self.layers))):
@@ -409,7 +390,7 @@ class HierarchicalVAE:
                 name, layer.decoder, params, state, code, h, train=train, key=noise
             )
         assert h is not None  # there is a layer
-        return _Descent(tuple(z), log_q, log_p, tuple(kl), h), state
+        return _TopDown(tuple(z), log_q, log_p, tuple(kl), h), state
 
     def _decode(
         self, params: Params, state: State, h: Array, **kwargs: Any
@@ -423,8 +404,8 @@ def _fold_in(key: Key | None, data: int) -> Key | None:
     return None if key is None else jax.random.fold_in(key, data)
 
 
-def _drawn(key: Key) -> Choose:
-    """Codes of the posterior, or of the prior where there is none."""
+def _sampled(key: Key) -> Choose:
+    """Samples of the posterior, or of the prior if there is none."""
 
     def choose(layer: int, posterior: Normal | None, prior: Normal) -> Array:
         return (posterior or prior).sample(jax.random.fold_in(key, layer))
@@ -433,11 +414,11 @@ def _drawn(key: Key) -> Choose:
 
 
 def _mean(layer: int, posterior: Normal | None, prior: Normal) -> Array:
-    """The posterior's mean, or the prior's where there is none."""
+    """The posterior's mean, or the prior's if there is none."""
     del layer
     return (posterior or prior).mean()
 
 
 def _mean_kl(outputs: HierarchicalVAEOutputs, layer: int) -> Array:
-    """The mean KL of a layer `[]`, in nats."""
+    """Mean KL of a layer `[]`, in nats."""
     return jnp.mean(outputs.kl[:, layer])

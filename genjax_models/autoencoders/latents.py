@@ -1,26 +1,26 @@
-"""Families of distributions over the code z: what a VAE takes as its prior and its posterior.
+"""Priors and posteriors of VAEs: families of distributions over the code z.
 
-Any frozen object with these methods serves, a flow's included: what it returns needs only `sample`
-and `log_prob` (`core.Distribution`), and may offer `sample_and_log_prob` where a density is cheap
-only beside its own draw.
+Any frozen dataclass with these methods can be used, such as a flow. The distributions need `sample`
+and `log_prob` (`core.Distribution`), and may have `sample_and_log_prob`, for densities that are
+cheap only at their own samples.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 
 from genjax_models.core.distributions import Distribution, Normal, standard_normal
 from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
 
 
 class Prior(Protocol):
     """A family of distributions p(z), with or without parameters of its own."""
 
     def init(self, key: Key, latent_dim: int) -> Any:
-        """Fresh parameters; an empty dictionary where there are none."""
+        """Initialises the parameters; an empty dictionary if there are none."""
         ...
 
     def __call__(self, params: Any, num: int, latent_dim: int) -> Distribution:
@@ -32,7 +32,7 @@ class Posterior(Protocol):
     """A family of distributions q(z | x), given what the encoder returned."""
 
     def init(self, key: Key, latent_dim: int) -> Any:
-        """Fresh parameters; an empty dictionary where there are none."""
+        """Initialises the parameters; an empty dictionary if there are none."""
         ...
 
     def __call__(self, params: Any, h: Array, latent_dim: int) -> Distribution:
@@ -42,22 +42,22 @@ class Posterior(Protocol):
 
 @runtime_checkable
 class JointlySampled(Protocol):
-    """A distribution whose draws come with their log-densities."""
+    """A distribution whose samples come with their log-densities."""
 
     def sample_and_log_prob(self, key: Key) -> tuple[Array, Array]:
-        """Draws `[B, ...]` and their log-densities `[B]`, in nats."""
+        """Draws samples `[B, ...]`, and gives their log-densities `[B]`, in nats."""
         ...
 
 
 def sample_and_log_prob(distribution: Distribution, key: Key) -> tuple[Array, Array]:
-    """Draws `[B, ...]` of a distribution and their log-densities `[B]`, in nats."""
+    """Draws samples `[B, ...]`, and gives their log-densities `[B]`, in nats."""
     if isinstance(distribution, JointlySampled):
         return distribution.sample_and_log_prob(key)
     z = distribution.sample(key)
     return z, distribution.log_prob(z)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class StandardNormal:
     """The prior N(0, I)."""
 
@@ -72,11 +72,12 @@ class StandardNormal:
         return standard_normal((num, latent_dim))
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class DiagonalNormal:
-    """The posterior N(mu(x), diag sigma(x)^2); the encoder returns mu and log sigma^2, in halves.
+    """The posterior N(mu(x), diag sigma(x)^2), given mu and log sigma^2, concatenated.
 
-    Kingma & Welling 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114, app. C.2.
+    References:
+        Kingma & Welling 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114, app. C.2.
     """
 
     def init(self, key: Key, latent_dim: int) -> dict[str, Any]:
@@ -88,22 +89,22 @@ class DiagonalNormal:
         """The posterior over codes `[B, latent_dim]`.
 
         Raises:
-            ValueError: The encoder returned another number of values than 2 latent_dim.
+            ValueError: The encoder returned a number of values other than 2 latent_dim.
         """
         del params
         return normal_of_halves(h, latent_dim, "the encoder")
 
 
 def normal_of_halves(h: Array, latent_dim: int, name: str) -> Normal:
-    """The Normal over codes `[B, latent_dim]` of a network's mean and log-variance, in halves.
+    """The Normal over codes `[B, latent_dim]` of a network's mean and log-variance, concatenated.
 
     Args:
-        h: What the network returned `[B, ...]`, 2 latent_dim values an example.
+        h: Outputs of the network `[B, ...]`, 2 latent_dim for each example.
         latent_dim: Number of entries of a code.
-        name: The network, for messages.
+        name: The network's name, for messages.
 
     Raises:
-        ValueError: The network returned another number of values.
+        ValueError: The network returned another number of outputs.
     """
     h = h.reshape(h.shape[0], -1)
     if h.shape[-1] != 2 * latent_dim:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +18,7 @@ from genjax_models.autoencoders.latents import (
     StandardNormal,
     sample_and_log_prob,
 )
-from genjax_models.autoencoders.outputs import VAEOutputs
+from genjax_models.autoencoders.losses import VAEOutputs
 from genjax_models.core import likelihoods, preprocess
 from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
@@ -30,9 +29,10 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import Preprocess, of_data, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import value
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class VAE:
     """A variational autoencoder.
 
@@ -40,15 +40,15 @@ class VAE:
     `reconstruction` and `kl` of `loss`.
 
     Attributes:
-        encoder: Data in [-1, 1] `[B, *shape]` to what the posterior takes.
-        decoder: Codes `[B, latent_dim]` to what the likelihood takes.
+        encoder: Network from data in [-1, 1] `[B, *shape]` to the posterior's inputs.
+        decoder: Network from codes `[B, latent_dim]` to the likelihood's inputs.
         latent_dim: Number of entries of a code.
-        spec: What one example is.
+        spec: Description of one example.
         likelihood: p(x | z), given the decoder's outputs.
-        preprocess: What is done to the data first; the likelihood is of its result.
+        preprocess: Preprocessing of the data; the likelihood is of its result.
         prior: p(z).
         posterior: q(z | x), given the encoder's outputs.
-        num_classes: Number of labels to be conditional on, p(x | label); None for p(x).
+        num_classes: Number of labels to condition on, for p(x | label); None for p(x).
 
     References:
         Kingma & Welling 2014, arXiv:1312.6114; Rezende et al. 2014, arXiv:1401.4082.
@@ -71,17 +71,17 @@ class VAE:
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """One player, who owns everything."""
+        """One player, which owns everything."""
         owns = ("encoder", "decoder", "likelihood", "posterior", "prior")
         return {"vae": Player(self.loss, owns)}
 
     def importance_weighted(self, num_samples: int) -> Loss:
-        """The importance-weighted bound with `num_samples` codes, negated (`losses.iwae`)."""
+        """The negated importance-weighted bound with `num_samples` codes (`losses.iwae`)."""
         forward = functools.partial(self.forward, num_samples=num_samples)
         return Loss(forward, {"iwae": losses.iwae})
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters and state; the likelihood starts at the marginals of the batch.
+        """Initialises the parameters, the likelihood at the marginals of the batch, and the state.
 
         Raises:
             ValueError: The batch, the encoder's outputs or the decoder's do not fit the model.
@@ -100,7 +100,7 @@ class VAE:
         params["likelihood"] = self.likelihood.init(x, prepared)
         params["posterior"] = self.posterior.init(key_posterior, self.latent_dim)
         params["prior"] = self.prior.init(key_prior, self.latent_dim)
-        # Abstractly: what the networks return is checked, and nothing is computed.
+        # Checks what the networks return, without computing anything.
         jax.eval_shape(
             functools.partial(self.forward, train=False, state=state), params, batch, key_forward
         )
@@ -116,7 +116,7 @@ class VAE:
         train: bool,
         num_samples: int = 1,
     ) -> tuple[VAEOutputs, State]:
-        """Encode, draw `num_samples` codes of each example, decode."""
+        """Encodes, draws `num_samples` codes of each example, and decodes them."""
         key_x, key_z, key_prior, key_encoder, key_decoder = jax.random.split(key, 5)
         x = self.preprocess.apply(batch["x"], key_x, self.spec)
         context = label_context(batch.get("label"), self.num_classes)
@@ -148,13 +148,13 @@ class VAE:
         label: Array | int | None = None,
         state: State | None = None,
     ) -> Array:
-        """New examples `[num, *shape]`: z ~ p(z), then x ~ p(x | z), in the data's range.
+        """Draws `num` new examples `[num, *shape]`, in the data's range: z ~ p(z), x ~ p(x | z).
 
         Args:
             params: The model's parameters.
-            key: What the draws are a function of.
-            num: How many.
-            label: Of a conditional model: `[num]` labels or one for all; uniform ones where None.
+            key: PRNG key.
+            num: Number of examples.
+            label: Labels of a conditional model: `[num]`, one for all, or None for random ones.
             state: The model's state.
         """
         key_label, key_z, key_x = jax.random.split(key, 3)
@@ -173,14 +173,14 @@ class VAE:
         key: Key | None = None,
         state: State | None = None,
     ) -> Array:
-        """The code of each example `[B, latent_dim]`: the posterior's mean where it has one.
+        """Encodes examples to `[B, latent_dim]`: to the posterior's mean, if it has one.
 
         Args:
             params: The model's parameters.
             x: Examples `[B, *shape]`.
-            label: Of a conditional model, the labels `[B]`.
-            key: Noise of the preprocessing, and of the code where the posterior has no mean in
-                closed form; a fixed one where None.
+            label: Labels `[B]` of a conditional model.
+            key: PRNG key of the preprocessing, and of a sample from a posterior that has no mean in
+                closed form; a fixed one if None.
             state: The model's state.
         """
         key_x, key_z = jax.random.split(jax.random.key(0) if key is None else key)
@@ -198,7 +198,7 @@ class VAE:
         label: Array | None = None,
         state: State | None = None,
     ) -> Distribution:
-        """q(z | x) over `[B, latent_dim]`; the key is the preprocessing's."""
+        """q(z | x) over `[B, latent_dim]`; the key is for the preprocessing."""
         check_examples(x, self.spec)
         x = self.preprocess.apply(x, key, self.spec)
         context = label_context(label, self.num_classes)
@@ -217,7 +217,7 @@ class VAE:
         label: Array | None = None,
         state: State | None = None,
     ) -> ExplicitMean:
-        """p(x | z) over examples `[B, *shape]` as the preprocessing leaves them."""
+        """p(x | z) over preprocessed examples `[B, *shape]`."""
         return self._decode(params, state or {}, z, label_context(label, self.num_classes))[0]
 
     @entry()
@@ -229,7 +229,7 @@ class VAE:
         label: Array | None = None,
         state: State | None = None,
     ) -> Array:
-        """The mean example `[B, *shape]` of each code `[B, latent_dim]`, in the data's units."""
+        """Decodes codes `[B, latent_dim]` to mean examples `[B, *shape]`, in the data's units."""
         likelihood = self.likelihood_of(params, z, label=label, state=state)
         return self.preprocess.restore(likelihood.mean(), self.spec)
 
@@ -264,14 +264,14 @@ class VAE:
         """The importance-weighted lower bound of log p(x) `[B]`, in nats.
 
         `log (1/K) sum_k p(x, z_k) / q(z_k | x)`, which rises to log p(x) with the number K of
-        codes. The codes are taken one after the other, so memory does not grow with K.
+        codes. The codes are processed one after the other, so memory does not grow with K.
 
         Args:
             params: The model's parameters.
             x: Examples `[B, *shape]`.
-            key: What the draws are a function of.
-            num_samples: K.
-            label: Of a conditional model, the labels `[B]`.
+            key: PRNG key.
+            num_samples: Number K of codes of each example.
+            label: Labels `[B]` of a conditional model.
             state: The model's state.
 
         References:

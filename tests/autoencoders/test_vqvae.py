@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import genjax_models as gm
-from genjax_models.autoencoders import codebook
+from genjax_models.autoencoders.vqvae import init_codebook, nearest_code, update_codebook
 
 KEY = jax.random.key(0)
 MODEL = gm.VQVAE(
@@ -26,16 +26,16 @@ def vectors(seed, num=256):
 def moved(book, steps, dead_below=0.1, decay=0.9):
     for step in range(steps):
         v = vectors(step)
-        codes = codebook.nearest(book, v)
+        codes = nearest_code(book, v)
         key = jax.random.fold_in(KEY, step)
-        book = codebook.update(book, v, codes, key, decay=decay, dead_below=dead_below)
+        book = update_codebook(book, v, codes, key, decay=decay, dead_below=dead_below)
     return book
 
 
 def test_nearest_is_the_nearest():
-    book, v = codebook.fresh(KEY, vectors(0), 16), vectors(1)
+    book, v = init_codebook(KEY, vectors(0), 16), vectors(1)
     distances = np.linalg.norm(np.asarray(v)[:, None] - np.asarray(book["embedding"]), axis=-1)
-    np.testing.assert_array_equal(codebook.nearest(book, v), distances.argmin(axis=1))
+    np.testing.assert_array_equal(nearest_code(book, v), distances.argmin(axis=1))
 
 
 def test_codes_become_the_means_of_their_vectors():
@@ -52,7 +52,7 @@ def test_dead_codes_restart_where_there_are_vectors():
     assert np.all(kept["embedding"][1:] > 50), "without restarts they stay where nothing is"
     revived = moved(book, 80)
     assert np.abs(revived["embedding"]).max() < 6
-    used = np.unique(codebook.nearest(revived, vectors(99)))
+    used = np.unique(nearest_code(revived, vectors(99)))
     assert len(used) == 4
 
 
