@@ -21,6 +21,7 @@ from genjax_models.applications import editing
 from genjax_models.core import interpolate, traverse
 from genjax_models.data import Dataset
 from genjax_models.diffusion import grids, inverse, learned_schedule
+from genjax_models.networks.conv import average_pool
 
 WhatName = Literal[
     "complete", "inpaint", "super_resolution", "interpolate", "traverse", "attribute"
@@ -175,7 +176,7 @@ def _super_resolved(
     run: runs.Run, train: Dataset, test: Dataset, arguments: EditArguments
 ) -> Edited:
     rows = _rows(test, arguments.num)
-    small = np.asarray(editing.shrunk(2)(jnp.asarray(rows["x"], jnp.float32)))
+    small = np.asarray(average_pool(jnp.asarray(rows["x"], jnp.float32), 2))
     x = _call(run, editing.super_resolve, small, arguments.seed, rows, factor=2)
     shown = small.repeat(2, axis=1).repeat(2, axis=2)
     return _restored(rows, shown, x, np.ones(run.record.spec.shape, bool))

@@ -15,7 +15,7 @@ from genjax_models.core import random
 from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
-from genjax_models.networks.conv import averaged, repeated
+from genjax_models.networks.conv import average_pool, upsample_nearest
 from genjax_models.networks.progressive import GROWTH
 
 _NETWORKS = ("generator", "discriminator")
@@ -272,7 +272,7 @@ def at_stage(x: Array, stage: Array, alpha: Array, stages: int) -> Array:
     """
 
     def of_size(factor: int) -> Array:
-        return x if factor == 1 else repeated(averaged(x, factor), factor)
+        return x if factor == 1 else upsample_nearest(average_pool(x, factor), factor)
 
     def branch(s: int) -> Array:
         image = of_size(2 ** (stages - 1 - s))

@@ -22,6 +22,8 @@ from genjax_models.core.conditions import check_examples, check_known
 from genjax_models.core.interpolation import real_codes
 from genjax_models.core.protocols import Model, Representation
 from genjax_models.core.types import Array, Key, Params
+from genjax_models.core.values import partial
+from genjax_models.networks.conv import average_pool
 
 Measurement: TypeAlias = Callable[[Array], Array]
 """`x [B, *shape] -> A(x) [B, ...]`, linear, each example by itself."""
@@ -176,18 +178,7 @@ def super_resolve(
         )
     restore = _restore_of(model) if restore is None else restore
     small = jnp.asarray(x, jnp.float32)
-    return restore(model, params, small, shrunk(factor), key, **condition)
-
-
-def shrunk(factor: int) -> Measurement:
-    """Means of images `[B, H, W, C]` over squares of `factor` by `factor` pixels."""
-
-    def measure(x: Array) -> Array:
-        num, height, width, channels = x.shape
-        blocks = (num, height // factor, factor, width // factor, factor, channels)
-        return jnp.mean(x.reshape(blocks), axis=(2, 4))  # [B, H/f, f, W/f, f, C]
-
-    return measure
+    return restore(model, params, small, partial(average_pool, factor=factor), key, **condition)
 
 
 def latent_search(

@@ -318,14 +318,29 @@ class UpsampledConv(nn.Module):
         return upsampled_conv(x, kernel) + bias
 
 
-def repeated(x: Array, factor: int) -> Array:
-    """Every pixel of `[B, H, W, C]` repeated `factor` times each way."""
+def upsample_nearest(x: Array, factor: int) -> Array:
+    """Images with every pixel repeated: `[B, H, W, C] -> [B, factor H, factor W, C]`."""
     return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
 
 
-def averaged(x: Array, factor: int) -> Array:
-    """The means of the `factor` x `factor` blocks of pixels of `[B, H, W, C]`."""
+def average_pool(x: Array, factor: int) -> Array:
+    """Means over squares of `factor` by `factor` pixels of images.
+
+    Args:
+        x: Images `[B, H, W, C]`.
+        factor: Side of the squares; a factor of H and W.
+
+    Returns:
+        Images `[B, H / factor, W / factor, C]`.
+
+    Raises:
+        ValueError: `factor` is no factor of the height or the width.
+    """
     b, height, width, c = x.shape
+    if height % factor or width % factor:
+        raise ValueError(
+            f"images of {height}x{width} cannot be downsampled by {factor}: give a factor of both"
+        )
     return x.reshape(b, height // factor, factor, width // factor, factor, c).mean((2, 4))
 
 

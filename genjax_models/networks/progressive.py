@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
-from genjax_models.networks.conv import averaged, conv2d, repeated, upsampled_conv
+from genjax_models.networks.conv import average_pool, conv2d, upsampled_conv
 from genjax_models.networks.layers import MinibatchStandardDeviation, with_context
 from genjax_models.networks.normalization import pixel_norm
 
@@ -176,14 +176,14 @@ class ProgressiveGenerator(nn.Module):
         x = self._rectified(self.start(z).reshape(-1, *self.small))
         x = self._rectified(self.start_conv(x))
         if stage == 0:
-            return repeated(self.to_image[0](x), 2**last)
+            return upsample_nearest(self.to_image[0](x), 2**last)
         before = x
         for s in range(stage):
             before = x
             x = self._rectified(self.conv[s](self._rectified(self.up[s](x))))
-        old = repeated(self.to_image[stage - 1](before), 2)
+        old = upsample_nearest(self.to_image[stage - 1](before), 2)
         image = _mixed(old, self.to_image[stage](x), alpha)
-        return repeated(image, 2 ** (last - stage))
+        return upsample_nearest(image, 2 ** (last - stage))
 
     def _rectified(self, x: Array) -> Array:
         return pixel_norm(nn.leaky_relu(x, self.slope))
@@ -237,13 +237,13 @@ class ProgressiveDiscriminator(nn.Module):
         return self.logit(x).astype(jnp.float32)
 
     def _features(self, image: Array, alpha: Array | float, *, stage: int) -> Array:
-        image = averaged(image, 2 ** (len(self.channels) - 1 - stage))
+        image = average_pool(image, 2 ** (len(self.channels) - 1 - stage))
         x = self._rectified(self.of_image[stage](image))
         for s in range(stage - 1, -1, -1):
             x = self._rectified(self.conv[s](x))
-            x = averaged(self._rectified(self.down[s](x)), 2)
+            x = average_pool(self._rectified(self.down[s](x)), 2)
             if s == stage - 1:
-                old = self._rectified(self.of_image[s](averaged(image, 2)))
+                old = self._rectified(self.of_image[s](average_pool(image, 2)))
                 x = _mixed(old, x, alpha)
         return x
 

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
-from genjax_models.networks.conv import Conv, StridedConv, UpsampledConv, averaged, repeated
+from genjax_models.networks.conv import (
+    Conv,
+    StridedConv,
+    UpsampledConv,
+    average_pool,
+    upsample_nearest,
+)
 from genjax_models.networks.dcgan import smallest_image
 from genjax_models.networks.layers import with_context
 from genjax_models.networks.normalization import BatchNorm, Norm
@@ -58,7 +64,7 @@ class ResidualGenerator(nn.Module):
         for width in self.channels:
             a = UpsampledConv(width, self.dtype)(begin(h))
             a = Conv(width, 3, self.dtype)(begin(a))
-            h = a + repeated(Conv(width, 1, self.dtype, use_bias=bias)(h), 2)
+            h = a + upsample_nearest(Conv(width, 1, self.dtype, use_bias=bias)(h), 2)
         return Conv(self.shape[-1], 3, self.dtype)(begin(h)).astype(jnp.float32)
 
 
@@ -103,7 +109,7 @@ class ResidualDiscriminator(nn.Module):
             a = h if i == 0 else nn.relu(h)  # data are no activations to be rectified
             a = nn.relu(Conv(width, 3, self.dtype)(a))
             a = StridedConv(width, dtype=self.dtype)(a)
-            h = a + Conv(width, 1, self.dtype)(averaged(h, 2))
+            h = a + Conv(width, 1, self.dtype)(average_pool(h, 2))
         for _ in range(self.blocks):
             a = Conv(self.channels[-1], 3, self.dtype)(nn.relu(h))
             h = h + Conv(self.channels[-1], 3, self.dtype)(nn.relu(a))

@@ -17,7 +17,7 @@ from genjax_models.adversarial import losses
 from genjax_models.adversarial.gan import GAN
 from genjax_models.adversarial.progressive import Growth, ProgressiveGAN, at_stage
 from genjax_models.core.types import DIGITS
-from genjax_models.networks.conv import averaged, repeated
+from genjax_models.networks.conv import average_pool, upsample_nearest
 from genjax_models.networks.progressive import (
     ProgressiveDiscriminator,
     ProgressiveGenerator,
@@ -94,8 +94,13 @@ def test_a_stage_has_its_own_resolution(networks):
     for stage in range(3):
         image = generate(stage, 0.7)
         factor = 2 ** (2 - stage)
-        np.testing.assert_allclose(image, repeated(averaged(image, factor), factor), atol=1e-6)
-        assert stage == 0 or np.ptp(image - repeated(averaged(image, 2 * factor), 2 * factor)) > 0.1
+        np.testing.assert_allclose(
+            image, upsample_nearest(average_pool(image, factor), factor), atol=1e-6
+        )
+        assert (
+            stage == 0
+            or np.ptp(image - upsample_nearest(average_pool(image, 2 * factor), 2 * factor)) > 0.1
+        )
 
 
 def test_fading_starts_at_the_stage_before_and_is_a_line(networks):
@@ -122,14 +127,14 @@ def test_a_discriminator_sees_its_resolution_alone(networks):
     _, _, _, x, _, (_, judge) = networks
     for stage in range(3):
         factor = 2 ** (2 - stage)
-        coarse = repeated(averaged(x, factor), factor)
+        coarse = upsample_nearest(average_pool(x, factor), factor)
         np.testing.assert_allclose(judge(stage, 0.5, coarse), judge(stage, 0.5, x), atol=1e-4)
 
 
 def test_real_images_fade_as_generated_ones_do():
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
     fade = jax.jit(functools.partial(at_stage, x, stages=3))
-    small, middle = repeated(averaged(x, 4), 4), repeated(averaged(x, 2), 2)
+    small, middle = upsample_nearest(average_pool(x, 4), 4), upsample_nearest(average_pool(x, 2), 2)
     np.testing.assert_allclose(fade(stage=0, alpha=1.0), small, atol=1e-6)
     np.testing.assert_allclose(fade(stage=1, alpha=0.25), 0.75 * small + 0.25 * middle, atol=1e-6)
     np.testing.assert_allclose(fade(stage=2, alpha=1.0), x, atol=1e-6)
@@ -228,7 +233,7 @@ def test_samples_know_how_far_the_model_has_grown(growing, trained):
 
     small = np.asarray(sample({"shown": jnp.int32(0)}))
     assert small.shape == (5, 8, 8, 1) and small.dtype == np.uint8 and small.max() <= 16
-    np.testing.assert_array_equal(small, np.asarray(repeated(averaged(small, 2), 2)))
+    np.testing.assert_array_equal(small, np.asarray(upsample_nearest(average_pool(small, 2), 2)))
     whole = np.asarray(sample(None))
     np.testing.assert_array_equal(whole, sample({"shown": jnp.int32(6 * BATCH)}))
-    assert not np.array_equal(whole, np.asarray(repeated(averaged(whole, 2), 2)))
+    assert not np.array_equal(whole, np.asarray(upsample_nearest(average_pool(whole, 2), 2)))

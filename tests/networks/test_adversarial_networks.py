@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.networks.conv import averaged, repeated
+from genjax_models.networks.conv import average_pool, upsample_nearest
 from genjax_models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from genjax_models.networks.mlp import MLP
 from genjax_models.networks.normalization import BatchNorm, GroupNorm, SpectralNormalized
@@ -69,8 +69,8 @@ def test_the_residual_pair():
     features = ResidualDiscriminator((8, 16), num_outputs=None)
     assert shapes(features, (28, 28, 1))[0] == (16,)
     x = normal(2, 4, 6, 3)
-    np.testing.assert_allclose(averaged(repeated(x, 2), 2), x, rtol=1e-6)
-    np.testing.assert_allclose(averaged(x, 2)[:, 0, 1], x[:, :2, 2:4].mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(average_pool(upsample_nearest(x, 2), 2), x, rtol=1e-6)
+    np.testing.assert_allclose(average_pool(x, 2)[:, 0, 1], x[:, :2, 2:4].mean((1, 2)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
