@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
-from genjax_models.networks.conv import average_pool, conv2d, upsampled_conv
+from genjax_models.networks.conv import average_pool, conv2d, upsample_nearest, upsampled_conv
 from genjax_models.networks.layers import MinibatchStandardDeviation, with_context
 from genjax_models.networks.normalization import pixel_norm
 
