@@ -49,21 +49,21 @@ from genjax_models.training.hooks import progress_bar
 from genjax_models.training.state import TrainState, init_state
 
 CACHE_VARIABLE = "GENJAX_CACHE"
-"""Environment variable: the folder for what the library makes once and keeps."""
+"""Environment variable that names the cache folder."""
 _VERSION = 1
-"""Part of what a kept classifier is found by: another way of training gets another number."""
+"""Part of the fingerprint of a kept classifier; another way of training gets another number."""
 _BATCH_SIZE = 128
 _READ_SIZE = 512
-"""Images that are read at a time."""
+"""Number of images that are read at a time."""
 
 
 @struct.dataclass
 class ClassifierOutputs:
-    """What one pass gives.
+    """Outputs of one pass.
 
     Attributes:
-        logits: Of each class `[B, K]`.
-        label: The right one `[B]`.
+        logits: Logits of the classes `[B, K]`.
+        label: True class `[B]`.
     """
 
     logits: Array
@@ -76,25 +76,26 @@ def cross_entropy(outputs: ClassifierOutputs) -> Array:
 
 
 def accuracy(outputs: ClassifierOutputs) -> Array:
-    """The fraction of the examples whose likeliest class is the right one `[]`."""
+    """Share of the examples whose most likely class is the true one `[]`."""
     return jnp.mean(jnp.argmax(outputs.logits, axis=-1) == outputs.label)
 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """p(label | x) of images, by a residual convolutional network.
+    """Classifier p(label | x) of images, a residual convolutional network.
 
-    It is trained as every model is, by `training.fit`, but it models no data and so has no
-    `sample`. Training sees its images a little distorted.
+    It is trained by `training.fit` as every model is, but does not model data and so has no
+    `sample`. Training distorts its images a little.
 
     Attributes:
-        spec: What one example is: images, with a number of classes.
-        channels: Channels of each level of the network; each halves height and width.
-        blocks: Residual blocks a level.
+        spec: Specification of one example: images, with a number of classes.
+        channels: Number of channels at each resolution of the network; each halves height and
+            width.
+        blocks: Number of residual blocks at each resolution.
         num_features: Size of the penultimate layer.
-        shift: Most pixels by which training moves an image along an axis.
-        distortion: Most by which training turns, stretches and shears it; see `distorted`.
-        dropout: Rate at which training sets features to 0.
+        shift: Largest shift of an image along an axis in training, in pixels.
+        distortion: Largest rotation, stretch and shear in training; see `distorted`.
+        dropout: Dropout rate of the features in training.
 
     Raises:
         ValueError: The data are no images with labels.
@@ -109,7 +110,7 @@ class Classifier:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        """Refuses what has no classes, or is no image."""
+        """Refuses data that are no images or have no classes."""
         if len(self.spec.shape) != 3 or self.spec.num_classes is None:
             classes = self.spec.num_classes or "no"
             raise ValueError(
@@ -119,12 +120,12 @@ class Classifier:
 
     @property
     def loss(self) -> Loss:
-        """`cross_entropy`: -log p(label | x), in nats an example."""
+        """Loss with the term `cross_entropy`: -log p(label | x), in nats an example."""
         return Loss(self.forward, {"cross_entropy": cross_entropy}, watched={"accuracy": accuracy})
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """One player, who owns everything."""
+        """The one player, which owns all parameters."""
         return {"classifier": Player(self.loss, ("trunk", "head"))}
 
     @property
@@ -137,7 +138,7 @@ class Classifier:
         return _Linear(self.spec.num_classes)
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters.
+        """Initialises the parameters.
 
         Raises:
             ValueError: The batch does not fit the model.
@@ -150,7 +151,7 @@ class Classifier:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[ClassifierOutputs, State]:
-        """Logits; in training, of distorted images and with some features dropped."""
+        """Logits; in training, of distorted images and with dropout of features."""
         check_examples(batch["x"], self.spec)
         key_x, key_drop = jax.random.split(key)
         x = distorted(batch["x"], key_x, self.shift, self.distortion) if train else batch["x"]
@@ -160,7 +161,7 @@ class Classifier:
         return ClassifierOutputs(self.logits_of(params, features), batch["label"]), state
 
     def features(self, params: Params, x: Array) -> Array:
-        """The penultimate layer `[B, num_features]` of images `[B, H, W, C]`, in the data's range.
+        """Penultimate layer `[B, num_features]` of images `[B, H, W, C]` in the data's range.
 
         Raises:
             ValueError: The images are not of the data's shape.
@@ -169,7 +170,7 @@ class Classifier:
         return self._features(params, x)
 
     def logits(self, params: Params, x: Array) -> Array:
-        """Logits `[B, K]` of images `[B, H, W, C]`, in the data's range.
+        """Logits `[B, K]` of images `[B, H, W, C]` in the data's range.
 
         Raises:
             ValueError: The images are not of the data's shape.
@@ -177,7 +178,7 @@ class Classifier:
         return self.logits_of(params, self.features(params, x))
 
     def logits_of(self, params: Params, features: Array) -> Array:
-        """Logits `[B, K]` of the penultimate layer `[B, num_features]`."""
+        """Logits `[B, K]` from the penultimate layer `[B, num_features]`."""
         return apply_module("head", self._head, params, {}, features)[0]
 
     def _features(self, params: Params, x: Array) -> Array:
@@ -185,7 +186,7 @@ class Classifier:
         return nn.silu(out)
 
     def _inputs(self, x: Array) -> Array:
-        """Images in [-1, 1], lower and right edges repeated until the levels can halve them."""
+        """Images in [-1, 1], padded below and to the right until their size can be halved."""
         factor = 2 ** len(self.channels)
         below, right = -x.shape[1] % factor, -x.shape[2] % factor
         x = jnp.pad(x, ((0, 0), (0, below), (0, right), (0, 0)), mode="edge")
@@ -193,7 +194,7 @@ class Classifier:
 
 
 class _Linear(nn.Module):
-    """A dense layer, called as networks are."""
+    """A dense layer with the arguments of a network."""
 
     num_outputs: int
 
@@ -203,16 +204,16 @@ class _Linear(nn.Module):
 
 
 def distorted(x: Array, key: Key, shift: float, strength: float) -> Array:
-    """Images moved, turned, stretched and sheared a little, their edges repeated.
+    """Moves, rotates, stretches and shears images a little, and repeats their edges.
 
-    Pixel p takes the value at A (p - c) + c + b, between pixels the linear interpolation: c is the
-    centre, A = I + strength U and b = shift u, where U and u have uniform entries in [-1, 1].
+    Pixel p takes the value at A (p - c) + c + b, linearly interpolated, with c the centre,
+    A = I + strength U and b = shift u, where U and u have uniform entries in [-1, 1].
 
     Args:
         x: Images `[B, H, W, C]`.
-        key: What A and b are functions of, with an example's position in the batch.
-        shift: Most pixels by which an image is moved along an axis.
-        strength: Most by which an entry of A differs from the identity's.
+        key: PRNG key; A and b also depend on an example's position in the batch.
+        shift: Largest shift along an axis, in pixels.
+        strength: Largest difference of an entry of A from the identity's.
 
     Returns:
         float32 `[B, H, W, C]`.
@@ -236,16 +237,16 @@ def distorted(x: Array, key: Key, shift: float, strength: float) -> Array:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedClassifier:
-    """A classifier with its parameters, to read images in the data's range, of any number.
+    """A classifier with its parameters, an extractor of any number of images in the data's range.
 
     `model.features(params, x)` and `model.logits(params, x)` are the same as pure functions.
 
     Attributes:
         model: The classifier.
         params: Its parameters.
-        accuracy: The fraction of held-out images that it reads right.
-        held_out: Which images those are.
-        fingerprint: Of the data and all settings: equal ones, equal classifiers.
+        accuracy: Accuracy on held-out images.
+        held_out: Which images those are, in words.
+        fingerprint: Fingerprint of the data and all settings; equal ones give equal classifiers.
     """
 
     model: Classifier
@@ -256,14 +257,14 @@ class TrainedClassifier:
 
     @property
     def name(self) -> str:
-        """What stands beside every figure that is made with it."""
+        """Name that stands beside every figure made with it."""
         return (
             f"{self.model.spec.name} classifier, {100 * self.accuracy:.1f} % on {self.held_out}, "
             f"{self.model.num_features} features"
         )
 
     def features(self, x: Any) -> np.ndarray:
-        """The penultimate layer `[N, D]` of images `[N, H, W, C]`.
+        """Penultimate layer `[N, D]` of images `[N, H, W, C]`.
 
         Raises:
             ValueError: The images are not of the data's shape or range.
@@ -275,11 +276,11 @@ class TrainedClassifier:
         return self.read(x)[1]
 
     def read(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Features and logits in one pass; raises as `features` does."""
+        """Features and logits, in one pass; raises as `features` does."""
         return read(self.model, self.params, x)
 
     def predict(self, x: Any) -> np.ndarray:
-        """The likeliest class int `[N]` of images `[N, H, W, C]`; raises as `features` does."""
+        """Most likely class `[N]` of images `[N, H, W, C]`, integers; raises as `features` does."""
         return self.logits(x).argmax(axis=-1)
 
 
@@ -293,7 +294,7 @@ def _reader(model: Classifier) -> Callable[..., Any]:
 
 
 def read(model: Classifier, params: Params, x: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Features `[N, D]` and logits `[N, K]` of images, some at a time, over all devices.
+    """Features `[N, D]` and logits `[N, K]` of images, a batch at a time, on all devices.
 
     Raises:
         ValueError: The images are not of the data's shape or range.
@@ -329,17 +330,17 @@ def load_classifier(
     model: Classifier | None = None,
     steps: int = 1_500,
 ) -> TrainedClassifier:
-    """The classifier of a data set: read if it has been trained before, else trained and kept.
+    """Loads the classifier of a dataset, or trains it the first time and keeps it.
 
     Args:
-        data: A name or path that `data.load` knows, of which all but the test split is learned; or
-            a data set.
-        test: What its accuracy is measured on. Where None, the named set's test split if it has
-            one of the same classes, else a tenth of the data, which training then does not see.
-        cache_dir: Where it is kept; see this file's head for where None.
-        seed: Of the training.
-        model: The network and its settings; `default_classifier(data.spec)` where None.
-        steps: Length of the training, in batches of 128.
+        data: A name or path that `data.load` knows, whose splits but for the test split are
+            trained on; or a dataset.
+        test: Dataset for the accuracy. Where None, the named dataset's test split if it has the
+            same classes, else a tenth of the data, which is not trained on then.
+        cache_dir: Folder in which it is kept; the cache (see this file's head) where None.
+        seed: Seed of the training.
+        model: The classifier; `default_classifier(data.spec)` where None.
+        steps: Number of training steps, with batches of 128.
 
     Raises:
         ValueError: The data are no images with labels, or stream.
@@ -361,7 +362,7 @@ def load_classifier(
 
 
 def default_classifier(spec: DataSpec) -> Classifier:
-    """The classifier of such images: they are halved until 4 to 7 pixels are left.
+    """Classifier for images of a size, which the network halves until 4 to 7 pixels are left.
 
     Raises:
         ValueError: The data are no images with labels.
@@ -398,7 +399,7 @@ def _train(model: Classifier, train: Dataset, steps: int, seed: int) -> TrainSta
 def _splits(
     data: str | os.PathLike[str] | Dataset, test: Dataset | None
 ) -> tuple[Dataset, Dataset, str]:
-    """What is learned, what is held out, and the words for it."""
+    """Training data, held-out data, and the words for the latter."""
     train = data if isinstance(data, Dataset) else _all_but_test(data)
     labels = _array(train, "label")
     if test is None and not isinstance(data, Dataset) and "test" in split_names(data):
@@ -422,7 +423,7 @@ def _splits(
 
 
 def _all_but_test(name: str | os.PathLike[str]) -> Dataset:
-    """The training split, and the validation split where that is no part of it."""
+    """Training split, with the validation split where that is no part of it."""
     train = load(name)
     if "validation" not in split_names(name) or training_split(name) != "train":
         return train
@@ -463,7 +464,7 @@ def _folder(cache_dir: str | os.PathLike[str] | None, spec: DataSpec, fingerprin
 def _kept(
     folder: Path, template: TrainState, trained: Callable[[], tuple[TrainState, float]]
 ) -> tuple[TrainState, float]:
-    """The state and the accuracy that lie in a folder, or that are trained now and put there."""
+    """State and accuracy from a folder, or trained now and put there."""
     with contextlib.ExitStack() as stack:
         if jax.process_count() == 1:  # several processes train together
             with contextlib.suppress(OSError):  # without a place for it, the classifier serves once

@@ -12,33 +12,33 @@ from typing import Any
 import numpy as np
 
 INACTIVE = 1e-2
-"""Standard deviation, as a share of the widest code's, up to which a code counts as switched off: a
-VAE's code that has collapsed to the prior has a mean that hardly moves."""
+"""Standard deviation, as a share of the widest code's, up to which a code counts as inactive: the
+mean of a VAE's code that has collapsed to the prior hardly moves."""
 
 
 BINS = 20
 FixedFactorSampler = Callable[[np.random.Generator, int, int], np.ndarray]
-"""`(random, k, num) -> codes [num, d]` of examples in which factor k has one value, drawn at
-random, and the others vary freely."""
+"""`(random, k, num) -> codes [num, d]` of examples that share one value of factor k, drawn at
+random, while the other factors vary freely."""
 
 
 def mig(codes: Any, factors: Any, bins: int = BINS) -> float:
-    """How much more the best code tells of a factor than the next one does.
+    """Mutual information gap: how much more the best code tells of a factor than the next best.
 
     MIG = 1/K sum_k (I(z_j(k); v_k) - max over j != j(k) of I(z_j; v_k)) / H(v_k), where j(k) is the
-    code that knows most of factor k. 1 where each factor is in one code alone, 0 where two codes
-    know as much. The information is of codes cut into bins of equal width.
+    code with the most information on factor k. The information is of codes cut into bins of equal
+    width.
 
     Args:
-        codes: Codes `[N, d]`, such as the posteriors' means; 2 at least.
-        factors: Whole numbers `[N, k]`.
-        bins: Bins of a code.
+        codes: Codes `[N, d]`, such as means of the posterior; d at least 2.
+        factors: Factors `[N, K]`, integers.
+        bins: Number of bins of a code.
 
     Returns:
-        0 .. 1.
+        0 .. 1: 1 where each factor is in one code alone, 0 where two codes know equally much.
 
     Raises:
-        ValueError: Arrays that do not fit, or fewer than 2 codes.
+        ValueError: The arrays do not fit, or there are fewer than 2 codes.
 
     References:
         Chen et al. 2018, Isolating Sources of Disentanglement in Variational Autoencoders,
@@ -55,17 +55,17 @@ def mig(codes: Any, factors: Any, bins: int = BINS) -> float:
 
 
 def mutual_information(codes: Any, factors: Any, bins: int = BINS) -> np.ndarray:
-    """I(z_j; v_k) `[d, k]` in nats, of codes cut into bins of equal width.
+    """Mutual information I(z_j; v_k) `[d, K]` in nats, of codes cut into bins of equal width.
 
-    Of independent ones it is not 0 but about (bins - 1) (values - 1) / (2 N).
+    For independent codes it is not 0 but about (bins - 1) (values - 1) / (2 N).
 
     Args:
         codes: Codes `[N, d]`.
-        factors: Whole numbers `[N, k]`.
-        bins: Bins of a code.
+        factors: Factors `[N, K]`, integers.
+        bins: Number of bins of a code.
 
     Raises:
-        ValueError: Arrays that do not fit.
+        ValueError: The arrays do not fit.
     """
     from sklearn.metrics import mutual_info_score
 
@@ -81,30 +81,30 @@ def sap(
     factors: Any,
     *,
     categorical: Sequence[bool] | None = None,
-    switched_off: Any = None,
+    inactive: Any = None,
 ) -> float:
-    """How much better the best single code predicts a factor than the next one does.
+    """Separated attribute predictability: how much better the best code predicts than the next.
 
-    SAP = 1/K sum_k (S_1k - S_2k), the two highest of S_jk: of an ordered factor R^2 of a line,
-    Cov(z_j, v_k)^2 / (Var z_j Var v_k); of a categorical one the balanced accuracy of thresholds on
-    z_j alone (a tree of as many leaves as values); 0 of a code that is switched off. A code is, if
-    its standard deviation is at most 1 % of the widest code's: right for the means of a VAE, which
-    hardly move where the posterior has collapsed, but so the score depends on the codes' scales.
-    For codes whose scales say nothing, give `switched_off`.
+    SAP = 1/K sum_k (S_1k - S_2k), the two highest of S_jk. For an ordered factor S_jk is R^2 of a
+    line, Cov(z_j, v_k)^2 / (Var z_j Var v_k); for a categorical one the balanced accuracy of
+    thresholds on z_j alone (a tree with as many leaves as values); for an inactive code 0. By
+    default a code is inactive if its standard deviation is at most 1 % of the widest code's. That
+    is right for the means of a VAE, which hardly move where the posterior has collapsed, but makes
+    the score depend on the codes' scales; for codes whose scales mean nothing, give `inactive`.
 
     Args:
-        codes: Codes `[N, d]`, 2 at least.
-        factors: Whole numbers `[N, k]`.
-        categorical: Whether each factor's values have no order `[k]`; all have one where None.
-        switched_off: Which codes are switched off `[d]`, true or 1 for those; by the rule above
-            where None. With zeros alone, the score does not depend on the codes' scales.
+        codes: Codes `[N, d]`, d at least 2.
+        factors: Factors `[N, K]`, integers.
+        categorical: Whether the values of each factor have no order `[K]`; all have one where None.
+        inactive: Which codes are inactive `[d]`, true or 1 for those; by the rule above where None.
+            With zeros only, the score does not depend on the codes' scales.
 
     Returns:
-        0 .. 1. A perfect code has 1 for ordered factors; for one of C categories 1, less the 1 / C
-        that guessing has, unless the other codes are switched off.
+        0 .. 1. A perfect code has 1 for an ordered factor; for one of C categories it has 1 less
+        the 1 / C of guessing, unless the other codes are inactive.
 
     Raises:
-        ValueError: Arrays that do not fit, fewer than 2 codes, or marks that are not one a code.
+        ValueError: The arrays do not fit, there are fewer than 2 codes, or not one mark a code.
 
     References:
         Kumar et al. 2018, Variational Inference of Disentangled Latent Concepts from Unlabeled
@@ -119,7 +119,7 @@ def sap(
          for v, mark in zip(factors.T, marks, strict=True)],
         axis=1,
     )  # fmt: skip
-    scores[~_active(codes.std(0), switched_off)] = 0.0
+    scores[~_active(codes.std(0), inactive)] = 0.0
     first, second = np.sort(scores, axis=0)[[-1, -2]]
     return float(np.mean(first - second))
 
@@ -132,45 +132,45 @@ def factor_vae_score(
     votes: int = 800,
     batch_size: int = 64,
     seed: int = 0,
-    switched_off: Any = None,
+    inactive: Any = None,
 ) -> float:
-    """How surely the code that varies least tells which factor was held fixed.
+    """FactorVAE score: how surely the code that varies least tells which factor was fixed.
 
     A vote is a factor k drawn at random, a batch of codes with that factor fixed, and the code d*
     of the smallest variance, each code in units of its own standard deviation over all data. The
-    classifier d* -> k is the majority of half of the votes; the score is how many of the others it
-    tells right. Codes that are switched off take no part: by default those whose standard deviation
-    is at most 1 % of the widest code's. That is right for the means of a VAE, which hardly move
-    where the posterior has collapsed, but so the score depends on the codes' scales. For codes
-    whose scales say nothing, give `switched_off`.
+    classifier d* -> k is the majority of half of the votes; the score is its accuracy on the other
+    half. Inactive codes take no part: by default those whose standard deviation is at most 1 % of
+    the widest code's. That is right for the means of a VAE, which hardly move where the posterior
+    has collapsed, but makes the score depend on the codes' scales; for codes whose scales mean
+    nothing, give `inactive`.
 
     Args:
-        draw: See `FixedFactorSampler`; `fixed_factor_sampler` makes one of arrays.
+        draw: Draws codes with one factor fixed; `fixed_factor_sampler` makes one from arrays.
         num_factors: Number of factors K.
         scale: Standard deviation of each code over all data `[d]`.
-        votes: Votes to learn from, and as many again to count.
-        batch_size: Codes of a vote.
-        seed: Decides all draws.
-        switched_off: Which codes are switched off `[d]`, true or 1 for those; by the rule above
-            where None. With zeros alone, the score does not depend on the codes' scales.
+        votes: Number of votes to learn from, and again to count.
+        batch_size: Number of codes of a vote.
+        seed: Seed of all draws.
+        inactive: Which codes are inactive `[d]`, true or 1 for those; by the rule above where None.
+            With zeros only, the score does not depend on the codes' scales.
 
     Returns:
-        0 .. 1; 1 / K is what codes that know nothing have.
+        0 .. 1; codes that know nothing have 1 / K.
 
     Raises:
-        ValueError: No code varies, one that is kept does not, or marks that are not one a code.
+        ValueError: No code varies, an active one does not, or there is not one mark a code.
 
     References:
         Kim and Mnih 2018, Disentangling by Factorising, arXiv:1802.05983, sec. 4 and app. B (they
         count on the votes that were learned from).
     """
     scale = np.asarray(scale, np.float64)
-    kept = np.flatnonzero(_active(scale, switched_off))
+    kept = np.flatnonzero(_active(scale, inactive))
     if len(kept) == 0:
         raise ValueError("no code varies: there is nothing to tell factors by")
     still = kept[~(scale[kept] > 0)].tolist()
     if still:
-        raise ValueError(f"codes {still} never vary: mark them in switched_off")
+        raise ValueError(f"codes {still} never vary: mark them in inactive")
     random = np.random.default_rng(seed)
     ballots = np.zeros((2, len(kept), num_factors), int)
     for half, _ in np.ndindex(2, votes):
@@ -183,16 +183,17 @@ def factor_vae_score(
 
 
 def fixed_factor_sampler(codes: Any, factors: Any) -> FixedFactorSampler:
-    """Draws codes with one factor fixed from arrays, with replacement.
+    """Makes a sampler that draws codes with one factor fixed from arrays, with replacement.
 
-    The value is that of an example drawn at random, so each is as likely as it is in the data.
+    The fixed value is that of an example drawn at random, so it is as likely as in the data.
 
     Args:
         codes: Codes `[N, d]`.
-        factors: Whole numbers `[N, k]`; the other factors vary freely if all combinations occur.
+        factors: Factors `[N, K]`, integers; the other factors vary freely if all combinations
+            occur.
 
     Raises:
-        ValueError: Arrays that do not fit.
+        ValueError: The arrays do not fit.
     """
     codes, factors = checked_codes(codes, factors)
     rows = [
@@ -208,11 +209,11 @@ def fixed_factor_sampler(codes: Any, factors: Any) -> FixedFactorSampler:
 
 
 def checked_codes(codes: Any, factors: Any, fewest: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Codes `[N, d]` and the numbers of their factors' values `[N, k]`.
+    """Codes `[N, d]` and factors `[N, K]` as arrays.
 
     Raises:
-        ValueError: Their shapes do not fit, a code is not finite, factors are no whole numbers or
-            do not vary, or there are too few examples.
+        ValueError: The shapes do not fit, a code is not finite, factors are not integers or do not
+            vary, or there are too few examples.
     """
     codes, factors = np.asarray(codes, np.float64), np.asarray(factors)
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
@@ -236,10 +237,10 @@ def checked_codes(codes: Any, factors: Any, fewest: int = 10) -> tuple[np.ndarra
 
 
 def which_categorical(categorical: Sequence[bool] | None, num: int) -> list[bool]:
-    """Whether each factor is a category, whose values have no order; none is where None.
+    """Whether each factor is categorical (its values have no order); none is where None.
 
     Raises:
-        ValueError: There is not one a factor.
+        ValueError: There is not one mark a factor.
     """
     marks = [False] * num if categorical is None else [bool(mark) for mark in categorical]
     if len(marks) != num:
@@ -248,34 +249,34 @@ def which_categorical(categorical: Sequence[bool] | None, num: int) -> list[bool
 
 
 def _standardized(codes: np.ndarray) -> np.ndarray:
-    """Codes of mean 0 and variance 1; one that is everywhere the same becomes 0."""
+    """Codes of mean 0 and variance 1; a constant one becomes 0."""
     spread = codes.std(0)
     return (codes - codes.mean(0)) / np.where(spread > 0, spread, 1.0)
 
 
-def _active(scale: np.ndarray, switched_off: Any = None) -> np.ndarray:
-    """Whether each code of these standard deviations `[d]` is one that is not switched off.
+def _active(scale: np.ndarray, inactive: Any = None) -> np.ndarray:
+    """Whether each code is active `[d]`.
 
     Args:
-        scale: Standard deviations `[d]`.
-        switched_off: Which codes are `[d]`, true or 1 for those; by `INACTIVE` where None.
+        scale: Standard deviations of the codes `[d]`.
+        inactive: Which codes are inactive `[d]`, true or 1 for those; by `INACTIVE` where None.
 
     Raises:
         ValueError: There is not one mark a code, or one is neither true nor false.
     """
-    if switched_off is None:
+    if inactive is None:
         return scale > INACTIVE * scale.max()
-    marks = np.asarray(switched_off)
+    marks = np.asarray(inactive)
     if marks.shape != scale.shape or not np.isin(marks, (0, 1)).all():
         raise ValueError(
-            f"switched_off has shape {marks.shape}: give {len(scale)} marks, one a code, true (or "
+            f"inactive has shape {marks.shape}: give {len(scale)} marks, one a code, true (or "
             "1) for those to leave out and false (or 0) for the others"
         )
     return ~marks.astype(bool)
 
 
 def _binned(code: np.ndarray, bins: int) -> np.ndarray:
-    """The number of each entry's bin, 0 .. bins - 1."""
+    """Bin of each entry, 0 .. bins - 1."""
     edges = np.histogram_bin_edges(code, bins)
     return np.clip(np.digitize(code, edges) - 1, 0, bins - 1)
 
@@ -292,7 +293,7 @@ def _squared_correlations(codes: np.ndarray, factor: np.ndarray) -> np.ndarray:
 
 
 def _balanced(codes: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """The balanced accuracy of thresholds on each code `[d]`."""
+    """Balanced accuracy of thresholds on each code `[d]`."""
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.tree import DecisionTreeClassifier
 

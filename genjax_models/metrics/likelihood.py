@@ -23,7 +23,7 @@ def bits_per_dim(nats: float, spec: DataSpec) -> float:
 
     Args:
         nats: -log p(x) of an example, in nats.
-        spec: What one example is; D is its number of entries.
+        spec: Specification of one example; D is its number of entries.
 
     References:
         Theis et al. 2016, A note on the evaluation of generative models, arXiv:1511.01844.
@@ -32,14 +32,16 @@ def bits_per_dim(nats: float, spec: DataSpec) -> float:
 
 
 class LikelihoodStatement(NamedTuple):
-    """A likelihood, with all that must be known to compare it.
+    """A likelihood, with all that must be known to compare it with another.
 
     Attributes:
-        nats: The mean of -log p(x) over examples, or a bound or an estimate of it, in nats.
-        standard_error: Of that mean, over examples and over what is estimated once for all.
+        nats: Mean of -log p(x) over examples, or a bound or an estimate of it, in nats.
+        standard_error: Standard error of the mean, over examples and over what the model estimates
+            once for all of them.
         num: Number of examples.
-        kind: Whether it is exact, a bound or an estimate, and of what data; `likelihood_kind`.
-        spec: What one example is.
+        kind: Kind of the likelihood in words: exact, a bound or an estimate, and of what data
+            (`likelihood_kind`).
+        spec: Specification of one example.
     """
 
     nats: float
@@ -50,11 +52,11 @@ class LikelihoodStatement(NamedTuple):
 
     @property
     def bits_per_dim(self) -> float | None:
-        """The same in bits an entry; None of real-valued data, whose unit decides it."""
+        """The mean in bits an entry; None for real-valued data, whose unit would decide it."""
         return None if self.spec.num_levels is None else bits_per_dim(self.nats, self.spec)
 
     def __str__(self) -> str:
-        """All of it in a line."""
+        """The likelihood, its error and its kind, in one line."""
         text = f"{self.nats:.6g} ± {self.standard_error:.2g} nats an example"
         if self.bits_per_dim is not None:
             error = bits_per_dim(self.standard_error, self.spec)
@@ -63,15 +65,15 @@ class LikelihoodStatement(NamedTuple):
 
 
 def likelihood_kind(model: Any, num_samples: int = 1) -> str | None:
-    """What a model's negative log-likelihood is, in words; None where it has none.
+    """Kind of a model's negative log-likelihood in words; None for a model without a likelihood.
 
     Args:
         model: Any model.
-        num_samples: Samples an example of a bound.
+        num_samples: Number of samples of a bound.
 
     Returns:
         `exact`, `upper bound of the negative log-likelihood, 10 samples`, or an estimate of either;
-        then, after commas, what of it is estimated, and what the model does to the data first.
+        then, after commas, what is estimated, and how the model preprocesses the data.
     """
     info = _info_of(model)
     if isinstance(model, TractableDensity):

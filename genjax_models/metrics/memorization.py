@@ -1,7 +1,7 @@
-"""Whether samples are copies of training examples: how near they lie, beside held-out examples.
+"""Memorisation: whether samples lie nearer to training examples than held-out examples do.
 
-A model that generalises draws samples that are no nearer to its training examples than examples are
-that it has never seen. The space in which "near" is meant is the caller's: pixels find copies, and
+A model that generalises draws samples that are no nearer to its training examples than unseen
+examples are. The caller chooses the space in which distances are measured: pixels find copies, and
 an extractor's features find what looks alike.
 """
 
@@ -21,8 +21,8 @@ class Neighbours(NamedTuple):
     """The nearest training example of each sample.
 
     Attributes:
-        distance: Euclidean `[N]`, in the examples' unit; 0 of a copy.
-        which: The training example's number `[N]`.
+        distance: Euclidean distance `[N]`, in the examples' unit; 0 for a copy.
+        which: Number of the training example `[N]`.
     """
 
     distance: np.ndarray
@@ -30,20 +30,20 @@ class Neighbours(NamedTuple):
 
 
 class Memorization(NamedTuple):
-    """How near samples are to training examples, beside held-out ones.
+    """Nearness of samples to training examples, compared with held-out examples.
 
-    Shares have Wilson's interval, areas DeLong's; they are of this training set and this threshold.
+    Shares have Wilson's interval and areas DeLong's, for this training set and this threshold.
 
     Attributes:
-        duplicates: Share of the samples that are a training example, to the last bit.
-        duplicates_held_out: The same of the held-out examples.
-        near_duplicates: Share of the samples that are at most `threshold` from a training example.
-        near_duplicates_held_out: The same of the held-out examples.
-        threshold: What is near: the distance within which one training example in a hundred has
-            another.
-        nearer: P(a sample is nearer to the training examples than a held-out one), ties by half:
-            0.5 where nothing is memorised, 1 of copies. Below 0.5 samples are far from all data.
-        neighbours: The samples' nearest training examples, to be looked at.
+        duplicates: Share of the samples that equal a training example exactly.
+        duplicates_held_out: The same share of the held-out examples.
+        near_duplicates: Share of the samples within `threshold` of a training example.
+        near_duplicates_held_out: The same share of the held-out examples.
+        threshold: Distance within which one training example in a hundred has another.
+        nearer: P(a sample is nearer to the training examples than a held-out one), ties counting
+            half: 0.5 where nothing is memorised, 1 for copies. Below 0.5, samples are far from all
+            data.
+        neighbours: Nearest training examples of the samples, to look at.
     """
 
     duplicates: Figure
@@ -56,14 +56,14 @@ class Memorization(NamedTuple):
 
 
 def nearest_neighbours(samples: Any, training: Any) -> Neighbours:
-    """The nearest training example of each sample, some at a time.
+    """Finds the nearest training example of each sample.
 
     Args:
-        samples: Pixels or features `[N, ...]`; what follows the first axis is flattened.
-        training: The same of the training examples `[M, ...]`.
+        samples: Pixels or features of the samples `[N, ...]`; axes after the first are flattened.
+        training: Pixels or features of the training examples `[M, ...]`.
 
     Raises:
-        ValueError: Examples that do not fit or are NaN.
+        ValueError: The shapes do not fit, or values are NaN.
     """
     x, y = checked_pair(_flat(samples), _flat(training))
     mean = y.mean(axis=0)
@@ -79,19 +79,19 @@ def memorization(
     most: int = 2000,
     extractor: str = "nearest neighbours",
 ) -> Memorization:
-    """Compares samples with the training examples, and held-out examples with them.
+    """Measures how near samples, and held-out examples, lie to the training examples.
 
     Args:
-        samples: Pixels or features `[N, ...]`; what follows the first axis is flattened.
-        training: The same of the training examples `[M, ...]`.
-        held_out: The same of examples that were not trained on `[L, ...]`.
-        near: The share of training examples that are to have another one within `threshold`.
-        most: Training examples, evenly spread, of which that is measured.
+        samples: Pixels or features of the samples `[N, ...]`; axes after the first are flattened.
+        training: Pixels or features of the training examples `[M, ...]`.
+        held_out: Pixels or features of examples that were not trained on `[L, ...]`.
+        near: Share of training examples that have another one within `threshold`.
+        most: Number of training examples, evenly spread, from which the threshold is measured.
         extractor: Name of the space, an extractor's or "pixels".
 
     Raises:
-        ValueError: Examples that do not fit or are NaN, fewer than 2 of them, or so few training
-            examples that `near` of them are none.
+        ValueError: The shapes do not fit, values are NaN, there are fewer than 2 examples, or so
+            few training examples that a share of `near` is none of them.
 
     References:
         Meehan et al. 2020, A Non-Parametric Test to Detect Data-Copying in Generative Models,
@@ -127,7 +127,7 @@ def memorization(
 
 
 def _nearest(x: np.ndarray, y: np.ndarray, rows: np.ndarray | None = None) -> Neighbours:
-    """Of `x`, or of those rows of it, which are then no neighbours of themselves."""
+    """Nearest in `y` of `x`, or of some rows of `x = y`, which do not count as their own."""
     chosen = x if rows is None else x[rows]
     index, distance = np.empty(len(chosen), np.int64), np.empty(len(chosen))
     for part, squares in square_distances(chosen, y):

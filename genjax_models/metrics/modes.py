@@ -1,4 +1,4 @@
-"""Which modes samples hit, and how often: of a known mixture, or classes that are read."""
+"""Mode coverage: which modes samples hit, and how often, of a mixture or by a classifier."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import numpy as np
 
 
 class Mixture(Protocol):
-    """Gaussians of one scale (`data.densities.ring` and `grid` make some)."""
+    """Mixture of Gaussians of one scale (`data.densities.ring` and `grid` make some)."""
 
     @property
     def modes(self) -> Sequence[Sequence[float]]:
-        """Their means."""
+        """Means of the Gaussians."""
         ...
 
     @property
     def scale(self) -> float:
-        """Their common standard deviation in every direction."""
+        """Common standard deviation in every direction."""
         ...
 
 
 class Coverage(NamedTuple):
-    """How samples are spread over modes.
+    """Spread of samples over modes.
 
     Attributes:
-        shares: The fraction of the samples in each mode `[K]`.
+        shares: Share of the samples in each mode `[K]`.
         covered: Number of modes that have a sample.
         largest_difference: max_k |share_k - weight_k| / weight_k.
         kl: KL(shares || weights) in nats; infinite where no sample is in a mode.
@@ -39,13 +39,13 @@ class Coverage(NamedTuple):
 
 
 class Modes(NamedTuple):
-    """How samples lie about the modes of a mixture.
+    """Spread of samples over the modes of a mixture.
 
     Attributes:
-        within: The fraction of samples that lie near a mode.
-        expected_within: The same of the mixture itself: P(chi_D <= radius), 0.9889 for 3 standard
-            deviations in the plane.
-        shares: Of the samples near a mode, the fraction at each `[K]`; zeros if there are none.
+        within: Share of the samples that lie near a mode.
+        expected_within: The same share for the mixture itself: P(chi_D <= radius), 0.9889 for 3
+            standard deviations in the plane.
+        shares: Share of each mode among the samples near a mode `[K]`; zeros if there are none.
         covered: Number of modes that have a sample near them.
         largest_difference: max_k |share_k - weight_k| / weight_k.
         kl: KL(shares || weights) in nats; infinite where no sample is near a mode.
@@ -70,15 +70,12 @@ def mode_shares(
 
     Args:
         samples: Points `[N, D]`.
-        mixture: Its modes, well apart, and their scale.
-        radius: What counts as near, in standard deviations.
-        weights: The modes' weights `[K]`, which sum to 1; equal ones where None.
-
-    Returns:
-        See `Modes`.
+        mixture: The mixture, whose modes lie well apart.
+        radius: Distance that counts as near, in standard deviations.
+        weights: Weights of the modes `[K]`, which sum to 1; equal ones where None.
 
     Raises:
-        ValueError: Points of another dimension, none or NaN, or weights that do not fit.
+        ValueError: There are no points, points of another dimension or NaN, or weights do not fit.
     """
     x, centres = np.asarray(samples, np.float64), np.asarray(mixture.modes, np.float64)
     num, dims = centres.shape
@@ -94,21 +91,18 @@ def mode_shares(
 
 
 def classified_modes(predictions: Any, num_modes: int, weights: Any | None = None) -> Coverage:
-    """Compares the classes that a classifier reads samples as with those of the data.
+    """Compares the modes that a classifier finds in samples with those of the data.
 
     Even exact samples miss some: of K equally likely modes, N samples miss about K exp(-N / K), and
     their KL is about (K - 1) / (2 N): 0.019 nats for 26,000 samples of 1,000 modes.
 
     Args:
-        predictions: The mode that each sample is read as, integers 0 .. num_modes - 1 `[N]`.
+        predictions: Predicted mode of each sample, integers 0 .. num_modes - 1 `[N]`.
         num_modes: Number of modes K.
-        weights: The modes' weights `[K]`, which sum to 1; equal ones where None.
-
-    Returns:
-        See `Coverage`.
+        weights: Weights of the modes `[K]`, which sum to 1; equal ones where None.
 
     Raises:
-        ValueError: No predictions or such as are no modes, or weights that do not fit.
+        ValueError: There are no predictions, some are no modes, or weights do not fit.
 
     References:
         Metz et al. 2017, Unrolled Generative Adversarial Networks, arXiv:1611.02163, sec. 3.3.1.
@@ -130,13 +124,13 @@ def classified_modes(predictions: Any, num_modes: int, weights: Any | None = Non
 def classify_channels(
     predict: Callable[[np.ndarray], np.ndarray], images: Any, num_classes: int = 10
 ) -> np.ndarray:
-    """The modes of images whose every channel is an image of its own, such as stacked MNIST's.
+    """Classifies images whose channels are images of their own, such as those of stacked MNIST.
 
-    The channels' classes are the digits of the mode's number, the first one the highest: digits 3,
-    0 and 7 make mode 307.
+    The classes of the channels are the digits of the mode's number, the first one the highest:
+    digits 3, 0 and 7 make mode 307.
 
     Args:
-        predict: Images `[N, H, W, 1]` to their classes, 0 .. num_classes - 1 `[N]`:
+        predict: Classifies images `[N, H, W, 1]`, 0 .. num_classes - 1 `[N]`, such as
             `metrics.load_classifier("mnist").predict`.
         images: Images `[N, H, W, C]`.
         num_classes: Number of classes of a channel.
@@ -145,7 +139,7 @@ def classify_channels(
         Modes, 0 .. num_classes^C - 1 `[N]`.
 
     Raises:
-        ValueError: No images with channels.
+        ValueError: The array has no channels, or there is no image.
     """
     images = np.asarray(images)
     if images.ndim != 4 or len(images) == 0:
@@ -157,7 +151,7 @@ def classify_channels(
 
 
 def _compared(counts: np.ndarray, weights: np.ndarray) -> Coverage:
-    """Counts of the modes beside what they should be."""
+    """Compares counts of the modes with their weights."""
     shares = counts / max(counts.sum(), 1)
     hit = counts > 0
     ratios = np.log(shares[hit] / weights[hit])
@@ -170,7 +164,7 @@ def _compared(counts: np.ndarray, weights: np.ndarray) -> Coverage:
 
 
 def _nearest(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centre of each point, and how far it is `[N]`."""
+    """Nearest centre of each point, and its distance `[N]`."""
     from scipy.spatial import KDTree
 
     distance, which = KDTree(centres).query(x)

@@ -1,4 +1,4 @@
-"""What predictors read of codes where the factors of variation are known: DCI, linear probes."""
+"""Prediction of known factors of variation from all codes: DCI, linear probes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ _TREES, _LEAF = 20, 5
 
 
 class DCI(NamedTuple):
-    """Three properties of codes, each 0 .. 1 and the higher the better.
+    """Three properties of codes; higher is better, and 1 is best.
 
     Attributes:
-        disentanglement: Whether each code is about one factor alone.
-        completeness: Whether each factor is in one code alone.
-        informativeness: How well all codes together predict the factors: the mean over factors of
-            the accuracy, or R^2, on examples that were held back; below 0 where worse than the
-            mean.
+        disentanglement: Whether each code is about one factor only, 0 .. 1.
+        completeness: Whether each factor is in one code only, 0 .. 1.
+        informativeness: How well all codes together predict the factors: accuracy or R^2 on
+            held-out examples, the mean over factors; below 0 where worse than predicting the mean.
     """
 
     disentanglement: float
@@ -31,19 +30,16 @@ class DCI(NamedTuple):
 def dci(
     codes: Any, factors: Any, *, categorical: Sequence[bool] | None = None, seed: int = 0
 ) -> DCI:
-    """How a random forest that predicts each factor uses the codes.
+    """Disentanglement, completeness and informativeness, from a random forest for each factor.
 
     Args:
-        codes: Codes `[N, d]`, 2 at least.
-        factors: Whole numbers `[N, k]`, of 2 factors at least.
-        categorical: Whether each factor's values have no order `[k]`; all have one where None.
-        seed: Decides the forests, and the fifth of the examples that is held back.
-
-    Returns:
-        See `DCI`.
+        codes: Codes `[N, d]`, d at least 2.
+        factors: Factors `[N, K]`, integers, K at least 2.
+        categorical: Whether the values of each factor have no order `[K]`; all have one where None.
+        seed: Seed of the forests and of the fifth of the examples that is held out.
 
     Raises:
-        ValueError: Arrays that do not fit, or fewer than 2 codes or factors.
+        ValueError: The arrays do not fit, or there are fewer than 2 codes or factors.
 
     References:
         Eastwood and Williams 2018, A Framework for the Quantitative Evaluation of Disentangled
@@ -69,20 +65,20 @@ def dci(
 
 
 def dci_from_importances(importances: Any) -> tuple[float, float]:
-    """Disentanglement and completeness of R_ij, how much code i counts in predicting factor j.
+    """Disentanglement and completeness, from the importance R_ij of code i in predicting factor j.
 
     D_i = 1 - H_K(P_i.) with P_ij = R_ij / sum_j R_ij, the mean weighed by rho_i = sum_j R_ij / sum
     R; C_j = 1 - H_D(P~_.j) with P~_ij = R_ij / sum_i R_ij, the plain mean. H_B is the entropy to
     the base B.
 
     Args:
-        importances: R `[d, k]`, 0 or above, 2 x 2 at least.
+        importances: R `[d, K]`, at least 0 and at least 2 x 2.
 
     Returns:
-        Both, 0 .. 1.
+        Disentanglement and completeness, 0 .. 1.
 
     Raises:
-        ValueError: R is smaller or has other entries.
+        ValueError: R is smaller, has other entries, or a factor without importance.
 
     References:
         Eastwood and Williams 2018, sec. 2.
@@ -100,20 +96,20 @@ def dci_from_importances(importances: Any) -> tuple[float, float]:
 def linear_probe(
     codes: Any, factors: Any, *, categorical: Sequence[bool] | None = None, seed: int = 0
 ) -> np.ndarray:
-    """How well each factor is predicted from all codes by a linear model.
+    """How well a linear model predicts each factor from all codes.
 
     Args:
         codes: Codes `[N, d]`.
-        factors: Whole numbers `[N, k]`.
-        categorical: Whether each factor's values have no order `[k]`; all have one where None.
-        seed: Decides the fifth of the examples that is held back.
+        factors: Factors `[N, K]`, integers.
+        categorical: Whether the values of each factor have no order `[K]`; all have one where None.
+        seed: Seed of the fifth of the examples that is held out.
 
     Returns:
-        On examples that were held back `[k]`: the accuracy of logistic regression for a categorical
-        factor, R^2 of least squares for an ordered one (below 0 where worse than the mean).
+        On held-out examples `[K]`, the accuracy of logistic regression for a categorical factor,
+        and R^2 of least squares for an ordered one (below 0 where worse than the mean).
 
     Raises:
-        ValueError: Arrays that do not fit.
+        ValueError: The arrays do not fit.
 
     References:
         Alain and Bengio 2016, Understanding intermediate layers using linear classifier probes,
@@ -135,14 +131,14 @@ def linear_probe(
 
 
 def _split(num: int, seed: int, held_back: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """Indices to learn from and indices to measure on, at random."""
+    """Random indices to learn from, and those to measure on."""
     order = np.random.default_rng(seed).permutation(num)
     held = max(1, round(held_back * num))
     return order[held:], order[:held]
 
 
 def _one_less_entropy(r: np.ndarray) -> np.ndarray:
-    """1 - H of each row's shares, to the base of their number; 0 of a row of zeros."""
+    """1 - H of the shares in each row, H to the base of their number; 0 for a row of zeros."""
     from scipy.special import xlogy
 
     total = r.sum(1, keepdims=True)

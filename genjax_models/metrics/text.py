@@ -14,7 +14,7 @@ def nats_per_token(nll: float, num_tokens: int) -> float:
 
     Args:
         nll: -log p of a text, in nats.
-        num_tokens: Tokens of that text, N.
+        num_tokens: Number of tokens of the text, N.
 
     Raises:
         ValueError: There is no token.
@@ -23,13 +23,13 @@ def nats_per_token(nll: float, num_tokens: int) -> float:
 
 
 def perplexity(nll: float, num_tokens: int) -> float:
-    """exp(nll / N): among how many equally likely tokens the model is as undecided.
+    """Perplexity exp(nll / N): the number of equally likely tokens of the same uncertainty.
 
-    Texts in different tokens have perplexities that cannot be compared: `bits_per_character` can.
+    Perplexities of different tokenizers cannot be compared; `bits_per_character` can.
 
     Args:
         nll: -log p of a text, in nats.
-        num_tokens: Tokens of that text, N.
+        num_tokens: Number of tokens of the text, N.
 
     Returns:
         The perplexity; infinite where it is beyond floating point.
@@ -45,15 +45,15 @@ def perplexity(nll: float, num_tokens: int) -> float:
 
 
 def relative_perplexity(nll: float, num_tokens: int, entropy_rate: float) -> float:
-    """A model's perplexity over the source's own: exp(nll / N - H), 1 for the source itself.
+    """Perplexity of a model over that of the source: exp(nll / N - H), 1 for the source itself.
 
     Args:
         nll: -log p of a text, in nats.
-        num_tokens: Tokens of that text, N.
-        entropy_rate: The source's, H, in nats a token (`data.markov` knows its own).
+        num_tokens: Number of tokens of the text, N.
+        entropy_rate: Entropy rate H of the source, in nats a token (`data.markov` knows its own).
 
     Returns:
-        1 at least, but for the chance of which text it is; infinite beyond floating point.
+        At least 1, but for the chance of which text it is; infinite beyond floating point.
 
     Raises:
         ValueError: There is no token.
@@ -67,11 +67,11 @@ def relative_perplexity(nll: float, num_tokens: int, entropy_rate: float) -> flo
 
 
 def bits_per_character(nll: float, num_characters: int) -> float:
-    """Negative log-likelihood a character, in bits: nll / (C ln 2), whatever the tokens are.
+    """Negative log-likelihood of a character in bits, nll / (C ln 2), whatever the tokens.
 
     Args:
         nll: -log p of a text, in nats.
-        num_characters: Characters (Unicode code points) of that text, C.
+        num_characters: Number of characters (Unicode code points) of the text, C.
 
     Raises:
         ValueError: There is no character.
@@ -83,17 +83,17 @@ def bits_per_character(nll: float, num_characters: int) -> float:
 
 
 def distinct_n(texts: Sequence[Any], n: int) -> float:
-    """The share of n-grams that are different ones: |unique n-grams| / |n-grams|, of all texts.
+    """Share of distinct n-grams, |unique n-grams| / |n-grams|, over all texts.
 
-    It falls with the number of tokens, so only texts of as many tokens are compared. Li et al.
-    divide by the number of tokens; here one text that never repeats itself has 1 for every n.
+    It falls with the number of tokens: compare texts of equal length only. Li et al. divide by the
+    number of tokens; here a text that never repeats itself has 1 for every n.
 
     Args:
-        texts: Each one's tokens, whole numbers `[T_i]` (characters, words, whatever they are).
-        n: Tokens of an n-gram.
+        texts: Tokens of each text, integers `[T_i]` (characters or words, for example).
+        n: Number of tokens of an n-gram.
 
     Returns:
-        Above 0, and 1 at most.
+        A share above 0, at most 1.
 
     Raises:
         ValueError: No text has n tokens.
@@ -107,15 +107,15 @@ def distinct_n(texts: Sequence[Any], n: int) -> float:
 
 
 def ngram_overlap(texts: Sequence[Any], training: Any, n: int) -> float:
-    """The share of n-grams, repetitions counted, that occur anywhere in the training text.
+    """Share of n-grams, counting repetitions, that occur anywhere in the training text.
 
     Args:
-        texts: Each one's tokens `[T_i]`.
-        training: The training text's tokens `[M]`.
-        n: Tokens of an n-gram.
+        texts: Tokens of each text `[T_i]`.
+        training: Tokens of the training text `[M]`.
+        n: Number of tokens of an n-gram.
 
     Returns:
-        0 .. 1. New text of the same source has a share as well: that is what to compare with.
+        A share, 0 .. 1. Compare it with the share that new text of the same source has.
 
     Raises:
         ValueError: No text has n tokens.
@@ -127,11 +127,11 @@ def ngram_overlap(texts: Sequence[Any], training: Any, n: int) -> float:
 
 
 def longest_copies(texts: Sequence[Any], training: Any) -> np.ndarray:
-    """The length of each text's longest run of tokens that the training text has as well.
+    """Length of each text's longest run of tokens that also occurs in the training text.
 
     Args:
-        texts: Each one's tokens `[T_i]`.
-        training: The training text's tokens `[M]`.
+        texts: Tokens of each text `[T_i]`.
+        training: Tokens of the training text `[M]`.
 
     Returns:
         Numbers of tokens `[N]`, each 0 .. T_i.
@@ -147,7 +147,7 @@ def _positive(num: int, what: str) -> int:
 
 
 def _longest_copy(text: str, whole: str) -> int:
-    """A run is looked for only if it is longer than the longest so far: 2 T searches at most."""
+    """Looks only for runs that are longer than the longest so far: at most 2 T searches."""
     longest = 0
     for start in range(len(text)):
         while start + longest < len(text) and text[start : start + longest + 1] in whole:
@@ -172,10 +172,10 @@ def _ngrams(string: str, n: int) -> Iterator[str]:
 
 
 def _as_string(tokens: Any) -> str:
-    """Tokens as the characters of a string, which Python slices, hashes and searches fast.
+    """Turns tokens into the characters of a string, which Python slices and searches fast.
 
     Raises:
-        ValueError: They are no whole numbers of 0 .. 1,114,111.
+        ValueError: The tokens are not integers in 0 .. 1,114,111.
     """
     tokens = np.asarray(tokens)
     if tokens.size == 0:

@@ -1,8 +1,8 @@
 """Reads the tensors of a file that PyTorch saved, without PyTorch and without running its code.
 
-Such a file is pickled, and a pickle can run anything. Here its names stand for nothing but tensors
-and dictionaries of them, and all else is refused. Nor can it ask for more memory than it is long:
-its numbers are stored as they are, each storage is read once, and tensors are views of storages.
+Such a file is pickled, and a pickle can run anything. Here its names stand only for tensors and
+dictionaries of them, and all else is refused. Nor can a file ask for more memory than it is long:
+numbers are stored as they are, each storage is read once, and tensors are views of storages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-"""How files of PyTorch before 1.6 begin; later ones are zip archives."""
+"""First number of files of PyTorch before 1.6; later ones are zip archives."""
 _DTYPES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -30,14 +30,14 @@ _DTYPES = {
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The tensors of a state dictionary, by name.
+    """Reads the tensors of a state dictionary, by name.
 
     Args:
-        path: A file of `torch.save(model.state_dict(), path)`, of any version of PyTorch.
+        path: File that `torch.save(model.state_dict(), path)` wrote, of any version of PyTorch.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no such file, or holds something else than tensors by name.
+        ValueError: The file is of another kind, or holds something else than tensors by name.
     """
     with open(path, "rb") as file:
         try:
@@ -109,10 +109,10 @@ def _of_old(file: IO[bytes]) -> Any:
 
 
 class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
-    """Knows tensors, storages and ordered dictionaries, and nothing else.
+    """Unpickler that knows tensors, storages and ordered dictionaries, and nothing else.
 
-    It is the one in Python: the one in C makes room for as many objects as a pickle says that it
-    has, which are billions in a few bytes.
+    It is the Python implementation: the one in C makes room for as many objects as a pickle says
+    that it has, which can be billions in a few bytes.
     """
 
     def __init__(self, file: IO[bytes], storage: Any) -> None:
@@ -136,7 +136,7 @@ class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIss
 
 
 class _Tensor:
-    """Where in a storage a tensor lies; the storage may be filled later."""
+    """Place of a tensor in a storage, which may be filled later."""
 
     def __init__(self, storage: np.ndarray, offset: int, shape: Any, strides: Any) -> None:
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides

@@ -1,10 +1,11 @@
-"""Wasserstein distances between two sets of points, each point of a set weighing the same.
+"""Wasserstein distances between two sets of points, all points of a set weighing the same.
 
     W_p(x, y)^p = min over couplings of E |x - y|^p
 
 On the line the sorted points are matched in order, which is exact for any two numbers of points.
 In more dimensions the best matching of two sets takes O(N^3); sliced distances, the mean over
-directions of distances on the line, take any number.
+directions of distances on the line, take any number. These are plain functions of arrays, without
+an interval; `sliced_wasserstein` and `wasserstein_1d` can be jitted and differentiated.
 
 References:
     Peyré and Cuturi 2019, Computational Optimal Transport, arXiv:1803.00567 (sec. 2.6, 3.6).
@@ -34,18 +35,19 @@ def sliced_wasserstein(
     """(E over directions theta of W_p(theta . x, theta . y)^p)^(1/p), differentiable.
 
     Args:
-        x: Points `[N, ...]`; what follows the first axis is flattened to D dimensions.
+        x: Points `[N, ...]`; axes after the first are flattened to D dimensions.
         y: Points `[M, ...]`.
-        key: What the directions are a function of: the same key compares on the same ones.
+        key: PRNG key of the directions; the same key compares on the same ones.
         projections: Number of directions, uniform on the sphere.
         order: p, at least 1.
 
     Returns:
-        The distance `[]`, from 0, in the points' unit. It is smaller than W_p: of a shift by v,
-        W_2 is |v|, and this |v| / sqrt(D).
+        The distance `[]`, at least 0, in the points' unit. It is smaller than W_p: for a shift by
+        v, W_2 is |v|, and this about |v| / sqrt(D).
 
     Raises:
-        ValueError: Points of other dimensions, no points, NaN, or an order below 1.
+        ValueError: There are no points, points of different dimensions or NaN, or the order is
+            below 1.
     """
     x, y = _points(x, y, order)
     if projections < 1:
@@ -68,7 +70,7 @@ def _sliced(x: Array, y: Array, key: Key, projections: int, order: float) -> Arr
 
 
 def wasserstein_1d(x: Any, y: Any, *, order: float = 2.0) -> Array:
-    """W_p of points on the line, `[N]` and `[M]`: exact, differentiable.
+    """Exact W_p of points on the line, differentiable.
 
     Args:
         x: Points `[N]`.
@@ -76,10 +78,10 @@ def wasserstein_1d(x: Any, y: Any, *, order: float = 2.0) -> Array:
         order: p, at least 1.
 
     Returns:
-        The distance `[]`, from 0, in the points' unit.
+        The distance `[]`, at least 0, in the points' unit.
 
     Raises:
-        ValueError: Not points on the line, NaN, or an order below 1.
+        ValueError: The arrays are no points on the line or hold NaN, or the order is below 1.
     """
     x, y = jnp.asarray(x), jnp.asarray(y)
     if x.ndim != 1 or y.ndim != 1:
@@ -90,14 +92,14 @@ def wasserstein_1d(x: Any, y: Any, *, order: float = 2.0) -> Array:
 
 
 def _on_the_line(x: Array, y: Array, order: float) -> Array:
-    """W_p^p: the integral over u in (0, 1) of |F^-1(u) - G^-1(u)|^p, F and G step functions."""
+    """W_p^p, the integral over u in (0, 1) of |F^-1(u) - G^-1(u)|^p for step functions F and G."""
     first, second, weight = _steps(len(x), len(y))
     apart = jnp.abs(jnp.sort(x)[first] - jnp.sort(y)[second])
     return jnp.sum(weight * apart**order)
 
 
 def _unit(x: Array, y: Array) -> Array:
-    """The power of two in whose unit no point is above 1, so that powers stay in range `[]`.
+    """Power of two in whose unit no point is above 1, so that powers stay in range `[]`.
 
     Division by it rounds nothing.
     """
@@ -108,7 +110,7 @@ def _unit(x: Array, y: Array) -> Array:
 
 @functools.lru_cache(maxsize=8)
 def _steps(num: int, other: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where neither quantile function jumps: which sorted points they are at, and for how long."""
+    """Intervals on which both quantile functions are constant: sorted points, and lengths."""
     # In units of 1 / (num * other), in which all jumps are at whole numbers.
     ends = np.union1d(np.arange(1, num + 1) * other, np.arange(1, other + 1) * num)
     starts = np.concatenate([[0], ends[:-1]])
@@ -117,20 +119,21 @@ def _steps(num: int, other: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def wasserstein(x: Any, y: Any, *, order: float = 2.0) -> float:
-    """W_p of two equally large sets, by the best matching of their points: exact.
+    """Exact W_p of two equally large sets, by the best matching of their points.
 
-    A few seconds for 2,000 points.
+    It takes a few seconds for 2,000 points.
 
     Args:
-        x: Points `[N, ...]`; what follows the first axis is flattened.
+        x: Points `[N, ...]`; axes after the first are flattened.
         y: Points `[N, ...]`.
         order: p, at least 1.
 
     Returns:
-        The distance, from 0, in the points' unit.
+        The distance, at least 0, in the points' unit.
 
     Raises:
-        ValueError: Sets of other numbers or dimensions, too large ones, NaN, or an order below 1.
+        ValueError: The sets have different sizes or dimensions, are too large or hold NaN, or the
+            order is below 1.
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist

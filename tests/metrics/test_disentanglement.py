@@ -119,14 +119,14 @@ def test_the_stillest_code_is_found_whatever_its_scale():
     assert factor_vae_score(draw, 3, [1.0, 50.0, 5.0, 1e-6], votes=100) == 1.0
 
 
-def test_a_switched_off_code_predicts_nothing_in_sap(factors):
+def test_a_inactive_code_predicts_nothing_in_sap(factors):
     codes = np.stack([factors[:, 1], 1e-4 * factors[:, 1]], axis=1)
     assert sap(codes, factors[:, 1:2]) == pytest.approx(1.0)
     assert sap(codes * [1, 1e4], factors[:, 1:2]) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 300.0])
-def test_where_no_code_is_switched_off_scales_do_not_count(factors, mixed, scale):
+def test_where_no_code_is_inactive_scales_do_not_count(factors, mixed, scale):
     off, by = np.zeros(3, bool), np.array([scale, 1.0, 1.0])
 
     def figures(codes, **kwargs):
@@ -135,22 +135,22 @@ def test_where_no_code_is_switched_off_scales_do_not_count(factors, mixed, scale
         )
         return sap(codes, factors, categorical=CATEGORICAL, **kwargs), vote
 
-    assert figures(mixed * by, switched_off=off) == pytest.approx(figures(mixed), rel=1e-6)
+    assert figures(mixed * by, inactive=off) == pytest.approx(figures(mixed), rel=1e-6)
     if scale != 1.0:  # by the rule one of them, or all the others, would be off
         assert figures(mixed * by) != pytest.approx(figures(mixed), rel=1e-6)
         by_hand = np.array([0, 1, 1]) if scale > 1 else np.array([1, 0, 0])
-        assert figures(mixed * by) == figures(mixed * by, switched_off=by_hand)
+        assert figures(mixed * by) == figures(mixed * by, inactive=by_hand)
 
 
 @pytest.mark.parametrize("marks", [[0, 1], [[0, 1, 0]], [0, 1, 2], ["a", "b", "c"]])
 def test_marks_are_one_a_code(factors, mixed, marks):
     with pytest.raises(ValueError, match="give 3 marks, one a code"):
-        sap(mixed, factors, switched_off=marks)
+        sap(mixed, factors, inactive=marks)
     with pytest.raises(ValueError, match="give 3 marks, one a code"):
-        factor_vae_score(fixed_factor_sampler(mixed, factors), 3, mixed.std(0), switched_off=marks)
+        factor_vae_score(fixed_factor_sampler(mixed, factors), 3, mixed.std(0), inactive=marks)
     with pytest.raises(ValueError, match=r"codes \[0\] never vary: mark them"):
         draw = fixed_factor_sampler(mixed, factors)
-        factor_vae_score(draw, 3, mixed.std(0) * [0, 1, 1], switched_off=[0, 0, 0])
+        factor_vae_score(draw, 3, mixed.std(0) * [0, 1, 1], inactive=[0, 0, 0])
 
 
 @pytest.mark.parametrize(
