@@ -53,7 +53,7 @@ def grid(
         images: `[N, H, W, C]` with C of 1, 3 or 4, or `[N, H, W]`; integers or floats.
         num_levels: The values are in 0 .. num_levels - 1. None scales by the brightest value.
         columns: Images in a row; by default as many as make the grid square.
-        titles: What stands above the columns, such as the names of classes; too long ones are cut.
+        titles: Titles of the columns, such as names of classes; too long ones are cut.
 
     Returns:
         A figure of as many pixels as the grid has; small images are enlarged by a whole factor.
@@ -71,7 +71,7 @@ def grid(
 def reconstructions(
     x: Any, x_hat: Any, num_levels: int | None = None, columns: int | None = None
 ) -> Figure:
-    """Examples and, directly beneath each, what a model made of them.
+    """Examples and, directly beneath each, its reconstruction.
 
     Args:
         x: Examples `[N, H, W, C]` or `[N, H, W]`.
@@ -99,7 +99,7 @@ def reconstructions(
 
 
 def traversal(images: Any, num_levels: int | None = None) -> Figure:
-    """One row a latent (or a path between two examples), one column a value of it.
+    """A grid with a row for each latent (or path between examples), a column for each value.
 
     Args:
         images: `[rows, columns, H, W, C]` or `[rows, columns, H, W]`.
@@ -118,8 +118,8 @@ def samples(x: Any, spec: DataSpec, columns: int | None = None) -> Figure:
 
     Args:
         x: Examples `[N, *spec.shape]` in the data's units.
-        spec: What they are.
-        columns: Images in a row; where it is one a class, the classes' names stand above them.
+        spec: Specification of one example.
+        columns: Images in a row; if there is one for each class, their names are the titles.
     """
     x = np.asarray(x)
     if len(spec.shape) == 3:
@@ -139,8 +139,8 @@ def text(texts: Sequence[str], max_rows: int = 12, width: int = 100) -> Figure:
 
     Args:
         texts: The examples.
-        max_rows: Examples to show at most.
-        width: Characters of a line, at which longer ones are broken.
+        max_rows: Largest number of examples.
+        width: Largest number of characters in a line; longer lines are broken.
     """
     page = printable("\n\n".join(texts[:max_rows])).expandtabs(4).split("\n")
     lines = [line[i : i + width] for line in page for i in range(0, len(line) or 1, width)]
@@ -155,7 +155,7 @@ def piano_roll(rolls: Any, columns: int = 2) -> Figure:
 
     Args:
         rolls: Notes `[N, T, 4]` or `[T, 4]`, soprano first, 0 a rest; eight pieces are shown.
-        columns: Pieces side by side.
+        columns: Number of pieces side by side.
 
     Raises:
         ValueError: The array is no piano roll.
@@ -192,11 +192,11 @@ def piano_roll(rolls: Any, columns: int = 2) -> Figure:
 
 
 def scatter(points: Any, extent: tuple[float, float, float, float] | None = None) -> Figure:
-    """Points of the plane; several sets of them side by side, to the same scale.
+    """Points of the plane; several sets are side by side, to the same scale.
 
     Args:
         points: `[N, 2]`, or a mapping from names to such arrays.
-        extent: `(left, right, bottom, top)`; by default what holds the points.
+        extent: `(left, right, bottom, top)`; by default that of the points.
     """
     sets = points if isinstance(points, Mapping) else {"": points}
     figure = new_figure(4.5 * len(sets), 4.8)
@@ -221,9 +221,9 @@ def density(
     """A density over the plane as a heat map of p(x).
 
     Args:
-        log_prob: Points `[N, 2]` to log p `[N]` in nats.
+        log_prob: Log density `[N]` of points `[N, 2]`, in nats.
         extent: `(left, right, bottom, top)`.
-        resolution: Points of the lattice along each axis.
+        resolution: Number of points along each axis.
     """
     left, right, bottom, top = extent
     step_x, step_y = (right - left) / resolution, (top - bottom) / resolution
@@ -240,10 +240,10 @@ def density(
 
 
 def curves(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> Figure:
-    """Training and validation metrics over the steps, one panel a metric.
+    """Training and validation metrics over the steps, a panel for each metric.
 
     Args:
-        rows: What a run's `metrics.jsonl` holds: `step`, `split` and named values.
+        rows: Rows of a run's `metrics.jsonl`: `step`, `split` and named values.
         dark: For a dark page: light ink on no background.
     """
     names = dict.fromkeys(k for row in rows for k in row if k not in ("step", "split"))
@@ -284,10 +284,10 @@ def write_gif(
     """Writes films side by side as one GIF, which begins again at its end.
 
     Args:
-        path: The file.
+        path: Path of the file.
         clips: `[N, T, H, W, C]` or one `[T, H, W, C]`, C of 1 or 3, of values 0 .. num_levels - 1.
         num_levels: Number of values.
-        milliseconds: How long a frame is shown.
+        milliseconds: Duration of a frame.
 
     Raises:
         ValueError: The array is no film.

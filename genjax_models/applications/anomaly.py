@@ -1,9 +1,9 @@
-"""Anomaly detection: one number an example, the higher the less it is like what was learned.
+"""Anomaly detection: scores of examples, higher for those that are less like the training data.
 
-A score is a function of a model that has the Protocol it needs; `default_scores` lists those that a
-model allows, `score` takes them of a data set. Scores that compare one with another are functions
-of arrays: `typicality` and `likelihood_ratio` of likelihoods, `sample_distance` of examples and
-what any model drew, which is all that an implicit one has.
+`default_scores` lists the scores that a model's Protocols allow, and `score` computes them over a
+dataset. Other scores are functions of arrays: `typicality` and `likelihood_ratio` of likelihoods,
+and `sample_distance` of examples and a model's samples, which is the only one for an implicit
+model.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _NEIGHBOURS_AT_ONCE = 256
 
 
 def default_scores(model: Model, num_samples: int = 1) -> dict[str, Metric]:
-    """The scores of one example that a model's Protocols allow, by name.
+    """Scores of one example that a model's Protocols allow, by name.
 
-    `nll`: -log p(x) in nats, exact or an upper bound. `reconstruction_error`: the mean squared
-    difference between an example and what comes back of its code, data in 0..1; nothing is learned
-    from it where the code keeps all (a flow's). `energy`: E(x).
+    `nll` is -log p(x) in nats, exact or an upper bound. `reconstruction_error` is the mean squared
+    difference between an example and its reconstruction, in units where the data span [0, 1]; it
+    says nothing where the code keeps everything (a flow's). `energy` is E(x).
 
-    A model of p(x | label) is asked for every label, since an anomaly has none of them:
+    A conditional model is evaluated for every label, since an anomaly has none of them:
     -log (1/K) sum_y p(x | y), and the smallest of the errors.
 
     Args:
         model: The model.
-        num_samples: Samples an example of a likelihood that is known by a bound.
+        num_samples: Number of samples for each example's likelihood bound.
 
     Returns:
         Name -> `(params, state, batch, key) -> [B]`; empty for a model that can only be sampled.
@@ -67,20 +67,20 @@ def score(
     batch_size: int = 256,
     devices: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """The scores of every example of a data set.
+    """Scores every example of a dataset.
 
     Args:
-        model: What learned the normal examples.
+        model: Model of the normal examples.
         params: Its parameters, usually `train_state.ema`.
-        data: Examples, in the model's shape and levels.
-        key: What stochastic scores are a function of.
+        data: Examples, of the model's shape and levels.
+        key: PRNG key of stochastic scores.
         scores: Name -> score; `default_scores(model)` where None.
         state: The model's state.
-        batch_size: Examples at a time.
-        devices: How many devices; all where None.
+        batch_size: Number of examples at a time.
+        devices: Number of devices; all where None.
 
     Returns:
-        Name -> `[N]`, the higher the more anomalous.
+        Name -> `[N]`, higher for more anomalous examples.
 
     Raises:
         ValueError: The examples are not of the model's shape and levels, or there is no score.
@@ -96,13 +96,14 @@ def score(
 
 
 def typicality(nll: Any, expected: float) -> np.ndarray:
-    """How far a likelihood is from what the model's own data have: |-log p(x) - E[-log p]|.
+    """Distance of a likelihood from its mean over the training data: |-log p(x) - E[-log p]|.
 
-    An example may be too likely to be typical: a plain image is, of a high-dimensional density.
+    An example may be too likely to be typical, as a plain image is under a high-dimensional
+    density.
 
     Args:
         nll: -log p(x) of examples `[N]`, in nats.
-        expected: The mean of the training data's, which stands for the entropy.
+        expected: Mean of -log p(x) over the training data, an estimate of the entropy.
 
     Returns:
         `[N]`, in nats.
@@ -115,12 +116,12 @@ def typicality(nll: Any, expected: float) -> np.ndarray:
 
 
 def likelihood_ratio(nll: Any, background: Any) -> np.ndarray:
-    """The ratio log p_background(x) - log p(x): what of a likelihood is not due to plainness alone.
+    """Likelihood ratio log p_background(x) - log p(x), in which plainness alone cancels.
 
     Args:
         nll: -log p(x) of examples under the model `[N]`, in nats.
-        background: The same under a model of what all images share (one trained on perturbed
-            data), or the nats that a compressor makes of them (`complexity`) `[N]`.
+        background: -log p(x) under a model of what all images share (one trained on perturbed
+            data), or their length under a compressor (`complexity`) `[N]`, in nats.
 
     Returns:
         `[N]`, in nats.
@@ -134,26 +135,26 @@ def likelihood_ratio(nll: Any, background: Any) -> np.ndarray:
 
 
 def deflate(data: bytes) -> bytes:
-    """The densest compression of zlib, which is that of PNG files."""
+    """Compresses bytes as densely as zlib can, by the method of PNG files."""
     return zlib.compress(data, 9)
 
 
 def complexity(
     x: Any, num_levels: int = 256, compress: Callable[[bytes], bytes] = deflate
 ) -> np.ndarray:
-    """The length of each example under a compressor that was made for no data in particular.
+    """Length of each example under a general compressor, in nats.
 
     Args:
         x: Examples as the model sees them, integers 0 .. num_levels - 1 `[N, ...]`.
-        num_levels: Number of values of an entry, at most 256; of two, eight are put in a byte,
-            without which a compressor of bytes sees little of their patterns.
-        compress: Bytes to fewer of them.
+        num_levels: Number of levels of an entry, at most 256. Entries of two levels are packed
+            eight to a byte, so that a compressor of bytes sees their patterns.
+        compress: The compressor, from bytes to bytes.
 
     Returns:
-        Nats `[N]`: 8 ln 2 a byte.
+        Lengths `[N]` in nats, 8 ln 2 a byte.
 
     Raises:
-        ValueError: The examples are no such integers.
+        ValueError: The examples are not integers in that range, or there are none.
     """
     x = np.asarray(x)
     if not x.size:
@@ -169,20 +170,21 @@ def complexity(
 
 
 def sample_distance(x: Any, samples: Any, neighbour: int = 1) -> np.ndarray:
-    """The distance of each example to the nearest samples of a model, as directions.
+    """Distance of each example's direction to those of a model's samples.
 
-    |u(x) - u(s_k)|, u(a) = a / |a|: without the lengths, faint examples are not near everything.
+    |u(x) - u(s_k)| with u(a) = a / |a| and s_k the k-th nearest sample. Without lengths, faint
+    examples are not near everything.
 
     Args:
-        x: Examples, or features of them `[N, ...]`.
-        samples: What a model drew, or the features of that `[M, ...]`.
-        neighbour: k: the distance is that to the k-th nearest sample.
+        x: Examples, or their features `[N, ...]`.
+        samples: Samples of a model, or their features `[M, ...]`.
+        neighbour: The neighbour k to which the distance is taken, at least 1.
 
     Returns:
-        `[N]`, 0 .. 2.
+        Distances `[N]`, 0 .. 2.
 
     Raises:
-        ValueError: The shapes differ, or there are fewer samples than `neighbour`.
+        ValueError: The shapes differ, values are NaN, or there are fewer than `neighbour` samples.
 
     References:
         Sun et al. 2022, Out-of-Distribution Detection with Deep Nearest Neighbors,
@@ -215,7 +217,7 @@ def _directions(x: np.ndarray) -> np.ndarray:
 
 
 def _over_labels(score: Metric, num_classes: int, combine: Callable[[Array], Array]) -> Metric:
-    """A score of p(x | label) for every label in turn, combined `[K, B] -> [B]`."""
+    """Scores p(x | label) for every label in turn, and combines the scores `[K, B] -> [B]`."""
 
     def over(params: Params, state: State, batch: Batch, key: Key) -> Array:
         def given(label: Array) -> Array:

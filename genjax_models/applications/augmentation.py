@@ -1,4 +1,4 @@
-"""Data augmentation: a few labelled examples, and what a conditional model of them draws."""
+"""Data augmentation: a few labelled examples, and samples of a conditional model of them."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from genjax_models.metrics.map_dataset import round_up_to_devices
 from genjax_models.training.devices import sampler
 
 _AT_ONCE = 1_000
-"""Examples that are drawn at a time."""
+"""Number of examples that are drawn at a time."""
 
 
-class DrawsByLabel(Protocol):
-    """A model of p(x | label)."""
+class ConditionalSampler(Protocol):
+    """A model of p(x | label) with a sampler."""
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
+        """Specification of one example."""
         ...
 
     def sample(
         self, params: Params, key: Key, num: int, *, state: State | None = None, label: Any = None
     ) -> Array:
-        """`num` examples `[num, *shape]`, of the labels `[num]`."""
+        """Draws `num` examples `[num, *shape]` of the labels `[num]`."""
         ...
 
 
 def few_per_class(data: Dataset, num: int, seed: int = 0) -> Dataset:
-    """As many examples of every label, drawn without replacement.
+    """Draws the same number of examples of each class, without replacement.
 
     Args:
-        data: A set in memory, with labels.
-        num: Of each label.
-        seed: Which.
+        data: A dataset in memory, with labels.
+        num: Number of examples of each class.
+        seed: Seed of the choice.
 
     Raises:
-        ValueError: The set streams or has no labels, or a label has fewer examples.
+        ValueError: The dataset streams or has no labels, or a class has fewer examples.
     """
     if data.arrays is None or data.spec.num_classes is None or "label" not in data.arrays:
         raise ValueError(
@@ -62,7 +62,7 @@ def few_per_class(data: Dataset, num: int, seed: int = 0) -> Dataset:
 
 
 def sample_dataset(
-    model: DrawsByLabel,
+    model: ConditionalSampler,
     params: Params,
     key: Key,
     num: int,
@@ -71,22 +71,22 @@ def sample_dataset(
     devices: int | None = None,
     **options: Any,
 ) -> Dataset:
-    """A labelled data set that a model draws, every label as often.
+    """Draws a labelled dataset from a model, with the same number of examples of each class.
 
     Args:
         model: A model of p(x | label).
         params: Its parameters.
-        key: What the draws are a function of.
-        num: How many of each label.
+        key: PRNG key.
+        num: Number of examples of each class.
         state: The model's state.
-        devices: How many devices; all where None.
-        **options: Of the model's `sample`: `temperature`, `guidance`, ...
+        devices: Number of devices; all where None.
+        **options: Options of the model's `sample`, such as `temperature` or `guidance`.
 
     Returns:
-        Examples in the data's units, label by label in turn.
+        Examples in the data's units, the classes in turn.
 
     Raises:
-        ValueError: The model's data have no labels, or nothing is asked.
+        ValueError: The model's data have no labels, or `num` is below 1.
     """
     classes = model.spec.num_classes
     if classes is None:
@@ -111,16 +111,16 @@ def sample_dataset(
 
 
 def augment(data: Dataset, more: Dataset, share: float = 0.5) -> Dataset:
-    """Both sets as one, in which the second has a given share: the first is repeated until it has.
+    """Adds examples to a dataset, which is repeated until the added ones have a given share.
 
     Args:
         data: The real examples, `x` and `label`, in memory.
-        more: What is added to them (`sample_dataset`), as many as are wanted.
-        share: The fraction of all that is `more`, above 0 and below 1, as nearly as whole
-            repetitions allow; all of `more` is in it.
+        more: The examples that are added, all of them (`sample_dataset`).
+        share: Share of `more` in the result, above 0 and below 1, as nearly as whole repetitions
+            allow.
 
     Raises:
-        ValueError: The sets do not fit together, or a share that cannot be.
+        ValueError: The datasets do not fit together, or the share is out of range.
     """
     there = [{} if part.arrays is None else part.arrays for part in (data, more)]
     alike = (data.spec.shape, data.spec.num_levels) == (more.spec.shape, more.spec.num_levels)
@@ -150,7 +150,7 @@ def paired_gain(before: Any, after: Any) -> Figure:
         The mean of after - before, with Student's interval for pairs drawn anew; `num` is N.
 
     Raises:
-        ValueError: They are no pairs, or fewer than 2.
+        ValueError: The arrays are no pairs, or there are fewer than 2.
     """
     a, b = np.asarray(before, np.float64), np.asarray(after, np.float64)
     if a.ndim != 1 or a.shape != b.shape or len(a) < 2:

@@ -1,9 +1,8 @@
-"""Uncovering and reducing bias: which examples are rare in what a model learned, seen more often.
+"""Bias: finding the examples that are rare in a dataset, and training on them more often.
 
-Where the codes of a data set lie says what the set is made of, without anyone having labelled it:
-an example whose code lies where few others do is one of a kind that the set has few of. `rarity`
-is that, `resample` a data set in which rare examples come more often, and `fit_resampled`
-training that looks again and again, as the codes change.
+The codes of a dataset show what it is made of, without labels: an example whose code lies where few
+others do is of a rare kind. `rarity` measures that, `resample` makes a dataset in which rare
+examples come more often, and `fit_resampled` trains with weights that follow the codes.
 
 References:
     Amini et al. 2019, Uncovering and Mitigating Algorithmic Bias through Learned Latent Structure
@@ -32,18 +31,18 @@ from genjax_models.training.state import Optimizers, TrainState
 
 
 class Histograms(NamedTuple):
-    """How the codes of a data set are spread along each of their entries.
+    """Histograms of the codes of a dataset, one for each entry of a code.
 
     Attributes:
-        edges: Of the bins, from the smallest value to the largest `[d, bins + 1]`.
-        share: The fraction of the examples in each bin `[d, bins]`.
+        edges: Edges of the bins, from the smallest value to the largest `[d, bins + 1]`.
+        share: Share of the examples in each bin `[d, bins]`.
     """
 
     edges: np.ndarray
     share: np.ndarray
 
     def of(self, z: Any) -> np.ndarray:
-        """Q_j(z_j), the share of the bin in which each entry lies `[N, d]`; outermost ones beyond.
+        """Q_j(z_j), the share of the (nearest) bin of each entry `[N, d]`.
 
         Args:
             z: Codes `[N, d]`.
@@ -65,15 +64,15 @@ def encode_dataset(
     batch_size: int = 256,
     devices: int | None = None,
 ) -> np.ndarray:
-    """The code of every example of a data set as a vector `[N, d]`.
+    """Encodes every example of a dataset to a vector `[N, d]`.
 
     Args:
         model: A model with codes.
         params: Its parameters.
-        data: The examples; of a conditional model, with labels.
+        data: The examples, with labels for a conditional model.
         state: The model's state.
-        batch_size: Examples at a time.
-        devices: How many devices; all where None.
+        batch_size: Number of examples at a time.
+        devices: Number of devices; all where None.
     """
     apply = map_dataset(model, _encoding(model), batch_size=batch_size, devices=devices)
     return apply((params, state or {}), jax.random.key(0), data)["z"]
@@ -90,14 +89,14 @@ def _encoding(model: Representation) -> ExampleFn:
 
 
 def histograms(z: Any, bins: int = 10) -> Histograms:
-    """The distribution of codes along each entry, in bins of equal width.
+    """Histogram of each entry of codes, in bins of equal width.
 
     Args:
         z: Codes `[N, d]` of real numbers.
-        bins: Number of bins an entry.
+        bins: Number of bins.
 
     Raises:
-        ValueError: The codes are no finite vectors, or there are no bins.
+        ValueError: The codes are not finite vectors, or there are no bins.
     """
     z = np.asarray(z, np.float64)
     if z.ndim != 2 or len(z) == 0 or not np.isfinite(z).all() or bins < 1:
@@ -111,19 +110,19 @@ def histograms(z: Any, bins: int = 10) -> Histograms:
 
 
 def rarity(z: Any, *, bins: int = 10, alpha: float = 0.1) -> np.ndarray:
-    """How much more often each example should be seen: prod_j 1 / (Q_j(z_j) + alpha).
+    """Sampling weight of each example by its rarity: prod_j 1 / (Q_j(z_j) + alpha).
 
     Args:
-        z: Codes of the whole data set `[N, d]`.
-        bins: Bins an entry of the code.
-        alpha: At least how common everything is taken to be; the smaller, the more the rare ones
-            gain. With 0 a few examples get nearly all of the weight.
+        z: Codes of the whole dataset `[N, d]`.
+        bins: Number of bins for each entry of a code.
+        alpha: Smoothing, above 0. The smaller it is, the more rare examples gain; near 0, a few
+            examples get nearly all of the weight.
 
     Returns:
         Weights `[N]` that sum to 1.
 
     Raises:
-        ValueError: The codes are no finite vectors, or alpha is not positive.
+        ValueError: The codes are not finite vectors, or alpha is not positive.
 
     References:
         Amini et al. 2019, eq. 3-4, algorithm 1.
@@ -136,10 +135,10 @@ def rarity(z: Any, *, bins: int = 10, alpha: float = 0.1) -> np.ndarray:
 
 
 def effective_size(weights: Any) -> float:
-    """How many examples of equal weight tell as much: 1 / sum w^2, 1 .. N.
+    """Effective sample size of weighted examples: 1 / sum w^2, 1 .. N.
 
     Args:
-        weights: `[N]`, which sum to 1.
+        weights: Weights `[N]`, which sum to 1.
 
     References:
         Kish 1965, Survey Sampling.
@@ -148,17 +147,17 @@ def effective_size(weights: Any) -> float:
 
 
 def resample(data: Dataset, weights: Any, seed: int = 0) -> Dataset:
-    """As many examples, drawn with these probabilities, with replacement.
+    """Resamples a dataset to the same size, with replacement, by weights of the examples.
 
     Systematic resampling: example i comes floor(N w_i) or ceil(N w_i) times.
 
     Args:
-        data: A set in memory.
-        weights: One an example, at least 0 `[N]`; they need not sum to 1.
-        seed: Decides which come once more.
+        data: A dataset in memory.
+        weights: Weight of each example, at least 0 `[N]`; they need not sum to 1.
+        seed: Seed of the one random offset.
 
     Raises:
-        ValueError: The set streams or is a text, or the weights are no such numbers.
+        ValueError: The dataset streams or is a text, or the weights are not as above.
 
     References:
         Kitagawa 1996, Monte Carlo Filter and Smoother for Non-Gaussian Nonlinear State Space
@@ -181,21 +180,21 @@ def resample(data: Dataset, weights: Any, seed: int = 0) -> Dataset:
 
 
 WeightsOf = Callable[[TrainState], Any]
-"""`state -> [N]`: how often each example is to be seen from now on."""
+"""`state -> [N]`: sampling weight of each example from now on."""
 
 
 def by_rarity(
     model: Representation, data: Dataset, *, bins: int = 10, alpha: float = 0.1
 ) -> WeightsOf:
-    """The rarity of every example in the codes of the averaged parameters.
+    """Makes a function that weighs examples by the rarity of their codes, with averaged parameters.
 
     Args:
-        model: What is trained.
-        data: What it is trained on.
+        model: The model that is trained.
+        data: The dataset that it is trained on.
         bins: See `rarity`.
         alpha: See `rarity`.
     """
-    codes = map_dataset(model, _encoding(model))  # compiled once for all the looks
+    codes = map_dataset(model, _encoding(model))  # compiled once for all calls
 
     def weights(state: TrainState) -> np.ndarray:
         found = codes((state.ema, state.state), jax.random.key(0), data)
@@ -215,28 +214,29 @@ def fit_resampled(
     seed: int = 0,
     **options: Any,
 ) -> TrainState:
-    """Trains a model on a data set that is drawn anew every so often, by weights of its own.
+    """Trains a model on a dataset that is resampled at intervals, by weights from the model itself.
 
-    One run of `training.fit` that goes on, step by step, from its own checkpoint: parameters, their
-    average, the optimizer and the noise are those of a single run. The first stretch sees the data
+    It is one run of `training.fit` that continues from its own checkpoint: parameters, their
+    average, the optimizer and the noise are those of a single run. The first interval sees the data
     as they are.
 
     Args:
-        model: What is trained; whichever kind `weights_of` understands.
-        data: A set in memory.
-        optimizer: As for `fit`.
-        weights_of: Asked for weights at the end of every stretch but the last (`by_rarity`).
-        steps: Length of the run.
-        every: Steps of a stretch.
-        seed: Of the run, and of the draws.
-        **options: Of `fit`: `losses`, `batch_size`, `hooks`, `devices`; but no checkpoints.
+        model: The model, of a kind that `weights_of` accepts.
+        data: A dataset in memory.
+        optimizer: Optimizer, as for `fit`.
+        weights_of: Gives the weights at the end of every interval but the last (`by_rarity`).
+        steps: Number of steps of the run.
+        every: Number of steps of an interval.
+        seed: Seed of the run and of the resampling.
+        **options: Options of `fit` (`losses`, `batch_size`, `hooks`, `devices`), without
+            checkpoints.
 
     Returns:
         The state after the last step.
 
     Raises:
-        ValueError: What `fit` or `resample` refuses, or a stretch of no steps.
-        KeyboardInterrupt: Ctrl-C; nothing is kept.
+        ValueError: `fit` or `resample` refuses the arguments, or an interval has no steps.
+        KeyboardInterrupt: Ctrl-C was pressed; nothing is kept.
     """
     if every < 1:
         raise ValueError(f"every is {every}: a stretch has at least 1 step")
