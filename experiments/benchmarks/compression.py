@@ -26,8 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.commands.compress import CompressArguments, examples
-from experiments.runner import runs
-from experiments.runner.compilation import keep_compiled_programs
+from experiments.runner import loading, runs
+from experiments.runner.files import keep_compiled_programs
 from genjax_models.applications import compression
 from genjax_models.core import ApproximateDensity, TractableDensity
 from genjax_models.metrics.map_dataset import progress
@@ -164,7 +164,7 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_compiled_programs()
     for path in arguments.runs:
-        row = measure(runs.load_run(path), arguments.num, arguments.seed)
+        row = measure(loading.load_run(path), arguments.num, arguments.seed)
         runs.write_json(path / TABLE, row)
         print(in_words(row), flush=True)
 

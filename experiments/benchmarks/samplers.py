@@ -19,10 +19,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.recipes.diffusion_settings import SAMPLERS, SamplerName
-from experiments.runner import runs, samples
-from experiments.runner.compilation import keep_compiled_programs
+from experiments.recipes.diffusion import SAMPLERS, SamplerName
+from experiments.runner import loading, runs, samples
 from experiments.runner.datasets import load_splits
+from experiments.runner.files import keep_compiled_programs
 from genjax_models.diffusion import grids
 from genjax_models.metrics import frechet_distance, frechet_floor, load_classifier
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))
     arguments = parser.parse_args()
     keep_compiled_programs()
-    run = runs.load_run(arguments.run)
+    run = loading.load_run(arguments.run)
     test = load_splits(run.record.config).test
     real = np.concatenate([batch["x"] for batch in test.batches(1000)])
     path = arguments.run / TABLE

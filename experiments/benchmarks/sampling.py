@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.runner import registry
-from experiments.runner.compilation import keep_compiled_programs
+from experiments import recipes
 from experiments.runner.datasets import load_splits
+from experiments.runner.files import keep_compiled_programs
 from genjax_models.autoregressive.generation import generate
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.autoregressive.sampling import positions_of
@@ -54,9 +54,9 @@ def bench(name: str, num: int, repeats: int) -> dict[str, Any]:
     Raises:
         ValueError: The experiment's model is not autoregressive.
     """
-    config = registry.find(name).config
+    config = recipes.find(name).config
     data = load_splits(config).train
-    model = registry.find(name).build(config, data.spec).model
+    model = recipes.find(name).build(config, data.spec).model
     if not isinstance(model, Autoregressive):
         raise ValueError(f"{name} trains no autoregressive model: choose pixelcnn, made, gpt, ...")
     batch = data.rows(np.arange(max(num, 2)))

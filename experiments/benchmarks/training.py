@@ -12,11 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.runner.compilation import keep_compiled_programs
 from experiments.runner.config import Config
 from experiments.runner.datasets import load_splits
+from experiments.runner.experiment import Experiment, Setup
+from experiments.runner.files import keep_compiled_programs
 from experiments.runner.optimizers import make_optimizer
-from experiments.runner.registry import Experiment, Setup
 from experiments.runner.train import fit_options
 from genjax_models import training
 from genjax_models.data import Dataset

@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from experiments.commands.arguments import parse
-from experiments.commands.tables import in_columns
+from experiments.commands.terminal import in_columns
 from experiments.runner.config import PositiveInt, Seed
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ def main(argv: Sequence[str]) -> int:
         ValueError: Arguments that cannot be, or data that cannot be compared.
     """
     arguments = parse(AnomalyArguments, "anomaly", argv)
-    from experiments.runner import runs
-    from experiments.runner.compilation import keep_compiled_programs
+    from experiments.runner import loading
+    from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()
-    run = runs.load_run(arguments.run)
+    run = loading.load_run(arguments.run)
     print(f"{arguments.run}: {run.record.experiment.name} of {run.record.spec.name}")
     print(as_table(rows(run, arguments)))
     return 0
@@ -173,8 +173,7 @@ def _scores(
     run: runs.Run, sets: Mapping[str, Dataset], arguments: AnomalyArguments
 ) -> dict[str, dict[str, np.ndarray]]:
     """Set -> score -> `[N]`: the scores of the model's Protocols, and those made of them."""
-    from experiments.runner import runs as runs_
-    from experiments.runner import samples
+    from experiments.runner import loading, samples
     from experiments.runner.datasets import load_splits
     from genjax_models.applications import anomaly
     from genjax_models.data.transforms import alike
@@ -185,7 +184,7 @@ def _scores(
     expected = found.pop(_TRAINING).get("nll")
     background = {}
     if arguments.background is not None:
-        background = _of_model(runs_.load_run(arguments.background), sets, arguments)
+        background = _of_model(loading.load_run(arguments.background), sets, arguments)
     drawn = samples.draw_samples(run, arguments.samples, arguments.seed)
     for name, scores in found.items():
         x = sets[name].rows(np.arange(len(sets[name])))["x"]

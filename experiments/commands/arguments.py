@@ -23,8 +23,8 @@ from experiments.runner.config import (
     check,
     fields,
     flag,
+    suggest,
 )
-from experiments.runner.registry import suggest
 
 T = TypeVar("T")
 M = TypeVar("M")

@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
         raise ValueError("--few is empty: give at least one number of images")
     if arguments.out is not None:
         check_output(arguments.out, PICTURES)
-    from experiments.runner.compilation import keep_compiled_programs
+    from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()
     for few in arguments.few:

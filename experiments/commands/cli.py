@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from experiments import recipes
 from experiments.commands.arguments import (
     PROGRAM,
     BenchArguments,
@@ -24,10 +25,9 @@ from experiments.commands.arguments import (
     in_options,
     parse,
 )
-from experiments.commands.streams import let_go, standard_streams
-from experiments.commands.tables import in_columns
-from experiments.runner import registry
-from experiments.runner.registry import Experiment
+from experiments.commands.terminal import in_columns, let_go, standard_streams
+from experiments.runner.config import suggest
+from experiments.runner.experiment import Experiment
 
 USAGE = f"""usage: {PROGRAM} COMMAND ...
 
@@ -130,7 +130,7 @@ def _run(argv: Sequence[str]) -> int:
         return 0 if argv else 2
     command, *rest = argv
     if command not in COMMANDS:
-        raise ValueError(f"there is no command {command!r}: {registry.suggest(command, COMMANDS)}")
+        raise ValueError(f"there is no command {command!r}: {suggest(command, COMMANDS)}")
     return COMMANDS[command](rest)
 
 
@@ -156,7 +156,7 @@ def _list(argv: Sequence[str]) -> int:
     head = ("experiment", "family", "data set", "steps", "must reach")
     rows = [
         (e.name, e.family, e.config.dataset, f"{e.config.steps:,}", str(e.goal or "reports only"))
-        for e in registry.experiments().values()
+        for e in recipes.experiments().values()
     ]
     print(in_columns([head, *rows]))
     return 0
@@ -165,13 +165,13 @@ def _list(argv: Sequence[str]) -> int:
 def _named(command: str, argv: Sequence[str]) -> tuple[Experiment, Sequence[str]]:
     """The experiment that the first argument names, and the arguments after it."""
     if not argv or argv[0].startswith("-"):
-        names = ", ".join(registry.experiments())
+        names = ", ".join(recipes.experiments())
         if argv and argv[0] in ("-h", "--help"):
             print(f"usage: {PROGRAM} {command} NAME [options]\n\nNAME is one of {names};")
             print(f"{PROGRAM} {command} NAME --help lists its options.")
             raise SystemExit(0)
         raise ValueError(f"{command} needs the name of an experiment first: one of {names}")
-    return registry.find(argv[0]), argv[1:]
+    return recipes.find(argv[0]), argv[1:]
 
 
 def _train(argv: Sequence[str]) -> int:
@@ -180,13 +180,13 @@ def _train(argv: Sequence[str]) -> int:
     kind = TrainArguments[type(found.config.model)]
     arguments = parse(kind, f"train {found.name}", rest, default)
     from experiments.runner import runs, train
-    from experiments.runner.compilation import keep_compiled_programs
     from experiments.runner.datasets import settled
+    from experiments.runner.files import keep_compiled_programs
     from genjax_models import training
 
     config = settled(arguments.config)
     directory = arguments.run_dir or runs.default_directory(found.name, config)
-    again = runs.command_line(found.name, config, directory)
+    again = runs.command_line(found, config, directory)
     if arguments.compilation_cache:
         keep_compiled_programs()
     try:
@@ -231,8 +231,8 @@ def _print_metrics(metrics: Mapping[str, Mapping], split: str) -> None:
 def _evaluate(argv: Sequence[str]) -> int:
     arguments = parse(EvaluateArguments, "evaluate", argv)
     from experiments.runner import evaluate
-    from experiments.runner.compilation import keep_compiled_programs
     from experiments.runner.datasets import size_in_words
+    from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()
     done = evaluate.evaluate(
@@ -250,11 +250,11 @@ def _evaluate(argv: Sequence[str]) -> int:
 
 def _sample(argv: Sequence[str]) -> int:
     arguments = parse(SampleArguments, "sample", argv)
-    from experiments.runner import runs, samples
-    from experiments.runner.compilation import keep_compiled_programs
+    from experiments.runner import loading, samples
+    from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()
-    run = runs.load_run(arguments.run)
+    run = loading.load_run(arguments.run)
     path = arguments.out or samples.default_file(run.record.spec)
     samples.check_file(path, run.record.spec, run.setup.writers)  # before the work
     samples.save_samples(samples.draw_samples(run, arguments.num, arguments.seed), run, path)
@@ -267,11 +267,11 @@ def _generate(argv: Sequence[str]) -> int:
     if arguments.stop == "":
         raise ValueError("--stop is empty: give the text to stop before, or leave it out")
     from experiments.commands import generate
-    from experiments.runner import runs
-    from experiments.runner.compilation import keep_compiled_programs
+    from experiments.runner import loading
+    from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()
-    run = runs.load_run(arguments.run)
+    run = loading.load_run(arguments.run)
     generate.write(generate.stream(run, arguments), sys.stdout)
     return 0
 
@@ -279,11 +279,11 @@ def _generate(argv: Sequence[str]) -> int:
 def _convert(argv: Sequence[str]) -> int:
     arguments = parse(ConvertArguments, "convert", argv)
     from experiments.commands import convert
-    from experiments.runner import runs
-    from experiments.runner.compilation import keep_compiled_programs
+    from experiments.runner import loading
+    from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()
-    run = runs.load_run(arguments.run)
+    run = loading.load_run(arguments.run)
     convert.convert(run, arguments.recording, arguments.out, back=arguments.back)
     print(f"converted {arguments.recording} into {arguments.out}")
     return 0

@@ -64,13 +64,13 @@ class DecompressArguments:
 def compress(argv: Sequence[str]) -> int:
     """The command `compress`."""
     arguments = parse(CompressArguments, "compress", argv)
-    from experiments.runner import runs
-    from experiments.runner.compilation import keep_compiled_programs
+    from experiments.runner import loading
+    from experiments.runner.files import keep_compiled_programs
     from genjax_models.applications import compression
 
     check_output(arguments.out, (compression.SUFFIX,), "OUT.gjx")
     keep_compiled_programs()
-    run = runs.load_run(arguments.run)
+    run = loading.load_run(arguments.run)
     model: Any = run.setup.model
     rows, changed = examples(run, arguments)
     if changed:
@@ -100,15 +100,15 @@ def compress(argv: Sequence[str]) -> int:
 def decompress(argv: Sequence[str]) -> int:
     """The command `decompress`."""
     arguments = parse(DecompressArguments, "decompress", argv)
-    from experiments.runner import runs
-    from experiments.runner.compilation import keep_compiled_programs
+    from experiments.runner import loading
+    from experiments.runner.files import keep_compiled_programs
     from genjax_models.applications import compression
 
     check_output(arguments.out, (OUTPUT,), "OUT.npz")
     keep_compiled_programs()
     file = arguments.file.read_bytes()
     header, *_ = compression.read(file)  # before the run is loaded
-    run = runs.load_run(arguments.run)
+    run = loading.load_run(arguments.run)
     model: Any = run.setup.model
     with progress(header.num, "decompressing") as advance:
         rows = compression.decompress(

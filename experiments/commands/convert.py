@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.measures import voice as voice_measures
-from experiments.recipes.voice_data import VoiceSettings
+from experiments.measures import speech
+from experiments.recipes.media import VoiceSettings
 from experiments.runner import runs
 from experiments.runner.files import check_output
 from genjax_models.data.audio import check_wav_name, read_wav, write_wav
@@ -52,7 +52,7 @@ def converted(run: runs.Run, waveform: np.ndarray, *, back: bool = False) -> np.
     whole = np.pad(waveform, (0, -num % (frames * mel.hop)))
     x = mel.apply(whole[None])  # [1, mels, parts * frames, 1]
     parts = np.concatenate(np.split(x, x.shape[2] // frames, axis=2))  # [parts, mels, frames, 1]
-    y = voice_measures.translate(run, parts, back=back)
+    y = speech.translate(run, parts, back=back)
     return mel.invert(np.concatenate(y, axis=1)[None])[0, :num]
 
 

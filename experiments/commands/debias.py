@@ -136,7 +136,7 @@ def main(argv: Sequence[str]) -> int:
         )
     if arguments.out is not None:
         check_output(arguments.out, PICTURES)
-    from experiments.runner.compilation import keep_compiled_programs
+    from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()
     compare(arguments)

@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from experiments.commands.arguments import parse
-from experiments.runner import runs
+from experiments.runner import loading, runs
 from experiments.runner.config import PositiveInt, Seed
 from experiments.runner.files import PICTURES, check_output
 from genjax_models import diffusion, plots
@@ -89,11 +89,11 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = parse(EditArguments, "edit", argv)
     check_output(arguments.out, PICTURES)
-    from experiments.runner.compilation import keep_compiled_programs
     from experiments.runner.datasets import load_splits
+    from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()
-    run = runs.load_run(arguments.run)
+    run = loading.load_run(arguments.run)
     spec = run.record.spec
     if len(spec.shape) != 3 or spec.num_levels is None:
         raise ValueError(f"{arguments.run} is a run on {spec.name}, which holds no images")

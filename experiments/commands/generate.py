@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.commands.arguments import GenerateArguments
-from experiments.commands.streams import let_go
+from experiments.commands.terminal import let_go
 from experiments.runner import runs
 from experiments.runner.config import flag
 from genjax_models.autoregressive.generation import generate

@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import genjax_models as gm
-from experiments.measures.images import Figures, figure
 from experiments.runner import runs
+from experiments.runner.experiment import Figures, figure, measure
 from experiments.runner.needs import IMAGES, LABELS, LEVELS
-from experiments.runner.registry import measure
 from genjax_models import energy
 from genjax_models.autoencoders import VAE
 from genjax_models.core.modules import apply_module

@@ -1,4 +1,4 @@
-"""Figures that an experiment asks for beside those that its model's kind allows."""
+"""Figures of images: distances in a classifier's features, labels read, enlarged images."""
 
 from __future__ import annotations
 
@@ -10,61 +10,17 @@ import numpy as np
 
 from experiments.runner import runs, samples
 from experiments.runner.datasets import load_splits
-from experiments.runner.figures import Figures
+from experiments.runner.experiment import Figures, figure, measure
 from experiments.runner.needs import IMAGES, LABELS, LEVELS
-from experiments.runner.registry import measure
 from genjax_models import diffusion, plots
 from genjax_models.core.preprocess import to_unit_range
-from genjax_models.data import densities
 
 if TYPE_CHECKING:
     from genjax_models.data import Dataset
     from genjax_models.metrics import Extractor, TrainedClassifier
 
-NUM_POINTS = 50_000
-PAIRS, PAIR_SIZE = 4, 10_000
 NUM_IMAGES = 1_000
 SUPER_RESOLUTION = "super_resolution.png"
-
-
-def modes_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """How samples lie about the modes, of a density that is a mixture."""
-    from genjax_models.metrics import mode_shares
-
-    del data
-    density = _truth(run)
-    if not isinstance(density, densities.Mixture):
-        return {}
-    found = mode_shares(samples.draw_samples(run, NUM_POINTS, seed), density)
-    kind = f"{NUM_POINTS:,} samples"
-    truth = f"{kind}; {100 * found.expected_within:.2f} % of the truth"
-    return {
-        "within_3_sigma": figure(100 * found.within, "% of samples", truth),
-        "modes": figure(found.covered, f"of {len(density.modes)}", kind),
-        "mode_difference": figure(
-            100 * found.largest_difference, "% of a mode's weight", f"largest, {kind}"
-        ),
-    }
-
-
-def distance_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """The sliced Wasserstein distance to a density that is known, and a fresh sample's."""
-    from genjax_models.metrics import sliced_wasserstein
-
-    del data
-    density = _truth(run)
-    if density is None:
-        return {}
-    drawn = {"sliced_wasserstein": [], "sliced_wasserstein_of_truth": []}
-    for key in jax.random.split(jax.random.key(seed), PAIRS):
-        key_truth, key_fresh, key_sample = jax.random.split(key, 3)
-        truth = density.sample(key_truth, PAIR_SIZE)
-        model = samples.draw_samples(run, PAIR_SIZE, int(jax.random.bits(key_sample)))
-        fresh = density.sample(key_fresh, PAIR_SIZE)
-        for values, x in zip(drawn.values(), (model, fresh), strict=True):
-            values.append(float(sliced_wasserstein(x, truth, key)))
-    kind = f"mean over {PAIRS} pairs of {PAIR_SIZE:,} points"
-    return {name: figure(np.mean(values), "", kind) for name, values in drawn.items()}
 
 
 @measure(IMAGES, LEVELS, LABELS)
@@ -137,7 +93,7 @@ def classifier(config: Any, dataset: str | None = None) -> TrainedClassifier:
     return load_classifier(dataset or config.dataset, **({} if steps is None else {"steps": steps}))
 
 
-def super_resolution(run: runs.Run, data: Dataset, seed: int) -> Figures:
+def restored(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """How near enlarged test images are to what they were; a picture of some."""
     rows = data.rows(np.arange(min(NUM_IMAGES, len(data))))["x"]
     spec, model = run.record.spec, run.setup.model
@@ -158,14 +114,3 @@ def super_resolution(run: runs.Run, data: Dataset, seed: int) -> Figures:
         )
         for name, x in (("psnr", drawn), ("psnr_of_cubic_interpolation", cubic))
     }
-
-
-def _truth(run: runs.Run) -> densities.Density | None:
-    """The density that the data are of, where it is known."""
-    make = densities.DENSITIES.get(run.record.config.dataset)
-    return None if make is None else make()
-
-
-def figure(value: Any, unit: str, kind: str) -> dict[str, Any]:
-    """One of `Figures`."""
-    return {"value": float(value), "unit": unit, "kind": kind}

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.measures.images import Figures, figure
 from experiments.runner import runs
+from experiments.runner.experiment import Figures, figure
 from genjax_models.core import Representation
 from genjax_models.data import shapes2d
 from genjax_models.metrics import (

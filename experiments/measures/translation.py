@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import genjax_models as gm
-from experiments.measures.images import Figures, figure, frechet_figure
 from experiments.measures.images import classifier as classifier_of_run
-from experiments.recipes.translation_settings import PAIRED, TwoSetsSettings
+from experiments.measures.images import frechet_figure
 from experiments.runner import runs
 from experiments.runner.datasets import load_splits
+from experiments.runner.experiment import Figures, figure
 from genjax_models import plots
 from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.adversarial.pix2pix import Pix2Pix
@@ -60,13 +60,15 @@ def error_of_pairs(run: runs.Run, data: Dataset, seed: int) -> Figures:
         if part is None:
             continue
         rows = part.rows(np.arange(len(part)))
-        made, kind = in_parts(translate, rows[PAIRED]), f"{len(part)} images of {part.split}"
+        made, kind = in_parts(translate, rows[model.source]), f"{len(part)} images of {part.split}"
         mean = rows["x"].mean(axis=0)
         figures[f"l1{suffix}"] = figure(error(made, rows["x"]), "of the range", kind)
         figures[f"l1{suffix}_of_mean_image"] = figure(
             error(rows["x"], mean), "of the range", f"{kind}, all translated into their mean"
         )
-        _picture(run, rows[PAIRED], made, rows["x"])  # the last one is of the validation split
+        _picture(
+            run, rows[model.source], made, rows["x"]
+        )  # the last one is of the validation split
     return figures
 
 
@@ -80,7 +82,7 @@ def read_as_the_other_set(run: runs.Run, data: Dataset, seed: int) -> Figures:
     del data, seed  # the split's labels are what is needed, which the run's data have not
     config, model = run.record.config, run.setup.model
     settings = config.model
-    assert isinstance(model, CycleGAN) and isinstance(settings, TwoSetsSettings)
+    assert isinstance(model, CycleGAN)
     test = settings.images_of_x(config, "test")
     rows = test.rows(np.arange(len(test)))
     classifier = classifier_of_run(config, settings.other)

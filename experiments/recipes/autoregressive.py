@@ -12,7 +12,7 @@ from flax import linen as nn
 from experiments.recipes.autoencoders import BINARIZE, DTYPES, LIKELIHOODS, BinarizeName, DtypeName
 from experiments.runner import needs
 from experiments.runner.config import Config, Evaluation, Fraction, Optimizer, PositiveInt
-from experiments.runner.registry import Goal, Setup, every_label, experiment
+from experiments.runner.experiment import Goal, Setup, every_label, experiment
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec, Likelihood, likelihoods
 from genjax_models.networks.made import MADE

@@ -3,31 +3,144 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.measures import images as measures
-from experiments.recipes.autoencoders import VAESettings, vae_setup
+from experiments.recipes.autoencoders import DTYPES, DtypeName, VAESettings, vae_setup
 from experiments.recipes.autoregressive import MNIST
-from experiments.recipes.diffusion_settings import (
-    COUPLINGS,
-    LOSSES,
-    CouplingName,
-    UNetSettings,
-    image_diffusion,
-    sampling,
-)
 from experiments.runner import needs
-from experiments.runner.config import Config, Evaluation, Optimizer, PositiveInt
+from experiments.runner.config import (
+    Config,
+    Evaluation,
+    Fraction,
+    Optimizer,
+    PositiveFloat,
+    PositiveInt,
+)
 from experiments.runner.datasets import load_splits
-from experiments.runner.registry import Goal, Setup, every_label, experiment
+from experiments.runner.experiment import Goal, Setup, every_label, experiment
 from genjax_models import diffusion, networks
-from genjax_models.core import DataSpec
+from genjax_models.core import DataSpec, Loss
 from genjax_models.core.preprocess import to_unit_range
-from genjax_models.diffusion import grids, samplers, solvers
+from genjax_models.diffusion import (
+    couplings,
+    grids,
+    losses,
+    predictions,
+    samplers,
+    schedules,
+    solvers,
+)
+
+ScheduleName = Literal["linear", "cosine", "edm", "rectified"]
+SCHEDULES: Mapping[ScheduleName, schedules.Schedule] = {
+    "linear": schedules.LinearBeta(),
+    "cosine": schedules.Cosine(),
+    "edm": schedules.EDM(),
+    "rectified": schedules.RectifiedFlow(),
+}
+PredictionName = Literal["noise", "data", "velocity", "flow", "edm"]
+PREDICTIONS: Mapping[PredictionName, predictions.Prediction] = {
+    "noise": predictions.noise,
+    "data": predictions.data,
+    "velocity": predictions.velocity,
+    "flow": predictions.flow,
+    "edm": predictions.edm(),
+}
+SamplerName = Literal["ancestral", "ddim", "euler", "heun", "dpm_solver_2m", "dpm_solver_2s"]
+SAMPLERS: Mapping[SamplerName, samplers.Sampler] = {
+    "ancestral": samplers.ancestral,
+    "ddim": samplers.ddim,
+    "euler": samplers.euler,
+    "heun": samplers.heun,
+    "dpm_solver_2m": solvers.dpm_solver_2m,
+    "dpm_solver_2s": solvers.dpm_solver_2s,
+}
+CouplingName = Literal["independent", "optimal_transport"]
+COUPLINGS: Mapping[CouplingName, couplings.Coupling] = {
+    "independent": couplings.independent,
+    "optimal_transport": couplings.minibatch_optimal_transport,
+}
+LossName = Literal["simple", "vlb", "min_snr"]
+LOSSES: Mapping[LossName, Callable[[diffusion.Diffusion], Loss]] = {
+    "simple": lambda model: model.loss,
+    "vlb": lambda model: Loss(model.forward, {"vlb": losses.vlb}),
+    "min_snr": lambda model: Loss(model.forward, {"min_snr": losses.weighted(losses.min_snr())}),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetSettings:
+    """A U-Net, what it learns, and how it is sampled."""
+
+    channels: PositiveInt = 32
+    """Channels of the first level."""
+    multipliers: tuple[PositiveInt, ...] = (1, 2)
+    """Of the channels, level by level; each level halves the image."""
+    blocks: PositiveInt = 2
+    """Residual blocks of each level, each way."""
+    dropout: Fraction = 0.1
+    """Probability with which a hidden unit is left out of a step."""
+    schedule: ScheduleName = "cosine"
+    """How noise grows with time."""
+    prediction: PredictionName = "velocity"
+    """What the network predicts."""
+    loss: LossName = "simple"
+    """How noise levels are weighed: as the prediction does, by the bound of -log p, by min-SNR."""
+    conditional: bool = True
+    """Whether the network is given the label, if the data have labels."""
+    drop_label: Fraction = 0.1
+    """How often it is not, in training."""
+    max_log_snr: PositiveFloat = 13.3
+    """The log-SNR where the bound's z_0 lies."""
+    sampler: SamplerName = "dpm_solver_2m"
+    """How samples are drawn."""
+    sampling_steps: PositiveInt = 25
+    """In how many steps."""
+    guidance: PositiveFloat = 1.0
+    """Weight of classifier-free guidance; 1 is none."""
+    dtype: DtypeName = "float32"
+    """What the network computes in."""
+
+    def unet(self, out: int) -> networks.UNet:
+        """The network, with attention at the lowest resolution."""
+        attention = tuple(i == len(self.multipliers) - 1 for i in range(len(self.multipliers)))
+        return networks.UNet(
+            channels=self.channels,
+            out=out,
+            multipliers=self.multipliers,
+            blocks=self.blocks,
+            attention=attention,
+            dropout=self.dropout,
+            dtype=DTYPES[self.dtype],
+        )
+
+
+def image_diffusion(settings: UNetSettings, spec: DataSpec, **kwargs: Any) -> diffusion.Diffusion:
+    """The model of these settings, for such data."""
+    classes = spec.num_classes if settings.conditional else None
+    return diffusion.Diffusion(
+        settings.unet(spec.shape[-1]),
+        SCHEDULES[settings.schedule],
+        PREDICTIONS[settings.prediction],
+        spec,
+        num_classes=classes,
+        drop_label=0.0 if classes is None else settings.drop_label,
+        max_log_snr=settings.max_log_snr,
+        **kwargs,
+    )
+
+
+def sampling(settings: UNetSettings) -> dict[str, Any]:
+    """How its samples are drawn: arguments of `Diffusion.sample`."""
+    return {
+        "sampler": SAMPLERS[settings.sampler],
+        "times": grids.linear(settings.sampling_steps),
+        "guidance": settings.guidance,
+    }
 
 
 def _ddpm(settings: UNetSettings, spec: DataSpec, *measures: Any) -> Setup:
@@ -59,7 +172,9 @@ UNET_OPTIMIZER = Optimizer(
 )
 def ddpm(config: Config[UNetSettings], spec: DataSpec) -> Setup:
     """A diffusion of images with a U-Net, guided by labels."""
-    return _ddpm(config.model, spec, measures.distance_by_a_classifier)
+    from experiments.measures.images import distance_by_a_classifier
+
+    return _ddpm(config.model, spec, distance_by_a_classifier)
 
 
 @experiment(
@@ -98,6 +213,8 @@ class SuperResolutionSettings(UNetSettings):
 )
 def super_resolution(config: Config[SuperResolutionSettings], spec: DataSpec) -> Setup:
     """SR3: a diffusion of images that is shown them at a lower resolution."""
+    from experiments.measures.images import restored
+
     settings = config.model
     observe = diffusion.low_resolution(settings.factor)
     model = image_diffusion(settings, spec, observe=observe)
@@ -112,7 +229,7 @@ def super_resolution(config: Config[SuperResolutionSettings], spec: DataSpec) ->
         {"diffusion": LOSSES[settings.loss](model)},
         condition=condition,
         sampling=sampling(settings),
-        measures=(measures.super_resolution,),
+        measures=(restored,),
     )
 
 
@@ -138,6 +255,8 @@ class DistillationSettings(UNetSettings):
 )
 def consistency(config: Config[DistillationSettings], spec: DataSpec) -> Setup:
     """A trained diffusion, `--initial RUN` of ddpm, distilled to few steps."""
+    from experiments.measures.images import distance_by_a_classifier
+
     settings = config.model
     model = diffusion.Consistency(
         image_diffusion(settings, spec), settings.intervals, guidance=settings.guidance
@@ -150,7 +269,7 @@ def consistency(config: Config[DistillationSettings], spec: DataSpec) -> Setup:
         model,
         condition=every_label(model.num_classes),
         sampling={"times": grids.linear(settings.student_steps)},
-        measures=(measures.distance_by_a_classifier,),
+        measures=(distance_by_a_classifier,),
         start=start,
     )
 
@@ -179,6 +298,8 @@ class LatentSettings:
 )
 def latent_diffusion(config: Config[LatentSettings], spec: DataSpec) -> Setup:
     """A diffusion of a VAE's codes, guided by nothing; `--initial RUN` of vae."""
+    from experiments.measures.images import distance_by_a_classifier
+
     settings, classes = config.model, spec.num_classes
     codec: Any = vae_setup(settings.codec, spec).model
     dims = settings.codec.latent_dim
@@ -198,7 +319,7 @@ def latent_diffusion(config: Config[LatentSettings], spec: DataSpec) -> Setup:
         model,
         condition=every_label(classes),
         sampling={"sampler": solvers.dpm_solver_2m, "times": times},
-        measures=(measures.distance_by_a_classifier,),
+        measures=(distance_by_a_classifier,),
         start=start,
     )
 
@@ -232,7 +353,6 @@ MODES_GOAL = Goal(
     also=(Goal("mode_difference", at_most=20.0, unit="% of a mode's weight"),),
 )
 """A model that draws one mode alone keeps within it, and so does one that leaves some out."""
-POINT_MEASURES = (measures.modes_of_points, measures.distance_of_points)
 
 
 @experiment(
@@ -242,13 +362,15 @@ POINT_MEASURES = (measures.modes_of_points, measures.distance_of_points)
 )
 def diffusion_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
     """A diffusion on a density in the plane whose modes are known."""
+    from experiments.measures.modes import distance_of_points, modes_of_points
+
     settings = config.model
     model = diffusion.Diffusion(
         networks.DenoisingMLP(spec.shape[-1], width=settings.width, blocks=settings.blocks),
         spec=spec,
     )
     heun = {"sampler": samplers.heun, "times": grids.linear(settings.sampling_steps)}
-    return Setup(model, sampling=heun, measures=POINT_MEASURES)
+    return Setup(model, sampling=heun, measures=(modes_of_points, distance_of_points))
 
 
 @experiment(
@@ -258,6 +380,8 @@ def diffusion_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
 )
 def flow_matching_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
     """Flow matching on a density in the plane whose modes are known."""
+    from experiments.measures.modes import distance_of_points, modes_of_points
+
     settings = config.model
     model = diffusion.FlowMatching(
         networks.DenoisingMLP(spec.shape[-1], width=settings.width, blocks=settings.blocks),
@@ -265,4 +389,4 @@ def flow_matching_points(config: Config[PointsSettings], spec: DataSpec) -> Setu
         COUPLINGS[settings.coupling],
     )
     heun = {"sampler": samplers.heun, "times": grids.linear(settings.sampling_steps)}
-    return Setup(model, sampling=heun, measures=POINT_MEASURES)
+    return Setup(model, sampling=heun, measures=(modes_of_points, distance_of_points))

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from experiments.measures import energy as energy_measures
-from experiments.measures import images as measures
 from experiments.runner import needs
 from experiments.runner.config import (
     Config,
@@ -18,7 +16,7 @@ from experiments.runner.config import (
     PositiveFloat,
     PositiveInt,
 )
-from experiments.runner.registry import Goal, Setup, every_label, experiment
+from experiments.runner.experiment import Goal, Setup, every_label, experiment
 from genjax_models import energy, networks
 from genjax_models.core import DataSpec, Loss
 from genjax_models.training.hooks import Hook, Report, stop_when
@@ -106,6 +104,9 @@ class PointsSettings(ChainSettings):
 )
 def energy_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
     """An energy-based model of a density in the plane, its log Z by annealing."""
+    from experiments.measures.energy import kl_by_annealing
+    from experiments.measures.modes import distance_of_points, modes_of_points
+
     settings = config.model
     model = energy.EnergyModel(
         networks.MLP((settings.width,) * settings.layers + (1,)),
@@ -118,9 +119,9 @@ def energy_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
         {"energy": TRAININGS[settings.training](model, settings)},
         sampling={"steps": settings.sampling_steps},
         measures=(
-            energy_measures.kl_by_annealing(settings.betas, settings.annealed_chains),
-            measures.modes_of_points,
-            measures.distance_of_points,
+            kl_by_annealing(settings.betas, settings.annealed_chains),
+            modes_of_points,
+            distance_of_points,
         ),
     )
 
@@ -164,6 +165,9 @@ DIGITS_OPTIMIZER = Optimizer(
 )
 def energy_digits(config: Config[DigitsSettings], spec: DataSpec) -> Setup:
     """An energy-based model of digits, by persistent chains."""
+    from experiments.measures.energy import likelihood_by_annealing, told_apart
+    from experiments.measures.images import distance_by_a_classifier
+
     settings = config.model
     model = energy.EnergyModel(
         settings.mlp(1), spec, energy.Gaussian(settings.reference), settings.replay
@@ -173,9 +177,9 @@ def energy_digits(config: Config[DigitsSettings], spec: DataSpec) -> Setup:
         {"energy": model.loss.weigh(energy_magnitude=settings.magnitude)},
         sampling={"steps": settings.sampling_steps},
         measures=(
-            measures.distance_by_a_classifier,
-            energy_measures.told_apart("omniglot", "mnist", "shapes2d"),
-            energy_measures.likelihood_by_annealing(settings.betas, settings.annealed_chains),
+            distance_by_a_classifier,
+            told_apart("omniglot", "mnist", "shapes2d"),
+            likelihood_by_annealing(settings.betas, settings.annealed_chains),
         ),
         hooks=(stops_when_energies_diverge("energy"),),
     )
@@ -206,6 +210,9 @@ class JointSettings(DigitsSettings):
 )
 def jem_digits(config: Config[JointSettings], spec: DataSpec) -> Setup:
     """A classifier of digits that is their density too."""
+    from experiments.measures.energy import accuracy, told_apart
+    from experiments.measures.images import distance_by_a_classifier
+
     settings, classes = config.model, spec.num_classes or 1
     model = energy.JointEnergyModel(
         settings.mlp(classes), spec, energy.Gaussian(settings.reference), settings.replay
@@ -219,9 +226,9 @@ def jem_digits(config: Config[JointSettings], spec: DataSpec) -> Setup:
         condition=every_label(classes),
         sampling={"steps": settings.sampling_steps},
         measures=(
-            energy_measures.accuracy,
-            energy_measures.told_apart("omniglot", "mnist", "shapes2d"),
-            measures.distance_by_a_classifier,
+            accuracy,
+            told_apart("omniglot", "mnist", "shapes2d"),
+            distance_by_a_classifier,
         ),
         hooks=(stops_when_energies_diverge("joint"),),
     )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from experiments.runner import needs
 from experiments.runner.config import Config, Evaluation, Optimizer, PositiveFloat, PositiveInt
-from experiments.runner.registry import Goal, Setup, every_label, experiment
+from experiments.runner.experiment import Goal, Setup, every_label, experiment
 from genjax_models import flows, networks
 from genjax_models.core import DataSpec
 

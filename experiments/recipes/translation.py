@@ -1,21 +1,184 @@
-"""Image translation: learned from pairs, and between sets without any."""
+"""Image translation: learned from pairs, and between two datasets without any."""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from experiments.measures import translation as measures
-from experiments.recipes.translation_settings import (
-    PAIRED,
-    CycleGANSettings,
-    Pix2PixSettings,
-    TwoSetsSettings,
-    TwoSidesSettings,
+import genjax_models as gm
+from experiments.runner.config import (
+    Config,
+    Evaluation,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Optimizer,
+    PositiveFloat,
+    PositiveInt,
 )
-from experiments.runner.config import Config, Evaluation, Optimizer
 from experiments.runner.datasets import of_test_split
-from experiments.runner.registry import Goal, Setup, experiment
+from experiments.runner.experiment import Goal, Setup, experiment
+from genjax_models.adversarial import augmentation
+from genjax_models.adversarial.augmentation import Augment, no_augmentation
+from genjax_models.adversarial.cyclegan import CycleGAN
+from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.core import DataSpec
+from genjax_models.data import Dataset
+from genjax_models.data.transforms import cropped, resized, swapped, unpaired
+from genjax_models.networks.normalization import instance_norm
+from genjax_models.networks.translators import PatchDiscriminator, ResNetTranslator, UNetTranslator
+
+PAIRED = "condition"
+"""Under which name the other image of a pair stands."""
+WayName = Literal["to_photo", "to_map"]
+AugmentName = Literal["nothing", "mirror", "jitter"]
+AUGMENTS: Mapping[AugmentName, Augment] = {
+    "nothing": no_augmentation,
+    "mirror": augmentation.random_flip,
+    "jitter": augmentation.Chain((augmentation.random_flip, augmentation.RandomShift(8))),
+}
+
+
+@functools.lru_cache(maxsize=8)
+def images(name: str, split: str, size: int, data_dir: str | None, margin: int = 0) -> Dataset:
+    """A split of a set of images without their margins, scaled once for all to `size` x `size`."""
+    return resized(cropped(gm.load(name, split, data_dir), margin), size)
+
+
+def check_pairs(data: Dataset) -> Dataset:
+    """The same data, if each example has its other image.
+
+    Raises:
+        ValueError: They have none.
+    """
+    if PAIRED not in (data.arrays or {}):
+        raise ValueError(
+            f"--dataset {data.spec.name} has no pairs of images ({PAIRED}): give one that has, as "
+            "facades, or train a cyclegan, which needs none"
+        )
+    return data
+
+
+@dataclasses.dataclass(frozen=True)
+class Pix2PixSettings:
+    """Pairs of images, scaled once when they are loaded, and the networks."""
+
+    way: WayName = "to_photo"
+    """From maps of parts to photos, or from photos to maps."""
+    size: PositiveInt = 128
+    """Height and width of the images."""
+    num_halvings: PositiveInt = 7
+    """Halvings of the generator: 7 for 128 pixels, 8 for 256."""
+    channels: PositiveInt = 64
+    """Of the generator's first level; the discriminator's first layer has as many."""
+    discriminator_layers: PositiveInt = 3
+    """Halvings before the discriminator's logits, each of which sees a patch: 70 pixels for 3."""
+    l1: NonNegativeFloat = 100.0
+    """Weight of the mean absolute error."""
+    augment: AugmentName = "jitter"
+    """What is done to pairs: mirrored, and moved by up to 8 pixels."""
+
+    def load(self, config: Config[Any], split: str) -> Dataset:
+        """A split of pairs, `x` what is to be made and `condition` what of.
+
+        Raises:
+            ValueError: The data have no pairs.
+        """
+        data = images(config.dataset, split, self.size, config.data_dir)
+        data = check_pairs(data)
+        return data if self.way == "to_photo" else swapped(data, PAIRED)
+
+    def model(self, spec: DataSpec) -> Pix2Pix:
+        """The model of these settings."""
+        return Pix2Pix(
+            UNetTranslator(spec.shape[-1], self.channels, self.num_halvings),
+            PatchDiscriminator(self.channels, self.discriminator_layers),
+            spec,
+            PAIRED,
+            l1=self.l1,
+            augment=AUGMENTS[self.augment],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class CycleGANSettings:
+    """The networks of a CycleGAN, and the size that both sets are scaled to when loaded."""
+
+    size: PositiveInt = 16
+    """Height and width of the images of both sets."""
+    channels: PositiveInt = 16
+    """Of the generators' first layer; their residual blocks have four times as many."""
+    blocks: PositiveInt = 3
+    """Residual blocks of a generator."""
+    residual: bool = False
+    """Whether a generator gives what is to be changed, rather than the whole image."""
+    discriminator_channels: PositiveInt = 32
+    """Of the discriminators' first layer."""
+    discriminator_layers: PositiveInt = 1
+    """Halvings before a discriminator's logits: a logit sees 16 pixels each way for 1, 34 for 2."""
+    discriminator_norm: bool = True
+    """Whether their layers are normalised image by image, which hides how much ink there is."""
+    cycle: PositiveFloat = 10.0
+    """Weight of coming back to where one started."""
+    identity: NonNegativeFloat = 5.0
+    """Weight of leaving alone what is of the target's kind already."""
+    pool_size: PositiveInt = 48
+    """Images that each discriminator is still shown: a multiple of the batch."""
+    augment: AugmentName = "nothing"
+    """What is done to the examples."""
+
+    def model(self, spec: DataSpec) -> CycleGAN:
+        """The model of these settings."""
+        return CycleGAN(
+            ResNetTranslator(spec.shape[-1], self.channels, self.blocks, residual=self.residual),
+            PatchDiscriminator(
+                self.discriminator_channels,
+                self.discriminator_layers,
+                instance_norm if self.discriminator_norm else None,
+            ),
+            spec,
+            cycle=self.cycle,
+            identity=self.identity,
+            pool_size=self.pool_size,
+            augment=AUGMENTS[self.augment],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoSetsSettings(CycleGANSettings):
+    """A CycleGAN between two sets."""
+
+    other: str = "usps"
+    """The set of Y; --dataset is that of X."""
+    margin: NonNegativeInt = 4
+    """Pixels cut off every side of X's images: mnist's digits leave 4 empty, usps's none."""
+
+    def images_of_x(self, config: Config[Any], split: str) -> Dataset:
+        """A split of X as it is translated, with its labels."""
+        return images(config.dataset, split, self.size, config.data_dir, self.margin)
+
+    def load(self, config: Config[Any], split: str) -> Dataset:
+        """Examples `x` of one set and `y` of the other, without labels and without pairs."""
+        own = gm.data.training_split(config.dataset)
+        other = gm.data.training_split(self.other) if split == own else split
+        y = images(self.other, other, self.size, config.data_dir)
+        return unpaired(self.images_of_x(config, split), y)
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoSidesSettings(CycleGANSettings):
+    """A CycleGAN between the two sides of pairs, which are pairs no more."""
+
+    def load(self, config: Config[Any], split: str) -> Dataset:
+        """Photos `x` and maps `y`, shuffled.
+
+        Raises:
+            ValueError: The data have no pairs to break.
+        """
+        data = check_pairs(images(config.dataset, split, self.size, config.data_dir))
+        return unpaired(data, swapped(data, PAIRED))
+
 
 ADAM = Optimizer(learning_rate=2e-4, b1=0.5, schedule="linear")
 
@@ -29,14 +192,17 @@ ADAM = Optimizer(learning_rate=2e-4, b1=0.5, schedule="linear")
         checkpoint_every=2000,
         optimizer=ADAM,
         evaluation=Evaluation(every=1000, examples=100, batch_size=10),
-    )
+    ),
+    family="adversarial",
 )
 def pix2pix_facades(config: Config[Pix2PixSettings], spec: DataSpec) -> Setup:
     """Pix2Pix on pairs of facades: maps of parts to photos, or photos to maps."""
+    from experiments.measures.translation import error_of_pairs
+
     return Setup(
         config.model.model(spec),
         condition=of_test_split(config, PAIRED),
-        measures=(measures.error_of_pairs,),
+        measures=(error_of_pairs,),
     )
 
 
@@ -65,10 +231,13 @@ def _cyclegan(config: Config[Any], spec: DataSpec, measure: Any) -> Setup:
         unit="% of translated digits read as their own label",
         also=(Goal("frechet_distance", at_most=45.0),),
     ),
+    family="adversarial",
 )
 def cyclegan_mnist_usps(config: Config[TwoSetsSettings], spec: DataSpec) -> Setup:
     """A CycleGAN between two sets of digits, without labels."""
-    return _cyclegan(config, spec, measures.read_as_the_other_set)
+    from experiments.measures.translation import read_as_the_other_set
+
+    return _cyclegan(config, spec, read_as_the_other_set)
 
 
 @experiment(
@@ -89,8 +258,11 @@ def cyclegan_mnist_usps(config: Config[TwoSetsSettings], spec: DataSpec) -> Setu
         checkpoint_every=2000,
         optimizer=ADAM,
         evaluation=Evaluation(every=2000, examples=100, batch_size=10),
-    )
+    ),
+    family="adversarial",
 )
 def cyclegan_facades(config: Config[TwoSidesSettings], spec: DataSpec) -> Setup:
     """A CycleGAN between photos of facades and maps of their parts, shuffled."""
-    return _cyclegan(config, spec, measures.cycles)
+    from experiments.measures.translation import cycles
+
+    return _cyclegan(config, spec, cycles)

@@ -15,12 +15,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from experiments.measures import images as measures
 from experiments.recipes.adversarial import GAMES, GameName
 from experiments.recipes.autoencoders import VAESettings, vae_setup
 from experiments.runner import needs
 from experiments.runner.config import Config, Evaluation, NonNegativeFloat, Optimizer, PositiveInt
-from experiments.runner.registry import Setup, experiment
+from experiments.runner.experiment import Setup, experiment
 from genjax_models import adversarial, autoencoders, networks
 from genjax_models.core import Array, Batch, DataSpec, Key, Loss, Params, Player, State
 from genjax_models.core.loss import Term
@@ -137,9 +136,12 @@ class VAEGANSettings:
         evaluation=Evaluation(num_samples=100),
     ),
     needs=(needs.LEVELS, needs.labels_if("model.vae.conditional")),
+    family="adversarial",
 )
 def vae_gan(config: Config[VAEGANSettings], spec: DataSpec) -> Setup:
     """A VAE whose samples a discriminator judges, as a loss of two families' terms."""
+    from experiments.measures.images import distance_by_a_classifier
+
     settings = config.model
     judge = networks.MLP((settings.width, settings.width, 1), nn.leaky_relu)
     vae: Any = vae_setup(settings.vae, spec).model
@@ -154,5 +156,5 @@ def vae_gan(config: Config[VAEGANSettings], spec: DataSpec) -> Setup:
             "discriminator": model.loss.add(r1=r1).weigh(r1=settings.r1),
             "vae": model.vae_loss.weigh(adversarial=settings.weight),
         },
-        measures=(measures.distance_by_a_classifier,),
+        measures=(distance_by_a_classifier,),
     )

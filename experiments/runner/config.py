@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_type_hints
@@ -256,3 +257,9 @@ def differences(old: Config[Any], new: Config[Any]) -> dict[str, tuple[Any, Any]
         for name in dict.fromkeys((*before, *after))
         if before.get(name) != after.get(name) and name not in RUN_MAY_CHANGE
     }
+
+
+def suggest(given: str, known: Mapping[str, Any] | list[str]) -> str:
+    """The names nearest to a wrong one, or all of them if none is near."""
+    near = difflib.get_close_matches(given, list(known), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"

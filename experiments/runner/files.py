@@ -1,4 +1,4 @@
-"""What commands write: whether a file can be, before the work, and a folder that is in use."""
+"""Files beside a run's own: outputs that can be written, a folder in use, compiled programs."""
 
 from __future__ import annotations
 
@@ -96,3 +96,19 @@ def _is_the_file_of(file: TextIO, path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
     except FileNotFoundError:
         return False
+
+
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs in the user's cache folder, so that the next run need not compile.
+
+    A folder that JAX was already told of (JAX_COMPILATION_CACHE_DIR) is left as it is, and
+    JAX_ENABLE_COMPILATION_CACHE=false switches all of it off.
+    """
+    import jax
+
+    folder = "jax_compilation_cache_dir"
+    if getattr(jax.config, folder) is None:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update(folder, str(Path(home, "genjax_models", "compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.runner import runs
 
 if TYPE_CHECKING:
-    from experiments.runner.registry import Goal
+    from experiments.runner.experiment import Goal
 
 RECORD = "record.json"
 FOLDER = Path(__file__).parents[1] / "results"

@@ -12,7 +12,7 @@ from experiments.runner.needs import in_words
 
 if TYPE_CHECKING:
     from experiments.runner.config import Config
-    from experiments.runner.registry import Setup
+    from experiments.runner.experiment import Setup
     from genjax_models.data import Dataset
 
 NUM_DRAWN = 8

@@ -1,11 +1,10 @@
-"""Run directories: what lies in one, and how a run is loaded with nothing else."""
+"""Runs, and what lies in the directory of one."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
-import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.runner import registry
 from experiments.runner.config import Config, differences, fields, flag, from_json, switch, to_json
-from experiments.runner.files import locked as locked
-from experiments.runner.registry import Experiment, Setup
+from experiments.runner.experiment import Experiment, Setup
 from genjax_models.core.files import replaced
 
 if TYPE_CHECKING:
@@ -88,9 +85,9 @@ def default_directory(name: str, config: Config[Any]) -> Path:
     return Path("runs") / f"{name}-{dataset}-seed{config.seed}"
 
 
-def command_line(name: str, config: Config[Any], directory: Path) -> str:
+def command_line(experiment: Experiment[Any], config: Config[Any], directory: Path) -> str:
     """The command that starts, or resumes, that run."""
-    default = registry.find(name).config
+    name, default = experiment.name, experiment.config
     values = {key: value for key, _, value in fields(config)}
     standard = {key: value for key, _, value in fields(default)}
     words = ["python", "-m", "experiments", "train", name]
@@ -140,38 +137,6 @@ def create(
         },
     )
     return Record(directory, experiment, config, data.spec, example)
-
-
-def read(directory: str | os.PathLike[str]) -> Record:
-    """What a run directory says of its run.
-
-    Raises:
-        FileNotFoundError: There is no run there.
-        ValueError: Its `config.json` cannot be read, or is of an experiment that is no more.
-    """
-    from genjax_models.core import DataSpec
-
-    directory = Path(directory)
-    path = directory / CONFIG
-    if not path.is_file():
-        problem = f"it has no {CONFIG}" if directory.is_dir() else "there is no such folder"
-        raise FileNotFoundError(f"{directory} is no run directory: {problem}{_runs_nearby()}")
-    try:
-        values = json.loads(path.read_text("utf-8"))
-        experiment = registry.find(values["experiment"])
-        config = from_json(values["config"], experiment.config, str(path))
-        spec = {**values["spec"], "shape": tuple(values["spec"]["shape"])}
-        spec["vocabulary"] = tuple(spec["vocabulary"])
-        spec["class_names"] = tuple(spec.get("class_names", ()))
-        example = {k: (tuple(shape), dtype) for k, (shape, dtype) in values["example"].items()}
-        return Record(directory, experiment, config, DataSpec(**spec), example)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): train the run anew") from error
-
-
-def _runs_nearby() -> str:
-    found = [str(path.parent) for path in sorted(Path("runs").glob(f"*/{CONFIG}"))[:8]]
-    return f"; runs here: {', '.join(found)}" if found else ""
 
 
 def is_finished(directory: Path) -> bool:
@@ -226,32 +191,6 @@ def check_belongs(record: Record, extra: Mapping[str, Any], where: Path) -> None
             f"the checkpoints in {where} are of another run than its {CONFIG} tells of ({changed}):"
             f" put back the {CONFIG}, or the checkpoints, that belong together"
         )
-
-
-def load_run(directory: str | os.PathLike[str]) -> Run:
-    """A run from its directory alone: no data set is needed.
-
-    Args:
-        directory: The run directory.
-
-    Returns:
-        The run at its newest whole checkpoint.
-
-    Raises:
-        FileNotFoundError: There is no run there, or it has no checkpoint yet.
-    """
-    from genjax_models import training
-
-    record = read(directory)
-    checkpoints = record.directory / CHECKPOINTS
-    best = record.directory / BEST
-    if is_trained(record.directory) and best.is_dir():
-        checkpoints = best
-    elif not checkpoints.is_dir() or training.checkpoint.latest_step(checkpoints) is None:
-        resume = command_line(record.experiment.name, record.config, record.directory)
-        raise FileNotFoundError(f"{directory} has no checkpoint yet: train it first, by {resume}")
-    setup = record.setup
-    return Run(record, setup, load_state(record, setup, checkpoints))
 
 
 def load_state(record: Record, setup: Setup, checkpoints: Path) -> TrainState:

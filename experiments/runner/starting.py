@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.runner import records, runs
+from experiments.runner import loading, records, runs
 from experiments.runner.config import Config, differences
+from experiments.runner.experiment import Experiment
 from experiments.runner.files import LOCK
-from experiments.runner.registry import Experiment
 
 if TYPE_CHECKING:
     from genjax_models.data import Dataset
@@ -49,7 +49,7 @@ def check_start(
                 " copy there, give another --run-dir, or begin anew with --restart"
             )
         return False  # it was stopped, or refused, before there was anything to keep
-    record = runs.read(directory)
+    record = loading.read(directory)
     if record.experiment.name != experiment.name:
         raise ValueError(
             f"{directory} holds a run of {record.experiment.name}, not of {experiment.name}:"

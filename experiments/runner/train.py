@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.runner import (
-    evaluation,
-    needs,
-    records,
-    rehearsal,
-    report,
-    runs,
-    samples,
-    starting,
-)
+from experiments.runner import evaluate, loading, needs, rehearsal, runs, samples, starting
 from experiments.runner.config import Config, to_json
 from experiments.runner.datasets import load_splits, num_examples, size_in_words
-from experiments.runner.figures import Measured, measure_all
+from experiments.runner.experiment import Experiment, Setup
+from experiments.runner.files import locked
+from experiments.runner.hooks import Patience, StoppedEarly
 from experiments.runner.optimizers import make_optimizer
-from experiments.runner.registry import Experiment, Setup
-from experiments.runner.stopping import Patience, StoppedEarly
 from genjax_models import training
 from genjax_models.data import Dataset
 from genjax_models.training import hooks
@@ -59,12 +48,12 @@ def train(
             of its data, its device, its disk.
         training.Interrupted: Ctrl-C or another signal; a checkpoint was saved.
     """
-    with runs.locked(directory):  # before the look at it, which another process may change
+    with locked(directory):  # before the look at it, which another process may change
         resumed = starting.check_start(directory, experiment, config, restart)
         if resumed and runs.is_trained(directory):
             if config.evaluation.none or runs.is_finished(directory):
                 return None
-            return go_on(runs.load_run(directory), config)
+            return evaluate.go_on(loading.load_run(directory), config)
         how = {"restart": restart, "stop_on": stop_on}
         return _train(experiment, config, directory, resumed, how)
 
@@ -93,11 +82,11 @@ def _train(
         )
     start = 0
     if resumed:
-        start = starting.start_of(runs.read(directory), how["restart"])
+        start = starting.start_of(loading.read(directory), how["restart"])
         starting.check_data(directory, data, held_back, test)
     if start == 0:
         if config.initial is not None:
-            runs.read(config.initial)  # before writing
+            loading.read(config.initial)  # before writing
         size = rehearsal.rehearse(experiment.name, config, setup, data, optimizer)
         rehearsal.check_room(directory, size)
         starting.clear(directory)
@@ -137,7 +126,7 @@ def _fit(
         )
         callbacks: list[hooks.Hook] = list(reports)
         if held_back is not None:
-            measure = evaluation.validation_loss(setup, held_back, config.evaluation)
+            measure = evaluate.validation_loss(setup, held_back, config.evaluation)
             if config.evaluation.patience is not None:
                 metric = f"{next(iter(setup.model.players))}/loss"
                 patience = Patience(
@@ -183,7 +172,7 @@ def _initial(config: Config[Any], setup: Setup, data: Dataset) -> Any:
     import numpy as np
 
     assert config.initial is not None
-    before = runs.load_run(config.initial)
+    before = loading.load_run(config.initial)
     learned = before.params, before.state.state
     if setup.start is None:
         return learned
@@ -225,69 +214,11 @@ def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> 
             "seconds": round(seconds, 2),
             "steps_per_second": None if rate is None else round(rate, 2),
             "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-            "command": runs.command_line(record.experiment.name, record.config, record.directory),
+            "command": runs.command_line(record.experiment, record.config, record.directory),
             "versions": runs.versions(),
         }
-        _keep(record, result, Measured(), evaluation.figures_of(run, data))
-    go_on(run, record.config, data)
-
-
-def go_on(run: runs.Run, config: Config[Any], data: Dataset | None = None) -> runs.Run:
-    """Measures of a trained run what has not been measured yet, and keeps each figure as it comes.
-
-    Args:
-        run: The run, whose samples and report are written.
-        config: Its configuration, with what the evaluation is to be.
-        data: The split to evaluate on; None loads it.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; what was measured is kept.
-    """
-    if config.evaluation.none:
-        return run
-    if data is None:
-        splits = load_splits(config)
-        starting.check_data(run.record.directory, *splits)
-        data = splits.test
-    record = dataclasses.replace(run.record, config=config)
-    run = dataclasses.replace(run, record=record)
-    result = runs.read_result(record.directory)
-    found = Measured(result["metrics"], tuple(result.get("done", ())), result.get("left_out", {}))
-    figures = evaluation.figures_of(run, data, seed=config.seed)
-
-    def keep(found: Measured) -> None:
-        _keep(record, result, found, figures)
-
-    try:
-        measure_all(figures, found, keep)
-    except KeyboardInterrupt as stop:
-        command = f"python -m experiments evaluate {shlex.quote(str(record.directory))}"
-        raise KeyboardInterrupt(
-            f"the run is trained, and what was measured is kept; go on with: {command}"
-        ) from stop
-    return run
-
-
-def _keep(
-    record: runs.Record, result: Mapping[str, Any], found: Measured, figures: Mapping[str, Any]
-) -> None:
-    """Writes the report and the result with what has been measured so far."""
-    goal = record.experiment.goal_of(record.config)
-    values = {name: metric["value"] for name, metric in found.metrics.items()}
-    result = {
-        **result,
-        "metrics": found.metrics,
-        "done": found.done,
-        "left_out": found.left_out,
-        "pending": found.pending(figures),
-        "goal": None if goal is None else str(goal),
-        "reached": None if goal is None else goal.reached(values),
-    }
-    report.write(record, result)
-    runs.write_json(record.directory / runs.RESULT, result)
-    if not result["pending"]:
-        kept = records.of_result(result, record.experiment.summary, record.experiment.family, goal)
-        records.write(record.directory / records.RECORD, kept)
+        evaluate.keep(record, result, evaluate.Measured(), evaluate.figures_of(run, data))
+    evaluate.go_on(run, record.config, data)
 
 
 def _tell_what_is_left_out(setup: Setup, config: Config[Any], data: Dataset) -> None:
@@ -298,7 +229,7 @@ def _tell_what_is_left_out(setup: Setup, config: Config[Any], data: Dataset) -> 
         from genjax_models.metrics import load_inception
 
         load_inception(config.evaluation.inception)
-    for measure in evaluation.measures_of(setup, config):
+    for measure in evaluate.measures_of(setup, config):
         if need := needs.lacking(getattr(measure, "needs", ()), config, data.spec):
             print(
                 f"{measure.__name__.replace('_', ' ')} will be left out: it needs {need.what},"

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import recipes
 from experiments.commands.arguments import in_options
-from experiments.runner import files, registry, samples
+from experiments.runner import files, samples
 from experiments.runner.config import Config
 from experiments.runner.datasets import load_splits
 from genjax_models.core import DIGITS
@@ -129,7 +130,7 @@ def test_a_split_to_watch_that_is_not_there(run, tmp_path):
 
 
 def test_a_message_of_the_library_names_options():
-    config = registry.find("glow").config
+    config = recipes.find("glow").config
     for said, shown in (
         ("give size=", "give --size"),
         ("was given num_scales=2: pad", "was given --model.num-scales 2: pad"),

@@ -19,9 +19,12 @@ import pytest
 from PIL import Image
 
 import genjax_models as gm
+from experiments import recipes
 from experiments.commands import arguments
-from experiments.recipes import translation_settings, voice_data
-from experiments.runner import config, datasets, evaluation, registry, runs
+from experiments.recipes import translation
+from experiments.runner import config, datasets, loading, recordings, runs
+from experiments.runner import evaluate as evaluation
+from experiments.runner.files import locked
 from genjax_models.core import DIGITS, DataSpec
 from genjax_models.data import Dataset, densities
 from genjax_models.training import hooks
@@ -35,7 +38,7 @@ def rows(directory):
 def test_list_names_every_experiment_with_its_goal(run):
     answer = run("list")
     assert answer.code == 0
-    for name, experiment in registry.experiments().items():
+    for name, experiment in recipes.experiments().items():
         line = next(li for li in answer.out.splitlines() if li.split()[0] == name)
         assert experiment.family in line
         assert experiment.config.dataset in line
@@ -120,7 +123,7 @@ def test_report_needs_nothing_but_itself(finished):
     assert all(source.startswith("data:image/") for source in sources)
     assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img[^>]*>", page))
     assert "<script" not in page
-    assert f"changed from {registry.find('vae').config.steps}" in page
+    assert f"changed from {recipes.find('vae').config.steps}" in page
     assert "$" not in re.sub(r'base64,[^"]*"', "", page)
 
 
@@ -152,7 +155,7 @@ def test_a_run_is_loaded_from_its_directory_alone(finished, monkeypatch):
     import genjax_models as gm
 
     monkeypatch.setattr(gm, "load", None)
-    run = runs.load_run(finished)
+    run = loading.load_run(finished)
     assert run.record.experiment.name == "vae"
     assert run.record.config.model.hidden == (8,)
     assert int(run.state.step) == 20
@@ -168,8 +171,8 @@ def test_a_run_of_before_there_were_tokenizers_can_be_read(finished, tmp_path):
         del values["config"][name]
     del values["spec"]["tokenizer"]
     (copy / "config.json").write_text(json.dumps(values))
-    assert runs.read(copy).spec == runs.read(finished).spec
-    assert runs.read(copy).config == runs.read(finished).config
+    assert loading.read(copy).spec == loading.read(finished).spec
+    assert loading.read(copy).config == loading.read(finished).config
 
 
 def test_a_finished_run_is_left_alone(run, finished):
@@ -237,7 +240,7 @@ def test_a_run_that_gets_no_better_stops_and_keeps_its_best(run, tmp_path, monke
     assert "stopped at step 6: vae/loss was lowest at step 2" in answer.err
     result = json.loads((tmp_path / "once" / "result.json").read_text())
     assert result["steps"] == 2
-    assert int(runs.load_run("once").state.step) == 2
+    assert int(loading.load_run("once").state.step) == 2
     assert f"nll {result['metrics']['nll']['value']:.5g}" in run("evaluate", "once").out
 
     evaluate, calls = evaluation.validation_loss, []
@@ -266,13 +269,13 @@ def test_two_runs_in_one_folder(run, tmp_path):
     """The second one is refused; the lock of a process that is no more is nobody's."""
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "lock").write_text("12345")
-    with runs.locked(tmp_path / "r"):
+    with locked(tmp_path / "r"):
         answer = run("train", "vae", *TINY, "--run-dir", "r")
         assert answer.code == 2
         assert f"r is being trained by process {os.getpid()}: wait for it" in answer.line
         assert {path.name for path in (tmp_path / "r").iterdir()} == {"lock"}
     assert not (tmp_path / "r" / "lock").exists()
-    with runs.locked(tmp_path / "r"):
+    with locked(tmp_path / "r"):
         pass
 
 
@@ -325,7 +328,7 @@ def test_a_run_starts_from_another_ones_parameters(run, finished):
     """With a learning rate of nothing, it ends where the other one ended."""
     settings = [*TINY, "--initial", finished, "--optimizer.learning-rate", "1e-30"]
     assert run("train", "vae", *settings, "--run-dir", "second").code == 0
-    before, after = runs.load_run(finished), runs.load_run("second")
+    before, after = loading.load_run(finished), loading.load_run("second")
     for a, b in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     other = run("train", "vae", *TINY, "--initial", finished, "--model.latent-dim", "3")
@@ -344,7 +347,7 @@ def flipped(settings):
 
 def test_a_command_line_says_the_configuration_again():
     num_flipped = 0
-    for name, found in registry.experiments().items():
+    for name, found in recipes.experiments().items():
         changed = dataclasses.replace(flipped(found.config), steps=12_345, without_labels=(1, 2))
         line = runs.command_line(name, changed, runs.default_directory(name, changed))
         kind = arguments.TrainArguments[type(found.config.model)]
@@ -390,7 +393,7 @@ def made_up(name, split="train", data_dir=None):
 @pytest.fixture
 def data_at_hand(monkeypatch):
     """Experiments that make their data themselves make them of noise."""
-    made, load = (translation_settings.images, voice_data.spectrograms), gm.load
+    made, load = (translation.images, recordings.spectrograms), gm.load
 
     def load_or_make_up(name, *args, **kwargs):
         at_hand = name in ("digits", "progressions")
@@ -418,9 +421,9 @@ def a_batch(config):
     return spec, {"x": jax.ShapeDtypeStruct((4, *spec.shape), dtype), "label": label}
 
 
-@pytest.mark.parametrize("name", registry.experiments())
+@pytest.mark.parametrize("name", recipes.experiments())
 def test_every_experiment_makes_a_model_of_its_data(name, data_at_hand):
-    experiment = registry.find(name)
+    experiment = recipes.find(name)
     spec, batch = a_batch(experiment.config)
     setup = experiment.build(experiment.config, spec)
     assert set(setup.losses or {}) <= set(setup.model.players)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import recipes
 from experiments.commands.compare import (
     command,
     comparing,
@@ -22,9 +23,8 @@ from experiments.commands.compare import (
 )
 from experiments.commands.compare.clock import CLOCK, Clock, CompileTime, Enough, Speedometer
 from experiments.commands.compare.contenders import Contender
-from experiments.runner import evaluation, pages, registry, report, runs, samples, train
-from experiments.runner.at_steps import NEVER, AtSteps, log_spaced
-from experiments.runner.stopping import StoppedEarly
+from experiments.runner import evaluate, loading, pages, report, samples, train
+from experiments.runner.hooks import NEVER, AtSteps, StoppedEarly, log_spaced
 from genjax_models import training
 from genjax_models.core import DIGITS
 from genjax_models.training.fit import Cadence
@@ -150,7 +150,7 @@ KINDS = {
 @pytest.mark.parametrize("contender", contenders.DIGITS, ids=lambda c: c.experiment)
 def test_the_taxonomy_is_read_off_the_protocols(contender):
     config = contender.configure("digits", 0, 100)
-    setup = registry.find(contender.experiment).build(config, DIGITS)
+    setup = recipes.find(contender.experiment).build(config, DIGITS)
     found = (
         taxonomy.kind_of(setup.model),
         taxonomy.is_dequantized(setup.model),
@@ -221,7 +221,7 @@ def done(tmp_path_factory):
         # What a run of any kind writes of itself has its own tests.
         patch.setattr(samples, "write_pictures", lambda *arguments: None)
         patch.setattr(report, "write", lambda *arguments: None)
-        patch.setattr(evaluation, "figures_of", lambda *arguments, **options: {})
+        patch.setattr(evaluate, "figures_of", lambda *arguments, **options: {})
         plan = comparing._plan
         patch.setattr(  # the speed of one is measured, that of the other need not be
             comparing, "_plan", lambda c, *rest: {"steps": 10} if c is TABLE[1] else plan(c, *rest)
@@ -305,7 +305,7 @@ def test_the_table_has_every_column(done):
 
 
 def test_a_run_of_it_is_a_run_like_any_other(done):
-    run = runs.load_run(done.out / "runs" / "vae")
+    run = loading.load_run(done.out / "runs" / "vae")
     assert run.record.experiment.name == "vae"
     clock = read_json_lines(done.out / "runs" / "vae" / CLOCK)
     assert clock[-1]["step"] == int(run.state.step)

@@ -8,7 +8,7 @@ import pytest
 import genjax_models as gm
 from experiments.benchmarks import compression as compression_table
 from experiments.commands import compress
-from experiments.runner import runs
+from experiments.runner import loading
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_bad_input_is_refused_and_nothing_is_written(finished, tmp_path, monkeyp
 
 
 def test_a_table_names_the_model_its_file_and_the_usual_formats(finished):
-    row = compression_table.measure(runs.load_run(finished), 12, 0)
+    row = compression_table.measure(loading.load_run(finished), 12, 0)
     words = 8 * (row["bytes"] - row["bytes_beside_the_code"])
     assert words == pytest.approx(row["code_bits_per_dim"] * 12 * 64)
     assert set(row["others"]) == {"gzip -9", "bz2 -9", "xz -9e", "PNG", "WebP"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.commands import cli
-from experiments.runner import runs
+from experiments.runner import loading, runs
 
 SHORT = ("--steps", "4", "--batch-size", "8", "--log-every", "2", "--evaluation.every", "4")
 FEW = ("--evaluation.num-samples", "2", "--evaluation.examples", "50", "--devices", "1")
@@ -50,8 +50,8 @@ def test_a_diffusion_of_codes_starts_from_a_vae(tmp_path, monkeypatch):
     share = 100 * 45 / 447  # of labels 0 .. 9 in turn, as many as the split has
     assert result["metrics"]["labels_read"]["value"] == pytest.approx(share)
     assert "three" in result["metrics"]["frechet_distance"]["kind"]
-    carried = runs.load_run(tmp_path / "run").state.state["codec"]["params"]
-    trained = runs.load_run(tmp_path / "vae").params
+    carried = loading.load_run(tmp_path / "run").state.state["codec"]["params"]
+    trained = loading.load_run(tmp_path / "vae").params
     np.testing.assert_array_equal(
         carried["decoder"]["Dense_0"]["kernel"], trained["decoder"]["Dense_0"]["kernel"]
     )
@@ -74,8 +74,8 @@ def test_super_resolution_is_shown_small_images(tmp_path):
 
 
 def test_points_are_compared_with_the_truth(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.measures.images.NUM_POINTS", 200)
-    monkeypatch.setattr("experiments.measures.images.PAIR_SIZE", 100)
+    monkeypatch.setattr("experiments.measures.modes.NUM_POINTS", 200)
+    monkeypatch.setattr("experiments.measures.modes.PAIR_SIZE", 100)
     small = ("--model.width", "8", "--model.blocks", "1", "--model.sampling-steps", "2")
     result = train("flow_matching_points", tmp_path / "run", *small)
     metrics = {k: v["value"] for k, v in result["metrics"].items()}

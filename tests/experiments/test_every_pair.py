@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments.runner import registry, rehearsal, train
+from experiments import recipes
+from experiments.runner import rehearsal, train
 from experiments.runner.config import fields
 from experiments.runner.files import LOCK
 
@@ -61,7 +62,7 @@ def paths(tmp_path_factory):
 
 def options(name, kind, path):
     """The command line of a small model on such data."""
-    config = registry.find(name).config
+    config = recipes.find(name).config
     given = ["--dataset", path, "--split", "train", *OPTIONS]
     for key, _, value in fields(config):
         last = key.rpartition(".")[2]
@@ -75,7 +76,7 @@ def options(name, kind, path):
     return given
 
 
-@pytest.mark.parametrize("name", registry.experiments())
+@pytest.mark.parametrize("name", recipes.experiments())
 def test_an_experiment_begins_or_refuses_in_one_line(run, name, paths, tmp_path, monkeypatch):
     def begin(*arguments, **named):
         raise BeginsError

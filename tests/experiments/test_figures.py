@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from experiments.runner import figures, registry
-from experiments.runner.figures import Measured, announced, measure_all
-from experiments.runner.registry import Goal
+from experiments import recipes
+from experiments.runner.evaluate import Measured, announced, measure_all
+from experiments.runner.experiment import Goal
 
 VALUE = {"value": 1.0, "unit": "", "kind": ""}
 
@@ -51,7 +51,7 @@ def test_what_takes_long_is_heard_of(capsys):
 
 
 def own_goals():
-    return {name: e for name, e in registry.experiments().items() if e.goal is not None}
+    return {name: e for name, e in recipes.experiments().items() if e.goal is not None}
 
 
 @pytest.mark.parametrize("name", own_goals())
@@ -66,7 +66,7 @@ def test_a_goal_is_of_the_experiments_own_data(name):
 
 
 def test_a_goal_in_nats_of_pixels_is_of_the_same_pixels():
-    vae = registry.find("vae")
+    vae = recipes.find("vae")
     binary = dataclasses.replace(vae.config.model, binarize="threshold")
     assert vae.goal_of(dataclasses.replace(vae.config, model=binary)) is None
     wider = dataclasses.replace(vae.config.model, hidden=(9,))
@@ -90,7 +90,7 @@ def test_a_goal_in_nats_of_pixels_is_of_the_same_pixels():
     ],
 )
 def test_a_model_that_learned_little_reaches_no_goal(name, metrics):
-    goal = registry.find(name).goal
+    goal = recipes.find(name).goal
     assert goal is not None and goal.reached(metrics) is False
     first = next(iter(metrics))
     assert goal.reached({first: metrics[first]}) is None  # the other figure was not measured
@@ -116,14 +116,14 @@ def test_a_run_without_figures_gets_them_later(run, tmp_path, monkeypatch):
     assert result["metrics"] == {} and "of_examples" in result["pending"]
     assert (tmp_path / "r" / "samples.png").exists() and (tmp_path / "r" / "report.html").exists()
     assert "is finished" in run(*tiny, "--evaluation.none").out
-    whole = figures.measure_all
+    whole = measure_all
 
     def stopped(these, found, keep):
         one = {k: of for k, of in these.items() if k == "of_examples"}
         whole(one, found, keep)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("experiments.runner.train.measure_all", stopped)
+    monkeypatch.setattr("experiments.runner.evaluate.measure_all", stopped)
     assert run(*tiny).code == 130
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

@@ -13,10 +13,11 @@ import threading
 import numpy as np
 import pytest
 
+from experiments import recipes
 from experiments.commands.judge import command, draw, results, server, store
 from experiments.commands.judge.arguments import JudgeArguments
 from experiments.commands.judge.modes import MODES, Session, Shown
-from experiments.runner import registry, runs
+from experiments.runner import runs
 from genjax_models.data import Dataset
 from tests.experiments.test_judge import ONE, TWO, path
 
@@ -128,7 +129,7 @@ def judge(run):
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory, digits):
     """Run directories that say what they are of: two of digits, one of mnist, one of points."""
-    found = registry.find("vae")
+    found = recipes.find("vae")
     folder = tmp_path_factory.mktemp("untrained")
     for name, dataset in (("RUN", "digits"), ("AGAIN", "digits"), ("OTHER", "mnist")):
         spec = dataclasses.replace(digits.spec, name=dataset)

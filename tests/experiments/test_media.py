@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 import genjax_models as gm
-from experiments.recipes import audio, music, video, voice_data
-from experiments.runner import runs, samples
+from experiments.measures import films as films_measured
+from experiments.measures import music, speech
+from experiments.recipes import media
+from experiments.runner import recordings, runs, samples
 from genjax_models import metrics
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
@@ -65,14 +67,14 @@ def run_of(found, data, model, directory, **setup):
 
 def test_music_is_measured_against_its_law(tmp_path):
     data = gm.load("progressions", "test[:30]", window=16)
-    run = run_of(music.chorales, data, Law(data.spec, off=6.4), tmp_path / "run")
+    run = run_of(media.chorales, data, Law(data.spec, off=6.4), tmp_path / "run")
     figures = music.of_music(run, data, 0)
     value = {name: metric["value"] for name, metric in figures.items()}
     nats = -Progressions().log_prob(data.arrays["x"]).mean() + 6.4
     assert value["nats_per_note"] == pytest.approx(nats / 64, rel=1e-5)
     assert value["nats_per_step"] == pytest.approx(nats / 16, rel=1e-5)
     assert value["excess"] == pytest.approx(0.1, rel=1e-4) and value["rules_kept"] == 100
-    assert not music.chorales.goal.reached(value)
+    assert not media.chorales.goal.reached(value)
 
 
 def test_chorales_of_a_file_from_training_to_midi(run, tmp_path):
@@ -92,10 +94,10 @@ def test_chorales_of_a_file_from_training_to_midi(run, tmp_path):
     said = run("sample", "run", "--num", "3", "--out", "new.gif")
     assert said.code == 2 and ".mid" in said.line
     config = dataclasses.replace(
-        music.chorales.config,
+        media.chorales.config,
         dataset=str(tmp_path / "mine.json"),
         window=4,
-        model=music.MusicSettings(transpose=(-1, 2)),
+        model=media.MusicSettings(transpose=(-1, 2)),
     )
     assert len(config.model.load(config, "train")) == 3 * 6 * 7
     assert len(config.model.load(config, "validation")) == 2 * 2
@@ -108,7 +110,7 @@ def test_a_run_is_as_good_without_a_file_that_needs_an_extra(tmp_path):
         raise ImportError("MIDI needs mido: pip install it")
 
     writers = {".mid": missing, ".npy": lambda drawn, path: np.save(path, drawn)}
-    run = run_of(music.chorales, data, Law(data.spec), tmp_path / "run", writers=writers)
+    run = run_of(media.chorales, data, Law(data.spec), tmp_path / "run", writers=writers)
     with pytest.warns(UserWarning, match="samples.mid is not written: MIDI needs mido"):
         samples._write_all(run, data.arrays["x"])
     np.testing.assert_array_equal(np.load(tmp_path / "run" / "samples.npy"), data.arrays["x"])
@@ -134,20 +136,20 @@ def films():
 
 def test_paths_of_digits_are_found_again(films):
     x, motion = films.arrays["x"], films.arrays["motion"][:, 0]
-    found = video.path_of(x)
+    found = films_measured.path_of(x)
     true = np.stack([bounce(motion[:, a], motion[:, 2 + a], 8) for a in (0, 1)], -1)
     assert found.error.max() < 0.01  # but for where it lies in its image, a digit tells its path
     np.testing.assert_array_equal(found.speed, np.abs(motion[:, 2:]))
     assert (found.place == true).all((1, 2)).mean() > 0.9
     np.testing.assert_array_equal(
-        video.crops(x, true)[:, 3], video.crops(x[:, 3:4], true[:, 3:4])[:, 0]
+        films_measured.crops(x, true)[:, 3], films_measured.crops(x[:, 3:4], true[:, 3:4])[:, 0]
     )
     jumps = x.copy()
     jumps[:, 4] = jumps[:, 4, ::-1]  # a frame upside down, where that is another place
-    off = video.path_of(jumps).error > video.NEAR
+    off = films_measured.path_of(jumps).error > films_measured.NEAR
     assert off[np.abs(true[:, 4, 0] - 4) >= 2].all()
     jumps[:, 4] = 0
-    assert np.isinf(video.path_of(jumps).error).all()
+    assert np.isinf(films_measured.path_of(jumps).error).all()
 
 
 class Reads:
@@ -163,8 +165,8 @@ def test_films_are_measured_and_written(films, tmp_path, monkeypatch):
     monkeypatch.setattr(metrics, "load_classifier", lambda name: Reads())
     x = films.arrays["x"].copy()
     x[::2, 5] //= 2  # every other film has a frame that is read as another digit
-    run = run_of(video.moving_digits, films, Made(films.spec, (x,)), tmp_path / "run")
-    figures = video.of_films(run, films, 0)
+    run = run_of(media.moving_digits, films, Made(films.spec, (x,)), tmp_path / "run")
+    figures = films_measured.of_films(run, films, 0)
     value = {name: metric["value"] for name, metric in figures.items()}
     assert value["same_digit"] == 50 and value["same_digit_of_truth"] == 100
     # Asked for are the digits in turn: a tenth of the films for 3, another for 5.
@@ -177,7 +179,7 @@ def test_films_are_measured_and_written(films, tmp_path, monkeypatch):
         assert gif.n_frames == 8
 
 
-def recordings(name, split="train", data_dir=None, **kwargs):
+def made_up_recordings(name, split="train", data_dir=None, **kwargs):
     """A tone for each digit, said twice."""
     t = np.arange(2048) / 8_000
     x = np.stack([np.sin(2 * np.pi * (300 + 150 * (i % 10)) * t) for i in range(20)])
@@ -202,18 +204,18 @@ class Pitch:
 
 def test_speech_is_measured_and_written(tmp_path, monkeypatch):
     pytest.importorskip("librosa")
-    monkeypatch.setattr(voice_data.gm, "load", recordings)
-    voice_data.spectrograms.cache_clear()
-    found = audio.spoken_digits
+    monkeypatch.setattr(recordings.gm, "load", made_up_recordings)
+    recordings.spectrograms.cache_clear()
+    found = media.spoken_digits
     data = found.config.model.load(found.config, "test")
     assert data.spec.shape == (64, 16, 1) and data.spec.num_levels is None
-    monkeypatch.setattr(audio, "reader", lambda config, name, num: Pitch(data))
-    monkeypatch.setattr(audio, "NUM_CLIPS", 20)
+    monkeypatch.setattr(speech, "reader", lambda config, name, num: Pitch(data))
+    monkeypatch.setattr(speech, "NUM_CLIPS", 20)
     drawn = np.roll(data.arrays["x"], 5, axis=0)  # half a turn too far: every digit is wrong
     drawn[10:] = data.arrays["x"][10:]
     run = run_of(found, data, Made(data.spec, (drawn,)), tmp_path / "run")
-    figures = audio.of_speech(run, data, 0)
-    voice_data.spectrograms.cache_clear()
+    figures = speech.of_speech(run, data, 0)
+    recordings.spectrograms.cache_clear()
     value = {name: metric["value"] for name, metric in figures.items()}
     assert value == {"seen": 50, "heard": 50, "seen_of_truth": 100, "heard_of_truth": 100}
     folder = run.record.directory

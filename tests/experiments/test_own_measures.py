@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.measures.representations import disentanglement
-from experiments.measures.text import against_the_source, variety
+from experiments.measures.texts import against_the_source, variety
 from experiments.runner.config import Config
 from experiments.runner.datasets import load_splits
 from genjax_models.data import Dataset, shapes2d

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.commands import cli, tables
+from experiments.commands import cli
+from experiments.commands.terminal import plain_cell
 from experiments.runner import runs
+from experiments.runner.files import locked
 from genjax_models.core.files import replaced
 from genjax_models.training import checkpoint, hooks
 from tests.experiments.conftest import TINY
@@ -214,7 +216,7 @@ def test_a_lock_is_not_written_through_a_link(tmp_path):
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "lock").symlink_to(tmp_path / "mine")
-    with pytest.raises(OSError), runs.locked(tmp_path / "r"):  # noqa: PT011
+    with pytest.raises(OSError), locked(tmp_path / "r"):  # noqa: PT011
         pass
     assert (tmp_path / "mine").read_text() == "mine"
 
@@ -237,7 +239,7 @@ def test_a_lock_is_not_written_through_a_link(tmp_path):
     ],
 )
 def test_a_cell_is_no_formula(cell, written):
-    assert tables.plain_cell(cell) == written
+    assert plain_cell(cell) == written
 
 
 def test_every_error_is_one_line(run, monkeypatch):

@@ -5,10 +5,11 @@ import shlex
 
 import pytest
 
+from experiments import recipes
 from experiments.commands import cli, results
-from experiments.runner import records, registry
+from experiments.runner import records
+from experiments.runner.experiment import Goal
 from experiments.runner.records import Figure, Record
-from experiments.runner.registry import Goal
 
 KEPT = records.read_all()
 
@@ -40,7 +41,7 @@ def records_of(experiment):
     return [record for record in KEPT.values() if record.command == command]
 
 
-MEASURED = [e for e in registry.experiments().values() if e.goal and records_of(e)]
+MEASURED = [e for e in recipes.experiments().values() if e.goal and records_of(e)]
 
 
 @pytest.mark.parametrize("experiment", MEASURED, ids=lambda e: e.name)
@@ -53,7 +54,7 @@ def test_an_experiments_goal_is_its_records(experiment):
 def test_a_record_names_an_experiment_that_there_is_and_numbers_that_can_be(name):
     kept = KEPT[name]
     if (experiment := experiment_of(kept)) is not None:
-        registry.find(experiment)
+        recipes.find(experiment)
     assert kept.figures and kept.seeds and kept.machine
     metrics = [figure.metric for figure in kept.figures]
     assert len(set(metrics)) == len(metrics)

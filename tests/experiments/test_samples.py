@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 import genjax_models as gm
-from experiments.runner import evaluation, registry, report, runs, samples
+from experiments.runner import evaluate, report, runs, samples
 from experiments.runner.config import Config, Evaluation
+from experiments.runner.experiment import Experiment, Setup, every_label
 from genjax_models.core import DataSpec, random
 from genjax_models.data import densities, text, tokenizers
 
@@ -49,10 +50,10 @@ class Monkey:
 
 def make_run(directory: Path, model, dataset: str) -> runs.Run:
     config = Config(model=None, dataset=dataset, devices=1, evaluation=Evaluation(batch_size=500))
-    experiment = registry.Experiment("toy", "toys", "A toy.", config, lambda c, s: None)  # pyright: ignore
+    experiment = Experiment("toy", "toys", "A toy.", config, lambda c, s: None)  # pyright: ignore
     record = runs.Record(directory, experiment, config, model.spec, {})
     state = SimpleNamespace(ema={}, state={}, step=jnp.int32(3))
-    return runs.Run(record, registry.Setup(model), state)  # pyright: ignore
+    return runs.Run(record, Setup(model), state)  # pyright: ignore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Echo:
 def test_many_samples_are_drawn_some_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "ENTRIES", 40)  # ten examples of four entries
     run = make_run(tmp_path, Echo(DataSpec((4,), num_levels=None)), "ring")
-    setup = dataclasses.replace(run.setup, condition=registry.every_label(100))
+    setup = dataclasses.replace(run.setup, condition=every_label(100))
     run = dataclasses.replace(run, setup=setup)
     many = samples.draw_samples(run, 25, 3)
     assert many.shape == (25, 4)
@@ -102,24 +103,24 @@ def test_points(tmp_path: Path):
     ink = np.abs(pixels - pixels[0, 0]).max(-1) > 60
     left, right = np.array_split(ink, 2, axis=1)  # the model is the truth: the panels look alike
     assert left.mean() > 0.01 and abs(left.mean() - right.mean()) < 0.3 * left.mean()
-    page = page_of(run, evaluation.final_metrics(run, data))
+    page = page_of(run, evaluate.final_metrics(run, data))
     assert page.count("<figure>") == 2 and 'class="plot"' in page and 'class="pixels"' not in page
     assert "on the left, of the model on the right" in page and "<h2>Density</h2>" in page
 
 
 def test_the_distance_from_a_known_density(tmp_path: Path):
     data = gm.load("ring", "test")
-    metrics = evaluation.final_metrics(make_run(tmp_path, Truth(data.spec), "ring"), data)
+    metrics = evaluate.final_metrics(make_run(tmp_path, Truth(data.spec), "ring"), data)
     assert metrics["kl_to_truth"]["value"] == pytest.approx(0.0, abs=1e-6)
     assert metrics["nll"]["kind"] == "exact" and "bits_per_dim" not in metrics
     shifted = make_run(tmp_path, Truth(data.spec, shift=0.05), "ring")
-    found = evaluation.final_metrics(shifted, data)["kl_to_truth"]
+    found = evaluate.final_metrics(shifted, data)["kl_to_truth"]
     scale = densities.ring().scale
     # Between Gaussians far apart, as the ring's are: |shift|^2 / (2 sigma^2).
     assert found["value"] == pytest.approx(2 * 0.05**2 / (2 * scale**2), rel=0.05)
     assert "standard error" in found["kind"] and found["unit"] == "nats"
     elsewhere = make_run(tmp_path, Truth(data.spec), "mine.npz")
-    assert "kl_to_truth" not in evaluation.final_metrics(elsewhere, data)
+    assert "kl_to_truth" not in evaluate.final_metrics(elsewhere, data)
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_texts(typed: runs.Run, tmp_path: Path):
     decode = tokenizers.of(data.spec).decode
     assert words.startswith(f"--- 1 ---\n{decode(drawn[0])}\n\n--- 2 ---")
     (tmp_path / runs.TEXTS).write_text("a<b>&c \x07\n")
-    metrics = evaluation.final_metrics(typed, data)
+    metrics = evaluate.final_metrics(typed, data)
     page = page_of(typed, metrics)
     assert "<pre>a&lt;b&gt;&amp;c \ufffd\n</pre>" in page
     assert metrics["nats_per_token"]["value"] == pytest.approx(np.log(256), rel=1e-5)
@@ -169,11 +170,11 @@ def test_the_loss_is_watched_on_windows_that_do_not_overlap():
         count = jnp.mean(batch["x"].astype(jnp.float32))
         return count, SimpleNamespace(metrics={"mean": count})
 
-    setup = registry.Setup(SimpleNamespace(players={"toy": SimpleNamespace(loss=loss)}))  # pyright: ignore
+    setup = Setup(SimpleNamespace(players={"toy": SimpleNamespace(loss=loss)}))  # pyright: ignore
     state = gm.TrainState(jnp.int32(0), {}, {}, {}, {}, jax.random.key(0))
-    measure = evaluation.validation_loss(setup, data, Evaluation(examples=100, batch_size=1))
+    measure = evaluate.validation_loss(setup, data, Evaluation(examples=100, batch_size=1))
     assert measure(state) == {"toy/mean": 1.0}
-    measure = evaluation.validation_loss(setup, data, Evaluation(examples=2, batch_size=1))
+    measure = evaluate.validation_loss(setup, data, Evaluation(examples=2, batch_size=1))
     assert measure(state) == {"toy/mean": 0.5}
 
 
@@ -194,11 +195,11 @@ def test_every_example_of_the_validation_set_counts_once(batch_size):
         },
         watched={"size": lambda out: jnp.float32(len(out[0]))},
     )
-    setup = registry.Setup(SimpleNamespace(players={"toy": SimpleNamespace(loss=loss)}))  # pyright: ignore
+    setup = Setup(SimpleNamespace(players={"toy": SimpleNamespace(loss=loss)}))  # pyright: ignore
     state = gm.TrainState(jnp.int32(0), {}, {}, {}, {}, jax.random.key(0))
     chosen = Evaluation(examples=100, batch_size=batch_size)
-    found = evaluation.validation_loss(setup, data, chosen)(state)
-    key = random.from_row(jax.random.key(evaluation.VALIDATION_KEY), 0)
+    found = evaluate.validation_loss(setup, data, chosen)(state)
+    key = random.from_row(jax.random.key(evaluate.VALIDATION_KEY), 0)
     assert found["toy/square"] == pytest.approx(28.5)
     assert found["toy/noise"] == pytest.approx(float(random.normal(key, (10,)).mean()), abs=1e-6)
     assert found["toy/one"] == pytest.approx(1.0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.commands import cli
-from experiments.runner import runs
+from experiments.runner import loading
 from experiments.runner.config import Config
 from experiments.runner.datasets import load_splits, num_examples, size_in_words
 from genjax_models.data import tokenizers
@@ -100,7 +100,7 @@ def test_samples_of_a_text(run, folder, tmp_path):
 
 
 def test_a_run_keeps_its_tokenizer(folder):
-    spec = runs.load_run(folder / "run").record.spec
+    spec = loading.load_run(folder / "run").record.spec
     assert tokenizers.of(spec).decode(tokenizers.of(spec).encode("schön")) == "schön"
 
 

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import recipes
 from experiments.commands import convert
-from experiments.measures import voice as voice_measures
-from experiments.recipes import voice, voice_data
-from experiments.runner import registry, runs
+from experiments.measures import speech
+from experiments.recipes.media import VoiceSettings, voice_conversion
+from experiments.runner import loading, runs
+from experiments.runner import recordings as recorded
 from experiments.runner.config import Config
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
@@ -21,7 +23,7 @@ from genjax_models.training import TrainState
 
 pytest.importorskip("librosa")
 SAMPLES = 2048
-SMALL = voice_data.VoiceSettings(
+SMALL = VoiceSettings(
     channels=2,
     blocks=1,
     discriminator_channels=2,
@@ -49,10 +51,10 @@ def recordings(name="spoken_digit", split="train", data_dir=None, **kwargs):
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    voice_data.spectrograms.cache_clear()
-    monkeypatch.setattr(voice_data.gm, "load", recordings)
+    recorded.spectrograms.cache_clear()
+    monkeypatch.setattr(recorded.gm, "load", recordings)
     yield
-    voice_data.spectrograms.cache_clear()
+    recorded.spectrograms.cache_clear()
 
 
 class Reads:
@@ -68,22 +70,22 @@ class Reads:
 @pytest.fixture
 def untrained(tmp_path):
     """A run whose networks are as they were made."""
-    config = dataclasses.replace(voice.voice_conversion.config, model=SMALL)
+    config = dataclasses.replace(voice_conversion.config, model=SMALL)
     data = SMALL.load(config, "test")
-    setup = voice.voice_conversion.build(config, data.spec)
+    setup = voice_conversion.build(config, data.spec)
     params, state = jax.jit(setup.model.init)(jax.random.key(0), data.rows(np.arange(4)))
     directory = tmp_path / "run"
-    record = runs.create(directory, voice.voice_conversion, config, data)
+    record = runs.create(directory, voice_conversion, config, data)
     zero = jnp.zeros((), jnp.int32)
     return runs.Run(record, setup, TrainState(zero, params, params, {}, state, jax.random.key(0)))
 
 
 def test_who_is_heard_and_what_is_measured(untrained, monkeypatch):
-    monkeypatch.setattr(voice_measures, "reader", lambda config, name, num: Reads(name))
+    monkeypatch.setattr(speech, "reader", lambda config, name, num: Reads(name))
     data = SMALL.load(untrained.record.config, "test")
-    figures = voice_measures.conversion(untrained, data, 0)
+    figures = speech.conversion(untrained, data, 0)
     value = {name: metric["value"] for name, metric in figures.items()}
-    assert voice.voice_conversion.goal.reached(value) and value["heard"] == 100
+    assert voice_conversion.goal.reached(value) and value["heard"] == 100
     assert value["converted_speaker"] == value["converted_digit"] == value["source_digit"] == 100
     assert value["source_speaker"] == value["source"] == 0 and value["target_speaker"] == 100
     assert value["target_digit"] < 100  # the target's clips come in another order
@@ -93,15 +95,15 @@ def test_who_is_heard_and_what_is_measured(untrained, monkeypatch):
     kinds = ("recording", "griffin_lim", "converted")
     names = {f"{digit}_{kind}.wav" for digit in range(10) for kind in kinds}
     assert {path.name for path in (folder / "wav").iterdir()} == names
-    recorded = read_wav(folder / "wav" / "7_recording.wav", 8_000)
-    np.testing.assert_allclose(recorded, waveform(1, 7), atol=1e-3)
-    assert (folder / voice_measures.PICTURE).is_file()
+    clip = read_wav(folder / "wav" / "7_recording.wav", 8_000)
+    np.testing.assert_allclose(clip, waveform(1, 7), atol=1e-3)
+    assert (folder / speech.PICTURE).is_file()
     drawn = untrained.setup.condition(12)["x"]
     np.testing.assert_array_equal(drawn[10:], data.rows(np.arange(2))["x"])
 
 
 def test_a_user_converts_a_file(run, untrained, monkeypatch):
-    monkeypatch.setattr(runs, "load_run", lambda directory: untrained)
+    monkeypatch.setattr(loading, "load_run", lambda directory: untrained)
     sound = np.tile(waveform(1, 4), 3)[:5_000]
     write_wav("mine.wav", sound, 16_000)
     said = run("convert", "run", "mine.wav", "out.wav")
@@ -123,11 +125,11 @@ def test_a_conversion_that_changes_nothing_is_the_same_sound(monkeypatch):
         seen.append(x.shape)
         return x
 
-    monkeypatch.setattr(voice_measures, "translate", translate)
+    monkeypatch.setattr(speech, "translate", translate)
     mel = MelSpectrogram()
-    settings = voice_data.VoiceSettings(spectrogram=mel)
+    settings = VoiceSettings(spectrogram=mel)
     config = Config(settings)
-    record = runs.Record(None, voice.voice_conversion, config, DataSpec((64, 16, 1), None), {})
+    record = runs.Record(None, voice_conversion, config, DataSpec((64, 16, 1), None), {})
     x = np.concatenate([waveform(1, 4), waveform(3, 9), np.zeros(400)])  # 2 parts and a bit
     y = convert.converted(runs.Run(record, None, None), x)
     assert seen == [(3, 64, 16, 1)] and y.shape == x.shape
@@ -136,7 +138,7 @@ def test_a_conversion_that_changes_nothing_is_the_same_sound(monkeypatch):
 
 
 def test_each_side_has_one_speaker():
-    settings = voice_data.VoiceSettings(source="george", target="nicolas")
+    settings = VoiceSettings(source="george", target="nicolas")
     config = Config(settings, dataset="spoken_digit")
     data = settings.load(config, "train")
     assert data.spec.shape == (64, 16, 1) and data.spec.num_levels is None and len(data) == 10
@@ -162,7 +164,7 @@ def test_bad_input_is_told_in_one_line(run, options, line):
 
 
 def test_only_a_run_of_voices_converts(untrained):
-    other = registry.find("vae")
+    other = recipes.find("vae")
     record = dataclasses.replace(untrained.record, experiment=other, config=other.config)
     with pytest.raises(ValueError, match="is a run of vae: give one of voice_conversion"):
         convert.converted(dataclasses.replace(untrained, record=record), np.zeros(800))

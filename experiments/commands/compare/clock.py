@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import jax
 
 from experiments.runner import runs
-from experiments.runner.stopping import StoppedEarly
+from experiments.runner.hooks import StoppedEarly
 from genjax_models import training
 from genjax_models.training import hooks
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments import recipes
 from experiments.commands.compare import measuring, taxonomy
 from experiments.commands.compare.clock import (
     CLOCK,
@@ -24,12 +25,12 @@ from experiments.commands.compare.clock import (
 )
 from experiments.commands.compare.contenders import Contender, choose
 from experiments.commands.compare.settings import STATE, Settings, take_up
-from experiments.runner import registry, runs, starting, train
-from experiments.runner.at_steps import log_spaced
+from experiments.runner import loading, runs, starting, train
 from experiments.runner.config import Config
 from experiments.runner.datasets import Splits, load_splits
+from experiments.runner.experiment import Experiment, Setup
+from experiments.runner.hooks import log_spaced
 from experiments.runner.optimizers import make_optimizer
-from experiments.runner.registry import Experiment, Setup
 from genjax_models import training
 from genjax_models.metrics import Extractor, load_classifier
 from genjax_models.training import hooks
@@ -142,7 +143,7 @@ def _plan(contender: Contender, settings: Settings, splits: Splits) -> dict[str,
     """
     budget = 60.0 * settings.minutes
     config = contender.configure(settings.dataset, settings.seed, 1_000_000)
-    setup = registry.find(contender.experiment).build(config, splits.train.spec)
+    setup = recipes.find(contender.experiment).build(config, splits.train.spec)
     compiling = CompileTime()
     speed = Speedometer(min(10.0, 0.05 * budget), compiling)
     options = {**train.fit_options(config), "log_every": 10**9}
@@ -177,7 +178,7 @@ def _train_and_measure(
 ) -> dict[str, Any]:
     """The row of one model; why there is none, where its training diverged."""
     config = contender.configure(settings.dataset, settings.seed, plan["steps"])
-    found = registry.find(contender.experiment)
+    found = recipes.find(contender.experiment)
     sample = measuring.Sampler(
         found.build(config, splits.train.spec),
         min(measuring.CHUNK, settings.samples),
@@ -204,7 +205,7 @@ def _trained(
     """The run, trained within its time."""
     try:
         if starting.check_start(directory, found, config) and runs.is_finished(directory):
-            return runs.load_run(directory)
+            return loading.load_run(directory)
     except ValueError as error:
         raise ValueError(str(error).replace("--run-dir", "--out")) from error
     compiling, every = CompileTime(), config.log_every
@@ -229,7 +230,7 @@ def _trained(
 
     try:
         run = train.train(dataclasses.replace(found, build=build), config, directory)
-        return run or runs.load_run(directory)
+        return run or loading.load_run(directory)
     finally:
         compiling.close()
 
@@ -272,7 +273,7 @@ def _measure(
         "sample_compile_seconds": round(drawing.compile_seconds, 2),
         "bits_per_dim": bits._asdict(),
         **{name: figure._asdict() for name, figure in figures.items()},
-        "command": runs.command_line(contender.experiment, run.record.config, directory),
+        "command": runs.command_line(run.record.experiment, run.record.config, directory),
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "versions": runs.versions(),
     }

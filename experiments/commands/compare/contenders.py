@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.runner import registry
-from experiments.runner.config import Config
+from experiments import recipes
+from experiments.runner.config import Config, suggest
 
 CHECKPOINTS, LOSSES, LOGS = 8, 10, 50
 """How often a run is saved, its loss on held-back data computed, and its metrics logged."""
@@ -49,7 +49,7 @@ class Contender:
             seed: The run's seed.
             steps: Its length, over which its learning rate falls.
         """
-        own = registry.find(self.experiment).config
+        own = recipes.find(self.experiment).config
         log_every = max(1, steps // LOGS)
         optimizer = {"warmup_steps": min(own.optimizer.warmup_steps, steps // 10), **self.optimizer}
         return dataclasses.replace(
@@ -139,8 +139,7 @@ def choose(dataset: str, names: Sequence[str] = ()) -> Sequence[Contender]:
     for name in names:
         if name not in known:
             raise ValueError(
-                f"--models has {name!r}, which is not compared on {dataset}:"
-                f" {registry.suggest(name, known)}"
+                f"--models has {name!r}, which is not compared on {dataset}: {suggest(name, known)}"
             )
         if list(names).count(name) > 1:
             raise ValueError(f"--models has {name!r} more than once: name each model once")

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.measures.energy import FEWEST_EFFECTIVE
 from experiments.runner import runs
-from experiments.runner.registry import Setup
+from experiments.runner.experiment import Setup
 from genjax_models import energy
 from genjax_models.core import ApproximateDensity, TractableDensity, UnnormalizedDensity
 from genjax_models.metrics import (

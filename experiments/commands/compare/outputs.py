@@ -12,7 +12,7 @@ import jax
 from experiments.commands.compare import measuring, page, pictures, wording
 from experiments.commands.compare.comparing import Result
 from experiments.commands.compare.settings import Settings
-from experiments.commands.tables import plain_cell
+from experiments.commands.terminal import plain_cell
 from experiments.runner.datasets import Splits
 from genjax_models.metrics import Extractor, frechet_floor
 

@@ -49,7 +49,7 @@ def prepare(arguments: JudgeArguments) -> None:
         with store.opened(arguments.out) as opened:
             store.check_same(opened, session, directories, arguments.out)
         return
-    from experiments.runner.compilation import keep_compiled_programs
+    from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()
     examples = draw.draw(session, arguments.runs, lambda words: print(words, file=sys.stderr))

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.commands.judge.modes import DATA, MODES, ModeName, Session, Shown
 from experiments.commands.judge.store import PICTURE, TEXT, Example
-from experiments.runner import runs, samples
+from experiments.runner import loading, runs, samples
 from experiments.runner.datasets import load_splits
 from genjax_models.data import tokenizers
 from genjax_models.data.text import printable
@@ -36,7 +36,7 @@ def session_of(directories: Sequence[Path], mode: ModeName, num: int, seed: int)
         )
     if len({path.resolve() for path in directories}) < len(directories):
         raise ValueError("a run is given twice: give each RUN once")
-    records = [runs.read(path) for path in directories]
+    records = [loading.read(path) for path in directories]
     first = records[0]
     for record in records:
         same = record.config.dataset == first.config.dataset and record.spec == first.spec
@@ -73,13 +73,13 @@ def draw(
         ValueError: The data set has too few real examples.
     """
     num_real = MODES[session.mode].num_real(session)
-    record = runs.read(directories[0])
+    record = loading.read(directories[0])
     shown_as = _as_shown(record.spec)
     if num_real:
         yield from _numbered(DATA, shown_as(_real(record, num_real, session.seed)))
     for number, path in enumerate(directories):
         report(f"drawing {session.num} samples of {path}")
-        x = samples.draw_samples(runs.load_run(path), session.num, session.seed)
+        x = samples.draw_samples(loading.load_run(path), session.num, session.seed)
         yield from _numbered(number + 1, shown_as(x))
 
 

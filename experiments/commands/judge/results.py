@@ -13,7 +13,7 @@ import numpy as np
 from experiments.commands.judge.intervals import Rate, bradley_terry, mean_of, rate
 from experiments.commands.judge.modes import DATA, MODES, ModeName, Session, Trial
 from experiments.commands.judge.store import Answer
-from experiments.commands.tables import plain_cell
+from experiments.commands.terminal import plain_cell
 
 
 class Row(NamedTuple):

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.commands.arguments import PROGRAM, parse
-from experiments.runner.config import PositiveInt, Seed
-from experiments.runner.registry import suggest
+from experiments.runner.config import PositiveInt, Seed, suggest
 
 GIF, PAGE = "watch.gif", "watch.html"
 
@@ -54,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
     import genjax_models as gm
     from experiments.commands.watch import drawing, learners, page, watching
-    from experiments.runner.compilation import keep_compiled_programs
+    from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()
     density, data = densities.DENSITIES[name](), gm.load(name)

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import recipes
 from experiments.commands.watch.mixture import GaussianMixture
-from experiments.runner import registry
 from experiments.runner.config import Optimizer
 from experiments.runner.optimizers import make_optimizer
 from genjax_models import diffusion
@@ -133,7 +133,7 @@ def _of_experiment(
     steps: int,
 ) -> Learner:
     """An experiment of points, smaller, with batches of 256."""
-    found = registry.find(name)
+    found = recipes.find(name)
     model = dataclasses.replace(found.config.model, **settings)
     config = dataclasses.replace(found.config, dataset=dataset, steps=steps, model=model)
     setup = found.build(config, spec)

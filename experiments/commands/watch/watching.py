@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from experiments.commands.watch.learners import Learner, Look, Plane
-from experiments.runner.at_steps import AtSteps, log_spaced
+from experiments.runner.hooks import AtSteps, log_spaced
 from genjax_models import training
 from genjax_models.data import Dataset, densities
 from genjax_models.training.hooks import progress_bar

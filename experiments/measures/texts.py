@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 import genjax_models as gm
-from experiments.measures.images import Figures, figure
 from experiments.runner import runs, samples
 from experiments.runner.datasets import load_splits
+from experiments.runner.experiment import Figures, figure
 from genjax_models.core import TractableDensity
 from genjax_models.data import tokenizers
 from genjax_models.data.markov import MarkovText

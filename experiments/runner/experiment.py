@@ -1,13 +1,11 @@
-"""The experiments by name: what each trains, on what, and the figure that it must reach."""
+"""An experiment: what it trains, on what, what is measured of it, the figure that it must reach."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -22,12 +20,12 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 
-FAMILIES = (
-    "autoencoders", "vae_mnist", "flows", "autoregressive", "text", "diffusion", "adversarial",
-    "vae_gan", "progressive", "translation", "voice", "energy", "music", "video", "audio",
-)  # fmt: skip
-"""The modules of this package that hold experiments."""
-
+FamilyName = Literal[
+    "autoencoders", "flows", "autoregressive", "diffusion", "adversarial", "energy"
+]
+"""The six families, as the folders of the library."""
+Figures: TypeAlias = dict[str, dict[str, Any]]
+"""Name -> value, unit and kind."""
 
 Start: TypeAlias = Callable[
     [tuple["Params", "State"], tuple["Params", "State"], "Batch"], tuple["Params", "State"]
@@ -59,7 +57,7 @@ class Setup:
     )
     condition: Callable[[int], Mapping[str, Any]] = lambda num: {}
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    measures: Sequence[Callable[[Any, Any, int], dict[str, dict[str, Any]]]] = ()
+    measures: Sequence[Callable[[Any, Any, int], Figures]] = ()
     start: Start | None = None
     hooks: Sequence[Callable[[Sequence[Report]], Hook]] = ()
     writers: Mapping[str, Callable[[np.ndarray, Path], None]] = dataclasses.field(
@@ -76,7 +74,7 @@ class Measure:
         needs: What the data must have.
     """
 
-    of: Callable[[Any, Any, int], dict[str, dict[str, Any]]]
+    of: Callable[[Any, Any, int], Figures]
     needs: tuple[Need, ...] = ()
 
     @property
@@ -84,14 +82,19 @@ class Measure:
         """The function's own name."""
         return self.of.__name__
 
-    def __call__(self, run: Any, data: Any, seed: int) -> dict[str, dict[str, Any]]:
+    def __call__(self, run: Any, data: Any, seed: int) -> Figures:
         """The figures."""
         return self.of(run, data, seed)
 
 
-def measure(*needs: Need) -> Callable[[Callable[[Any, Any, int], dict]], Measure]:
+def measure(*needs: Need) -> Callable[[Callable[[Any, Any, int], Figures]], Measure]:
     """Makes the function beneath it a `Measure` with these needs."""
     return lambda of: Measure(of, needs)
+
+
+def figure(value: Any, unit: str, kind: str) -> dict[str, Any]:
+    """One of `Figures`."""
+    return {"value": float(value), "unit": unit, "kind": kind}
 
 
 def every_label(classes: int | None) -> Callable[[int], Mapping[str, Any]]:
@@ -166,7 +169,7 @@ class Experiment(Generic[M]):
 
     Attributes:
         name: What the command line calls it: the function's own name.
-        family: The family's module.
+        family: The family of its model.
         summary: One line of what it is: the first of the function's docstring.
         config: The configuration that reaches the goal.
         build: `(config, spec) -> Setup`.
@@ -175,7 +178,7 @@ class Experiment(Generic[M]):
     """
 
     name: str
-    family: str
+    family: FamilyName
     summary: str
     config: Config[M]
     build: Build[M]
@@ -188,50 +191,26 @@ class Experiment(Generic[M]):
         return goal if goal is not None and goal.belongs(config, self.config) else None
 
 
-_EXPERIMENTS: dict[str, Experiment[Any]] = {}
-
-
 def experiment(
-    config: Config[M], goal: Goal | None = None, needs: Sequence[Need] = ()
+    config: Config[M],
+    goal: Goal | None = None,
+    needs: Sequence[Need] = (),
+    family: FamilyName | None = None,
 ) -> Callable[[Build[M]], Experiment[M]]:
-    """Registers the function beneath it as an experiment of that name.
+    """Makes the function beneath it an experiment of that name.
 
     Args:
         config: The configuration that reaches the goal.
         goal: The figure to reach on the test split.
-        needs: What it asks of its data set.
+        needs: What it asks of its dataset.
+        family: The family of its model; that of the file's name by default.
     """
 
-    def register(build: Build[M]) -> Experiment[M]:
+    def make(build: Build[M]) -> Experiment[M]:
         summary = (build.__doc__ or "").strip().split("\n")[0]
-        family = build.__module__.rsplit(".", 1)[-1]
-        made = Experiment(build.__name__, family, summary, config, build, goal, tuple(needs))
-        _EXPERIMENTS[made.name] = made
-        return made
+        module: Any = build.__module__.rsplit(".", 1)[-1]
+        return Experiment(
+            build.__name__, family or module, summary, config, build, goal, tuple(needs)
+        )
 
-    return register
-
-
-def experiments() -> Mapping[str, Experiment[Any]]:
-    """Every experiment by name, families in order."""
-    for family in FAMILIES:
-        importlib.import_module(f"experiments.recipes.{family}")
-    return _EXPERIMENTS
-
-
-def find(name: str) -> Experiment[Any]:
-    """The experiment of that name.
-
-    Raises:
-        ValueError: There is none; says which are nearest.
-    """
-    known = experiments()
-    if name not in known:
-        raise ValueError(f"there is no experiment {name!r}: {suggest(name, known)}")
-    return known[name]
-
-
-def suggest(given: str, known: Mapping[str, Any] | list[str]) -> str:
-    """The names nearest to a wrong one, or all of them if none is near."""
-    near = difflib.get_close_matches(given, list(known), n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
+    return make

@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from experiments.measures.text import against_the_source, variety
 from experiments.recipes.autoencoders import DTYPES, DtypeName
 from experiments.runner.config import Config, Evaluation, Fraction, Optimizer, PositiveInt
-from experiments.runner.registry import Goal, Setup, experiment
+from experiments.runner.experiment import Goal, Setup, experiment
 from genjax_models.autoregressive import losses
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec
@@ -22,7 +21,6 @@ from genjax_models.networks.attention import Positions, learned, rotary
 from genjax_models.networks.transformer import Transformer
 
 PositionsName = Literal["learned", "rotary"]
-MEASURES = (variety, against_the_source)
 POSITIONS: Mapping[PositionsName, Positions] = {"learned": learned, "rotary": rotary}
 
 
@@ -73,20 +71,24 @@ def _transformer(
 
 def _gpt(settings: GPTSettings, spec: DataSpec, context: int) -> Setup:
     """The model, and as its loss nats a token; `next_token` is of those that have the context."""
+    from experiments.measures.texts import against_the_source, variety
+
     network = _transformer(settings, spec, context, vocabulary=spec.num_levels)
     model = Autoregressive(network, spec, inputs=tokens, marginals=False)
     loss = model.loss.weigh(nll=1.0 / spec.num_dims).watch(next_token=losses.after(context))
-    return Setup(model, {"autoregressive": loss}, measures=MEASURES)
+    return Setup(model, {"autoregressive": loss}, measures=(variety, against_the_source))
 
 
 def _masked(settings: GPTSettings, spec: DataSpec, schedule: Alpha) -> Setup:
     """The model, and as its loss the bound in nats a token."""
+    from experiments.measures.texts import against_the_source, variety
+
     num_levels = spec.num_levels or 0
     sizes = {"vocabulary": num_levels + 1, "outputs": num_levels}
     network = _transformer(settings, spec, 0, causal=False, **sizes)
     model = MaskedDiffusion(network, spec, schedule)
     loss = model.loss.weigh(vlb=1.0 / spec.num_dims)
-    return Setup(model, {"diffusion": loss}, measures=MEASURES)
+    return Setup(model, {"diffusion": loss}, measures=(variety, against_the_source))
 
 
 ADAM = Optimizer(
@@ -113,6 +115,7 @@ ADAM = Optimizer(
         evaluation=Evaluation(every=250),
     ),
     Goal("autoregressive/next_token", at_most=1.88, unit="nats a character"),
+    family="autoregressive",
 )
 def gpt(config: Config[GPTSettings], spec: DataSpec) -> Setup:
     """A small GPT on the characters of a text: nanoGPT's setting for a CPU."""
@@ -136,6 +139,7 @@ CONTEXT = 32
         evaluation=Evaluation(every=250),
     ),
     Goal("autoregressive/next_token", at_most=round(ENTROPY_RATE + 0.01, 4), unit="nats"),
+    family="autoregressive",
 )
 def gpt_markov(config: Config[GPTSettings], spec: DataSpec) -> Setup:
     """A GPT on a source of known entropy rate; the figure is of tokens with 32 or more before."""
@@ -154,6 +158,7 @@ def gpt_markov(config: Config[GPTSettings], spec: DataSpec) -> Setup:
         evaluation=Evaluation(every=500, num_samples=32),
     ),
     Goal("nats_per_token", at_most=round(ENTROPY_RATE + 0.05, 4), unit="nats"),
+    family="diffusion",
 )
 def masked_markov(config: Config[GPTSettings], spec: DataSpec) -> Setup:
     """Masked diffusion on a source of known entropy rate: a bound for whole windows."""
@@ -172,6 +177,7 @@ def masked_markov(config: Config[GPTSettings], spec: DataSpec) -> Setup:
         optimizer=dataclasses.replace(ADAM, learning_rate=2e-3),
         evaluation=Evaluation(every=250, num_samples=32),
     ),
+    family="diffusion",
 )
 def masked_text(config: Config[GPTSettings], spec: DataSpec) -> Setup:
     """Masked diffusion on the characters of a text, of the size and for the steps of `gpt`."""

@@ -1,85 +1,24 @@
-"""Films: a diffusion of short clips of moving digits, whose motion and labels are measured."""
+"""Figures of films of moving digits: the digit asked for, its identity, its path."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from experiments.measures.images import Figures, figure
 from experiments.measures.images import classifier as classifier_of_run
-from experiments.recipes.diffusion import UNET_OPTIMIZER
-from experiments.recipes.diffusion_settings import LOSSES, UNetSettings, image_diffusion, sampling
-from experiments.runner import needs, runs, samples
-from experiments.runner.config import Config, Evaluation, PositiveInt
-from experiments.runner.registry import Goal, Setup, every_label, experiment
-from genjax_models.core import DataSpec
-from genjax_models.data import Dataset
+from experiments.runner import runs, samples
+from experiments.runner.experiment import Figures, figure
 from genjax_models.data.moving_digits import VELOCITIES, bounce
-from genjax_models.networks.layouts import FramesAsImages, PatchesAsChannels
-from genjax_models.plots import write_gif
+
+if TYPE_CHECKING:
+    from genjax_models.data import Dataset
 
 NUM_FILMS = 300
 NEAR = 0.5
 """Pixels that a digit may stray from its path."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FilmSettings(UNetSettings):
-    """A U-Net over patches of frames."""
-
-    patch: PositiveInt = 2
-    """Height and width of what is one pixel to the U-Net."""
-
-
-FILMS = FilmSettings(
-    multipliers=(1, 2),
-    blocks=1,
-    dropout=0.0,
-    # Films that can be lie on little of their space, and noise is everywhere in it.
-    prediction="data",
-    sampler="ancestral",
-    sampling_steps=50,
-    guidance=2.0,
-    max_log_snr=7.0,
-)
 _DIGIT = 8
 _LOOSE = 1.5  # pixels by which a digit's centre of brightness may lie off its image's middle
-
-
-@experiment(
-    Config(
-        FILMS,
-        dataset="moving_digits",
-        steps=26_000,
-        batch_size=16,
-        ema=0.995,
-        optimizer=dataclasses.replace(UNET_OPTIMIZER, learning_rate=2e-3),
-        evaluation=Evaluation(every=500, num_samples=10, examples=300),
-    ),
-    Goal("frames_read", at_least=90.0, unit="% of frames read as the digit asked for"),
-    needs=(needs.labels_for_guidance(),),
-)
-def moving_digits(config: Config[FilmSettings], spec: DataSpec) -> Setup:
-    """A diffusion of films in which a digit moves and bounces, given the digit, as GIF."""
-    if len(spec.shape) != 4 or spec.num_levels is None:
-        raise ValueError(
-            f"{spec.name} has examples of shape {spec.shape}, and this experiment is of films"
-            " [T, H, W, C]: give --dataset moving_digits"
-        )
-    settings, num_levels, (frames, *_, channels) = config.model, spec.num_levels, spec.shape
-    unet = dataclasses.replace(settings.unet(settings.patch**2 * channels), frames=frames)
-    network = FramesAsImages(PatchesAsChannels(unet, settings.patch))
-    model = dataclasses.replace(image_diffusion(settings, spec), network=network)
-    return Setup(
-        model,
-        {"diffusion": LOSSES[settings.loss](model)},
-        condition=every_label(model.num_classes),
-        sampling=sampling(settings),
-        measures=(of_films,),
-        writers={".gif": lambda films, path: write_gif(path, films, num_levels)},
-    )
 
 
 def of_films(run: runs.Run, data: Dataset, seed: int) -> Figures:

@@ -1,26 +1,26 @@
-"""What is measured and written of a voice conversion: who is heard, which digits, and wav files."""
+"""Figures of speech: who is heard and which digit, in new clips and in converted voices."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from experiments.measures.images import Figures, figure
-from experiments.recipes.voice_data import (
+from experiments.runner import runs, samples
+from experiments.runner.config import Config
+from experiments.runner.experiment import Figures, figure
+from experiments.runner.recordings import (
     SPEAKERS,
     SpeakerName,
-    VoiceSettings,
     labelled,
     recordings,
     spectrograms,
     spoken_by,
 )
-from experiments.runner import runs
-from experiments.runner.config import Config
 from genjax_models import plots
 from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.data.audio import pitch, write_wav
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 WAVES, PICTURE = "wav", "spectrograms.png"
 READER_STEPS = 400
 NUM_DIGITS = 10
+NUM_CLIPS = 100
+_WRITTEN = 2  # clips of each digit
 
 
 def conversion(run: runs.Run, data: Dataset, seed: int) -> Figures:
@@ -43,12 +45,12 @@ def conversion(run: runs.Run, data: Dataset, seed: int) -> Figures:
     has a say. Some clips are written as wav files, and as a picture.
     """
     del seed
-    config: Config[VoiceSettings] = run.record.config
+    config: Config[Any] = run.record.config
     settings, rows = config.model, data.rows(np.arange(len(data)))
     mel, converted = settings.spectrogram, translate(run, rows["x"])
     seen = {"source": rows["x"], "converted": converted, "target": rows["y"]}
     sounds = {name: mel.invert(x) for name, x in seen.items()}
-    write_examples(run, data.split, converted, sounds)
+    write_conversions(run, data.split, converted, sounds)
     readers = reader(config, "speaker", len(SPEAKERS)), reader(config, "label", NUM_DIGITS)
     right: dict[str, tuple[SpeakerName, np.ndarray]] = {
         "converted": (settings.target, rows["label"]),
@@ -89,7 +91,7 @@ def _read(
     }
 
 
-def reader(config: Config[VoiceSettings], name: str, num_classes: int) -> TrainedClassifier:
+def reader(config: Config[Any], name: str, num_classes: int) -> TrainedClassifier:
     """A classifier of all speakers' spectrograms by one of their arrays; trained once, and kept."""
     from genjax_models.metrics import load_classifier
     from genjax_models.metrics.classifier import default_classifier
@@ -110,7 +112,7 @@ def translate(run: runs.Run, x: np.ndarray, *, back: bool = False) -> np.ndarray
     return np.asarray(jax.jit(lambda x: go(run.params, x, state=run.state.state))(x))
 
 
-def write_examples(
+def write_conversions(
     run: runs.Run, split: str, converted: np.ndarray, sounds: Mapping[str, np.ndarray]
 ) -> None:
     """Writes one clip a digit, to listen to and to look at.
@@ -118,7 +120,7 @@ def write_examples(
     `3_converted.wav` is what became of `3_recording.wav`. Griffin-Lim costs some quality even of
     what nothing was changed in: that is `3_griffin_lim.wav`.
     """
-    config: Config[VoiceSettings] = run.record.config
+    config: Config[Any] = run.record.config
     mel = config.model.spectrogram
     arrays = spoken_by(recordings(config, split), config.model.source).arrays
     assert arrays is not None
@@ -138,3 +140,54 @@ def write_examples(
     pairs = np.stack([x, converted[chosen]], axis=1).reshape(-1, *x.shape[1:])
     picture = plots.grid((pairs[:, ::-1] + 1.0) / 2.0, num_levels=2, columns=4)  # low bands below
     plots.save(picture, run.record.directory / PICTURE)
+
+
+def of_speech(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """Which digit a classifier of real spectrograms reads in new clips, and in the split's.
+
+    `seen` is read in what the network drew, `heard` in the sound that Griffin-Lim makes of it. Two
+    clips of each digit are written as wav files, and all as a picture.
+    """
+    config, mel = run.record.config, run.record.config.model.spectrogram
+    if (asked := run.setup.condition(NUM_CLIPS).get("label")) is None:
+        return {}
+    digits = reader(config, "label", NUM_DIGITS)
+    drawn = samples.draw_samples(run, NUM_CLIPS, seed)
+    rows = data.rows(np.arange(min(NUM_CLIPS, len(data))))
+    sounds = mel.invert(drawn)
+    write_examples(run.record.directory, drawn, sounds, np.asarray(asked), mel.sample_rate)
+    read = {
+        "seen": (drawn, asked),
+        "heard": (mel.apply(sounds), asked),
+        "seen_of_truth": (rows["x"], rows["label"]),
+        "heard_of_truth": (mel.apply(mel.invert(rows["x"])), rows["label"]),
+    }
+    return {
+        name: figure(
+            100 * np.mean(digits.predict(x) == np.asarray(label)),
+            "% of clips read as their digit",
+            f"{len(x)} clips, {digits.name}",
+        )
+        for name, (x, label) in read.items()
+    }
+
+
+def write_examples(
+    directory: Path, x: np.ndarray, sounds: np.ndarray, label: np.ndarray, sample_rate: int
+) -> None:
+    """Writes `wav/DIGIT_NUMBER.wav`, two of each digit, and a picture of the spectrograms.
+
+    Args:
+        directory: The run's.
+        x: Spectrograms `[N, mels, frames, 1]`.
+        sounds: Their waveforms `[N, samples]`.
+        label: The digits `[N]`.
+        sample_rate: Samples a second, Hz.
+    """
+    folder = directory / WAVES
+    folder.mkdir(exist_ok=True)
+    for digit in np.unique(label):
+        for number, i in enumerate(np.flatnonzero(label == digit)[:_WRITTEN]):
+            write_wav(folder / f"{digit}_{number}.wav", sounds[i], sample_rate)
+    shown = (x[: 4 * NUM_DIGITS, ::-1] + 1.0) / 2.0  # low bands below
+    plots.save(plots.grid(shown, num_levels=2, columns=NUM_DIGITS), directory / PICTURE)
