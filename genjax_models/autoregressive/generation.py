@@ -1,4 +1,4 @@
-"""Text of any length from a prompt, in chunks: what has been drawn is there before the rest."""
+"""Generation of texts of any length from a prompt, in chunks, as they are sampled."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax_models.autoregressive import sampling
-from genjax_models.autoregressive.filters import Filter
-from genjax_models.autoregressive.sampling import Sampled
+from genjax_models.autoregressive.sampling import LogitFilter, Sampled
 from genjax_models.core.conditions import check_values, label_context, labels_to_sample
 from genjax_models.core.types import Array, Key, Params, State
 
 
-class _Drawing(NamedTuple):
-    """Where a text has come to.
+class _Progress(NamedTuple):
+    """The state of generation.
 
     Attributes:
         cache: The network's cache of the window.
         t: Position of the next token in the window, int32 `[]`.
         last: The token before it `[B]`.
-        number: Number of the next token, the prompt's counted too, int32 `[]`.
-        done: Which texts have come to their stop token, bool `[B]`.
+        number: Index of the next token in the text, including the prompt, int32 `[]`.
+        done: Which texts have reached their stop token, bool `[B]`.
     """
 
     cache: Any
@@ -52,40 +51,39 @@ def generate(
     chunk: int = 32,
     state: State | None = None,
 ) -> Iterator[np.ndarray]:
-    """Tokens that go on from a prompt, as they are drawn.
+    """Generates tokens that continue a prompt, and yields them as they are sampled.
 
-    Token n is drawn given the tokens before it in a window of the model's length. When the window
-    is full, its last half begins the next one. (Training windows begin anywhere in a text, so a
-    window that does is nothing new to the model.) The tokens are a function of the key, not of the
-    size of the chunks.
+    Each token is drawn given the tokens before it in a window of the model's length. When the
+    window is full, its last half begins the next one; training windows begin anywhere in a text,
+    too. The tokens do not depend on the size of the chunks.
 
     Args:
         model: An `Autoregressive` model of texts.
-        params: Its parameters.
-        key: What the draws are a function of.
+        params: The model's parameters.
+        key: PRNG key.
         prompt: Tokens `[P]`, or `[B, P]` for B texts; P may be 0.
-        num_tokens: How many to draw.
-        label: Of a conditional model: `[B]` labels or one for all; uniform ones where None.
-        temperature: As in `Autoregressive.sample`, as are `top_k`, `top_p` and `min_p`.
-        top_k: Draw among this many likeliest tokens.
-        top_p: Draw among the likeliest tokens that together have this probability.
-        min_p: Draw among tokens at least this fraction as likely as the likeliest.
-        stop: A token that ends a text; of several texts, those that have ended repeat it.
-        chunk: Most tokens to draw before they are handed out.
+        num_tokens: Number of tokens to generate.
+        label: Labels of a conditional model: `[B]`, one for all, or None for random ones.
+        temperature: Divisor of the logits, at least 1e-6; 1 samples the model itself.
+        top_k: Number of likeliest tokens to sample from.
+        top_p: Probability of the likeliest tokens to sample from, in (0, 1].
+        min_p: Least probability of a token to sample, relative to the likeliest, in [0, 1].
+        stop: A token that ends a text. A text that has ended repeats it until all have.
+        chunk: Largest number of tokens to yield at once.
         state: The model's state.
 
     Returns:
-        An iterator of tokens int32 `[n]` (`[B, n]`, if the prompt was), n at most `chunk`; the stop
-        token is the last of them.
+        An iterator of tokens, int32 `[n]`, or `[B, n]` for a prompt `[B, P]`, with n at most
+        `chunk`; the stop token is the last of them.
 
     Raises:
-        ValueError: A number that is not allowed, or a prompt that is not of the model's tokens.
+        ValueError: A number is out of its range, or the prompt does not fit the model.
     """
-    spec, keep = model.prepared, Filter(temperature, top_k, top_p, min_p)
+    spec, logit_filter = model.prepared, LogitFilter(temperature, top_k, top_p, min_p)
     if len(spec.shape) != 1 or spec.num_levels is None:
         raise ValueError(
-            f"{spec.name} has examples of shape {spec.shape}: generate goes on with texts; sample "
-            "draws whole examples"
+            f"{spec.name} has examples of shape {spec.shape}: generate continues texts; use sample "
+            "for whole examples"
         )
     for name, value in {"num_tokens": num_tokens, "chunk": chunk}.items():
         if value < 1:
@@ -100,22 +98,22 @@ def generate(
     (window,) = spec.shape
     if tokens.shape[1] >= window:
         warnings.warn(
-            f"the prompt has {tokens.shape[1]} tokens and the model a window of {window}: it sees "
-            f"the last {window // 2} of them, and the window slides on",
+            f"the prompt has {tokens.shape[1]} tokens and the model a window of {window}: it is "
+            f"given the last {window // 2} of them, and the window slides on",
             stacklevel=2,
         )
     key_label = jax.random.fold_in(key, 0xFFFFFFFF)  # no token has that number
     label = labels_to_sample(label, model.num_classes, len(tokens), key_label)
     given = (params, state or {}, label)
-    texts = _texts(model, keep, stop, given, key, tokens, num_tokens, chunk)
+    texts = _texts(model, logit_filter, stop, given, key, tokens, num_tokens, chunk)
     return (text[0] for text in texts) if one else texts
 
 
 def _tokens(prompt: Any) -> np.ndarray:
-    """A prompt as int32.
+    """Converts a prompt to int32.
 
     Raises:
-        TypeError: It is no array of whole numbers.
+        TypeError: The prompt is not an array of integers.
         ValueError: The texts' lengths differ.
     """
     try:
@@ -124,19 +122,19 @@ def _tokens(prompt: Any) -> np.ndarray:
         lengths = sorted({len(text) for text in prompt})
         raise ValueError(
             f"the prompts have lengths {', '.join(map(str, lengths))}: give texts of one length, "
-            "or one call each"
+            "or one call for each"
         ) from None
     if tokens.size and tokens.dtype.kind not in "iu":
         raise TypeError(
-            f"the prompt holds {tokens.dtype}: give tokens, whole numbers; a text becomes "
-            "tokens by data.tokenizers.of(spec).encode(text)"
+            f"the prompt holds {tokens.dtype}: give tokens, which are integers; "
+            "data.tokenizers.of(spec).encode(text) gives a text's"
         )
     return tokens.astype(np.int32)
 
 
 def _texts(
     model: Sampled,
-    keep: Filter,
+    logit_filter: LogitFilter,
     stop: int | None,
     given: tuple[Params, State, Array | None],
     key: Key,
@@ -144,7 +142,7 @@ def _texts(
     num_tokens: int,
     chunk: int,
 ) -> Iterator[np.ndarray]:
-    """Chunks `[B, n]`: from window to window, and in each from chunk to chunk."""
+    """Yields chunks `[B, n]`, window by window."""
     (window,) = model.prepared.shape
     tail, number, total = prompt, prompt.shape[1], prompt.shape[1] + num_tokens
     done = jnp.zeros(len(prompt), bool)
@@ -154,7 +152,7 @@ def _texts(
         at = _start(model, given, *_filled(tail, window), number, done)
         while number < total and tail.shape[1] < window:
             num = min(chunk, total - number, window - tail.shape[1])
-            at, drawn = _draw(model, keep, stop, chunk, given, key, at, num)
+            at, drawn = _draw(model, logit_filter, stop, chunk, given, key, at, num)
             x, done = np.asarray(drawn)[:, :num], at.done
             tail, number = np.concatenate([tail, x], axis=1), number + num
             if stop is not None and np.all(done):
@@ -165,7 +163,7 @@ def _texts(
 
 
 def _filled(tokens: np.ndarray, size: int) -> tuple[np.ndarray, int]:
-    """The tokens `[B, size]`, filled up with zeros, and how many there are."""
+    """The tokens padded with zeros `[B, size]`, and their number."""
     return np.pad(tokens, [(0, 0), (0, size - tokens.shape[1])]), tokens.shape[1]
 
 
@@ -177,8 +175,8 @@ def _start(
     length: Array,
     number: Array,
     done: Array,
-) -> _Drawing:
-    """A window whose first `length` tokens are known: by one pass where the network can."""
+) -> _Progress:
+    """Fills the cache with the first `length` tokens, in one pass if the network has `prefill`."""
     variables, context = _variables(model, given)
     length, batch = jnp.asarray(length, jnp.int32), tokens.shape[0]
     if hasattr(model.network, "prefill"):
@@ -191,36 +189,38 @@ def _start(
 
         cache = jax.lax.fori_loop(0, length, add, start)
     last = jax.lax.dynamic_index_in_dim(tokens, length - 1, axis=1, keepdims=False)
-    return _Drawing(cache, length, last, jnp.asarray(number, jnp.int32), done)
+    return _Progress(cache, length, last, jnp.asarray(number, jnp.int32), done)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "keep", "stop", "chunk"), donate_argnums=6)
+@functools.partial(
+    jax.jit, static_argnames=("model", "logit_filter", "stop", "chunk"), donate_argnums=6
+)
 def _draw(
     model: Sampled,
-    keep: Filter,
+    logit_filter: LogitFilter,
     stop: int | None,
     chunk: int,
     given: tuple[Params, State, Array | None],
     key: Key,
-    at: _Drawing,
+    at: _Progress,
     num: Array,
-) -> tuple[_Drawing, Array]:
-    """`num` more tokens, in `[B, chunk]`: the number is no part of the compiled program."""
+) -> tuple[_Progress, Array]:
+    """Draws `num` more tokens, in `[B, chunk]`; the program is compiled for any number of them."""
     variables, context = _variables(model, given)
     batch = at.last.shape[0]
     _, step = sampling.cached(model, variables, batch, context)
 
-    def body(i: Array, carry: tuple[_Drawing, Array]) -> tuple[_Drawing, Array]:
+    def body(i: Array, carry: tuple[_Progress, Array]) -> tuple[_Progress, Array]:
         at, drawn = carry
         outputs, cache = step(at.cache, at.t, sampling.network_input(model, at.last))
-        likelihood = keep.of(sampling.likelihood_at(model, given[0], outputs, at.t))
+        likelihood = logit_filter.apply(sampling.likelihood_at(model, given[0], outputs, at.t))
         x = likelihood.sample(jax.random.fold_in(key, at.number)).reshape(batch)
         x = x.astype(at.last.dtype)
         done = at.done
         if stop is not None:
             x = jnp.where(done, stop, x)
             done = done | (x == stop)
-        return _Drawing(cache, at.t + 1, x, at.number + 1, done), drawn.at[i].set(x)
+        return _Progress(cache, at.t + 1, x, at.number + 1, done), drawn.at[i].set(x)
 
     empty = jnp.zeros((chunk, batch), at.last.dtype)
     at, drawn = jax.lax.fori_loop(0, num, body, (at, empty))

@@ -1,50 +1,50 @@
-"""Terms of autoregressive models `Outputs -> [B]` in nats, and what can be watched beside them.
+"""Outputs of autoregressive models, and the terms and scalars that read them, in nats.
 
-What is by token is of texts, whose likelihood is `Categorical`. Perplexity and bits a character are
-functions of means over a whole data set, so `metrics.evaluate` gives them.
+Functions of tokens need a `Categorical` likelihood. Perplexity and bits per character depend on
+means over a whole dataset, so they are in `metrics.evaluate`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import functools
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
-from genjax_models.core.distributions import Categorical, Distribution
+from genjax_models.core.distributions import Categorical, ExplicitMean
 from genjax_models.core.loss import Watched
 from genjax_models.core.types import Array
 
 
-class Predicted(Protocol):
-    """Outputs with data and the likelihood of each entry, given those before it."""
+@struct.dataclass
+class AutoregressiveOutputs:
+    """Outputs of one pass; every array's first axis is the examples.
 
-    @property
-    def x(self) -> Array:
-        """Data `[B, ...]`."""
-        ...
+    Attributes:
+        x: Preprocessed data `[B, ...]`.
+        likelihood: The product of p(x_t | x_<t) over all entries, over `[B, ...]`.
+    """
 
-    @property
-    def likelihood(self) -> Distribution:
-        """p(x_t | x_<t) over `[B, ...]`, as a product."""
-        ...
+    x: Array
+    likelihood: ExplicitMean
 
 
-def nll(outputs: Predicted) -> Array:
-    """-log p(x) = -sum_t log p(x_t | x_<t) `[B]`, in nats an example."""
+def nll(outputs: AutoregressiveOutputs) -> Array:
+    """-log p(x) = -sum_t log p(x_t | x_<t) `[B]`, in nats per example."""
     return -outputs.likelihood.log_prob(outputs.x)
 
 
-def token_nats(outputs: Predicted) -> Array:
+def token_nats(outputs: AutoregressiveOutputs) -> Array:
     """-log p(x_t | x_<t) of each token `[B, T]`, in nats.
 
     Raises:
-        TypeError: The likelihood is not over tokens.
+        TypeError: The likelihood is not categorical.
     """
     likelihood = outputs.likelihood
     if not isinstance(likelihood, Categorical):
         raise TypeError(
-            "nats a token are of the categorical likelihood, but this one is a "
+            "nats per token need the categorical likelihood, but this one is a "
             f"{type(likelihood).__name__}: watch nll"
         )
     log_probs = jax.nn.log_softmax(likelihood.logits)
@@ -53,23 +53,23 @@ def token_nats(outputs: Predicted) -> Array:
     return -chosen.reshape(chosen.shape[0], -1)
 
 
-def nats_per_token(outputs: Predicted) -> Array:
-    """Mean nats of a token `[]`, the first ones of the windows among them."""
+def nats_per_token(outputs: AutoregressiveOutputs) -> Array:
+    """Mean nats per token `[]`, including the first tokens of the windows."""
     return jnp.mean(nll(outputs)) / (outputs.x.size // outputs.x.shape[0])
 
 
-def next_token(outputs: Predicted) -> Array:
-    """Mean nats `[]` of tokens 2 .. T of the windows: of those with at least one token before them.
+def next_token(outputs: AutoregressiveOutputs) -> Array:
+    """Mean nats per token `[]` of the tokens 2 .. T, which have a token before them.
 
-    What language models usually report, since windows are cut from a longer text.
+    The usual figure of language models, as windows are cut from a longer text.
     """
-    return jnp.mean(token_nats(outputs)[:, 1:])
+    return _nats_after(1, outputs)
 
 
 def after(num: int) -> Watched:
-    """Mean nats `[]` of the tokens that have at least `num` tokens of their window before them."""
+    """Makes the mean nats per token `[]` of the tokens with at least `num` tokens before them."""
+    return functools.partial(_nats_after, num)
 
-    def mean_nats(outputs: Predicted) -> Array:
-        return jnp.mean(token_nats(outputs)[:, num:])
 
-    return mean_nats
+def _nats_after(num: int, outputs: AutoregressiveOutputs) -> Array:
+    return jnp.mean(token_nats(outputs)[:, num:])

@@ -1,19 +1,17 @@
-"""Autoregressive models: p(x) = prod_t p(x_t | x_<t), by any causal network."""
+"""Autoregressive models: p(x) = prod_t p(x_t | x_<t), with any causal network."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from flax import linen as nn
-from flax import struct
 
 from genjax_models.autoregressive import losses, sampling
-from genjax_models.autoregressive.filters import Filter
-from genjax_models.autoregressive.sampling import Positions
+from genjax_models.autoregressive.losses import AutoregressiveOutputs
+from genjax_models.autoregressive.sampling import LogitFilter, Positions
 from genjax_models.core import likelihoods, preprocess
 from genjax_models.core.conditions import (
     check_examples,
@@ -28,41 +26,30 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import Preprocess, of_data, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import value
 
 
-@struct.dataclass
-class AutoregressiveOutputs:
-    """What one pass gives; every array's first axis is the examples.
-
-    Attributes:
-        x: Data `[B, ...]`, as the model prepared them.
-        likelihood: p(x_t | x_<t) of all entries, over `[B, ...]`.
-    """
-
-    x: Array
-    likelihood: ExplicitMean
-
-
-@dataclasses.dataclass(frozen=True)
+@value
 class Autoregressive:
     """A model of examples entry by entry: log p(x) = sum_t log p(x_t | x_<t), exactly.
 
-    A position is a pixel with all its channels, or a token. What the channels of a pixel know of
-    each other is the likelihood's business; positions know each other through the network.
+    A position is a pixel with all its channels, or a token. Positions depend on each other through
+    the network, and the channels of a pixel through the likelihood.
 
     Attributes:
-        network: `networks.Causal`: input `[B, H, W, C]` or `[B, N]` to outputs `[B, ..., K]`.
-        spec: What one example is.
+        network: Causal network (`networks.Causal`) from inputs `[B, H, W, C]` or `[B, N]` to
+            outputs `[B, ..., K]`.
+        spec: Description of one example.
         likelihood: p(x_t | x_<t), given the network's outputs.
-        inputs: `(x, spec) -> network input`, entry by entry: `to_unit_range` for images,
-            `tokens` for texts (and for images as rows of tokens).
-        preprocess: What is done to the data first; the likelihood is of its result.
-        num_classes: Number of labels to be conditional on, p(x | label); None for p(x).
-        marginals: Whether each position has a bias, which starts at the data's marginals there:
-            for images, whose positions differ. A window of a text may begin anywhere.
+        inputs: `(x, spec) -> network's inputs`, entry by entry: `to_unit_range` for images,
+            `tokens` for texts, and for images as sequences of tokens.
+        preprocess: Preprocessing of the data; the likelihood is of its result.
+        num_classes: Number of labels to condition on, for p(x | label); None for p(x).
+        marginals: Whether each position has a bias, initialised at the data's marginals there; for
+            images. The windows of a text begin anywhere, so that its positions do not differ.
 
     Raises:
-        ValueError: The preprocessing adds noise of a density, so that only a bound is known.
+        ValueError: The preprocessing is a dequantisation, for which only a bound is known.
     """
 
     network: nn.Module
@@ -74,7 +61,7 @@ class Autoregressive:
     marginals: bool = True
 
     def __post_init__(self) -> None:
-        """Refuses what would make log_prob a bound."""
+        """Checks that log_prob is exact."""
         if self.spec.num_levels is not None and self.preprocess.log_volume(self.spec) != 0.0:
             raise ValueError(
                 "an autoregressive model has an exact likelihood, and of dequantised data only a "
@@ -83,21 +70,21 @@ class Autoregressive:
 
     @property
     def prepared(self) -> DataSpec:
-        """What one example is after the preprocessing."""
+        """Description of one preprocessed example."""
         return self.preprocess.describe(self.spec)
 
     @property
     def loss(self) -> Loss:
-        """`nll`: -log p(x), in nats an example."""
+        """`nll`: -log p(x), in nats per example."""
         return Loss(self.forward, {"nll": losses.nll})
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """One player, who owns everything."""
+        """One player, which owns everything."""
         return {"autoregressive": Player(self.loss, ("network", "likelihood"))}
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters and state.
+        """Initialises the parameters and the state.
 
         Raises:
             ValueError: The batch or the network's outputs do not fit the model.
@@ -109,7 +96,7 @@ class Autoregressive:
         inputs = self.inputs(x, self.prepared)
         params, state = init_modules(key_network, {"network": (self.network, (inputs, context))})
         params["likelihood"] = self.likelihood.init(x, self.prepared) if self.marginals else {}
-        # Abstractly: what the network returns is checked, and nothing is computed.
+        # Checks what the network returns, without computing anything.
         jax.eval_shape(
             functools.partial(self.forward, train=False, state=state), params, batch, key_forward
         )
@@ -137,13 +124,13 @@ class Autoregressive:
         label: Array | None = None,
         state: State | None = None,
     ) -> Array:
-        """Log p(x) `[B]` in nats, exactly: of the examples as the preprocessing leaves them.
+        """Computes log p(x) `[B]` of the preprocessed examples exactly, in nats.
 
         Args:
             params: The model's parameters.
             x: Examples `[B, *shape]`.
-            key: Noise of the preprocessing (dynamic binarisation); a fixed one where None.
-            label: Of a conditional model, the labels `[B]`.
+            key: PRNG key of the preprocessing (dynamic binarisation); a fixed one if None.
+            label: Labels `[B]` of a conditional model.
             state: The model's state.
         """
         check_examples(x, self.spec)
@@ -168,65 +155,64 @@ class Autoregressive:
         min_p: float | None = None,
         state: State | None = None,
     ) -> Array:
-        """New examples `[num, *shape]` in the data's range, entry by entry from a cache.
+        """Draws `num` new examples `[num, *shape]`, in the data's range, entry by entry.
 
-        Entries that are given stay as they are, and each new one is drawn from its distribution
-        given all entries before it, those drawn and those given. (So it does not know of given
-        entries behind it.)
+        Given entries stay as they are. Each other entry is drawn from its distribution given all
+        entries before it, sampled or given; it does not depend on given entries after it.
 
         Args:
             params: The model's parameters.
-            key: What the draws are a function of; example i's are of the key and i alone.
-            num: How many.
-            label: Of a conditional model: `[num]` labels or one for all; uniform ones where None.
-            given: A prompt: tokens `[num, P]` or `[P]` that the samples begin with. Or whole
+            key: PRNG key; example i is a function of the key and of i alone.
+            num: Number of examples.
+            label: Labels of a conditional model: `[num]`, one for all, or None for random ones.
+            given: A prompt, tokens `[num, P]` or `[P]` that the samples begin with; or whole
                 examples `[num, *shape]` or `[*shape]`, with `mask`.
             mask: Which entries of whole examples are given, bool `[num, *shape]` or `[*shape]`.
-            temperature: Logits are divided by it, at least 1e-6; 1 leaves the model as it is.
-            top_k: Draw among this many likeliest values only.
-            top_p: Draw among the likeliest values that together have this probability, in (0, 1].
-            min_p: Draw among values at least this fraction as likely as the likeliest, in [0, 1].
+            temperature: Divisor of the logits, at least 1e-6; 1 samples the model itself.
+            top_k: Number of likeliest values to sample from.
+            top_p: Probability of the likeliest values to sample from, in (0, 1].
+            min_p: Least probability of a value to sample, relative to the likeliest, in [0, 1].
             state: The model's state.
 
         Raises:
-            ValueError: A number that is not allowed, or a prompt that does not fit.
-            TypeError: Another temperature or a filter for a likelihood that has no logits.
+            ValueError: A number is out of its range, or the prompt does not fit the model.
+            TypeError: A temperature or a filter is given for a likelihood that has no logits.
         """
-        keep = Filter(temperature, top_k, top_p, min_p)
+        logit_filter = LogitFilter(temperature, top_k, top_p, min_p)
         key_label, key_given, key_x = jax.random.split(key, 3)
         label = labels_to_sample(label, self.num_classes, num, key_label)
-        known = given_entries(given, mask, num, self.spec)
-        if known is not None:
-            known = self.preprocess.apply(known[0], key_given, self.spec), known[1]
-        x = sampling.ancestral(self, params, state or {}, key_x, num, keep, label, known)
+        entries = given_entries(given, mask, num, self.spec)
+        if entries is not None:
+            entries = self.preprocess.apply(entries[0], key_given, self.spec), entries[1]
+        x = sampling.ancestral(self, params, state or {}, key_x, num, logit_filter, label, entries)
         return self.preprocess.restore(x, self.spec)
 
     def complete(self, params: Params, x: Array, mask: Array, key: Key, **options: Any) -> Array:
-        """The examples with the entries where `mask` is False drawn anew `[B, *shape]`.
+        """Samples the entries of examples where `mask` is False `[B, *shape]`.
 
         Args:
             params: The model's parameters.
-            x: Examples `[B, *shape]`; what stands where nothing is given does not matter.
+            x: Examples `[B, *shape]`; entries that are not given may have any value.
             mask: Which entries are given, bool `[B, *shape]` or `[*shape]`.
-            key: What the draws are a function of.
-            **options: As in `sample`: `label`, `temperature`, ..., `state`.
+            key: PRNG key.
+            **options: Options of `sample`: `label`, `temperature`, ..., `state`.
         """
         return self.sample(params, key, x.shape[0], given=x, mask=mask, **options)
 
     @property
     def positions(self) -> Positions:
-        """The positions that `conditional` goes through, in order."""
+        """The positions of an example, in the order of `conditional`."""
         return sampling.positions_of(self)
 
     def start(
         self, params: Params, num: int, *, label: Array | None = None, state: State | None = None
     ) -> Any:
-        """What `conditional` carries before the first position of `num` examples: a cache.
+        """Initialises the cache that `conditional` carries, for `num` examples.
 
         Args:
             params: The model's parameters.
             num: Number of examples.
-            label: Of a conditional model, the labels `[num]`.
+            label: Labels `[num]` of a conditional model.
             state: The model's state.
         """
         return self._cached(params, state, num, label)[0]
@@ -241,19 +227,18 @@ class Autoregressive:
         label: Array | None = None,
         state: State | None = None,
     ) -> tuple[ExplicitMean, Any]:
-        """p(x_t | x_<t) at one position of each example, and what is carried on to the next.
+        """Computes p(x_t | x_<t) at one position of each example.
 
         Args:
             params: The model's parameters.
-            carry: What `start`, or the position before, gave.
-            t: The position, int32 `[]`; positions are taken in order, from 0 on.
-            previous: Values `[B, E]` at position t - 1, as the preprocessing leaves them; anything
-                at t = 0.
-            label: Of a conditional model, the labels `[B]`.
+            carry: The cache, from `start` or from the position before.
+            t: The position, int32 `[]`; positions are visited in order, from 0.
+            previous: Preprocessed values `[B, E]` at position t - 1; not used at t = 0.
+            label: Labels `[B]` of a conditional model.
             state: The model's state.
 
         Returns:
-            The likelihood over `[B, *positions.spec.shape]`, and the carry.
+            The likelihood over `[B, *positions.spec.shape]`, and the new cache.
         """
         _, step = self._cached(params, state, previous.shape[0], label)
         outputs, carry = step(carry, t, sampling.network_input(self, previous))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from genjax_models.autoregressive import sampling
-from genjax_models.autoregressive.filters import Filter
 from genjax_models.autoregressive.generation import generate
 from genjax_models.autoregressive.model import Autoregressive
+from genjax_models.autoregressive.sampling import LogitFilter
 from genjax_models.core import DataSpec
 from genjax_models.core.preprocess import tokens
 from genjax_models.networks.made import MADE
@@ -48,8 +48,8 @@ def test_a_window_is_sampled_as_by_full_passes(name):
     prompt = np.array([2, 0, 1])
     drawn = text(name, prompt, T - 3, temperature=0.7)
     known = jnp.pad(prompt, (0, T - 3))[None], jnp.arange(T)[None] < 3
-    x = sampling.ancestral(
-        model, params, {}, KEY, 1, Filter(0.7), None, known, walk=sampling.by_full_passes
+    x = tiny.ancestral(
+        model, params, {}, KEY, 1, LogitFilter(0.7), None, known, make_step=sampling.uncached
     )
     np.testing.assert_array_equal(drawn, x[0, 3:])
 
@@ -138,5 +138,5 @@ def test_what_cannot_be_is_refused_at_once(prompt, kwargs, message):
 
 
 def test_images_are_sampled_not_generated():
-    with pytest.raises(ValueError, match="generate goes on with texts"):
+    with pytest.raises(ValueError, match="generate continues texts"):
         generate(tiny.MODELS["made"], {}, KEY, [0], 3)

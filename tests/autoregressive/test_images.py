@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from genjax_models.autoregressive import sampling
-from genjax_models.autoregressive.filters import Filter
 from genjax_models.autoregressive.model import Autoregressive
+from genjax_models.autoregressive.sampling import LogitFilter
 from genjax_models.core import DataSpec, likelihoods
 from genjax_models.networks.pixelcnn import GatedPixelCNN
 from genjax_models.networks.pixelrnn import PixelRNN, RowLSTM
+from tests.autoregressive.tiny import ancestral
 
 GREY = DataSpec((6, 5, 1), 4, num_classes=3, name="grey")
 COLOUR = DataSpec((4, 5, 3), 5, name="colour")
@@ -57,15 +58,15 @@ def params(model):
     return noisy(*jax.random.split(jax.random.key(0)))
 
 
-def draw(model, params, known=None, walk=sampling.cached):
+def draw(model, params, known=None, make_step=sampling.cached):
     label = None if model.num_classes is None else jnp.array([0, 1, 2])
     key = jax.random.key(2)
-    return sampling.ancestral(model, params, {}, key, 3, Filter(), label, known, walk=walk)
+    return ancestral(model, params, {}, key, 3, LogitFilter(), label, known, make_step=make_step)
 
 
 def test_the_cache_gives_the_samples_of_full_passes(model, params):
     x = draw(model, params)
-    np.testing.assert_array_equal(x, draw(model, params, walk=sampling.by_full_passes))
+    np.testing.assert_array_equal(x, draw(model, params, make_step=sampling.uncached))
     assert len(np.unique(x)) == model.spec.num_levels
 
 

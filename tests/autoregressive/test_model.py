@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_refused():
     model = Autoregressive(Transformer(3, 8, 2, 1, 3), points, likelihoods.normal, tokens)
     with pytest.raises(ValueError, match="real-valued entries, which are no tokens"):
         model.init(jax.random.key(0), {"x": jnp.zeros((3, 2))})
-    with pytest.raises(TypeError, match="nats a token are of the categorical"):
+    with pytest.raises(TypeError, match="nats per token need the categorical"):
         loss = MODELS["made"].loss.watch(next_token=losses.next_token)
         batch = {"x": every_example(IMAGE)}
         jax.eval_shape(lambda p: loss(p, batch, jax.random.key(0)), params_of("made"))

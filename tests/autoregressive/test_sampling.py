@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from genjax_models.autoregressive import sampling
-from genjax_models.autoregressive.filters import Filter, min_p, top_k, top_p, with_temperature
+from genjax_models.autoregressive.sampling import (
+    LogitFilter,
+    min_p,
+    top_k,
+    top_p,
+    with_temperature,
+)
 from genjax_models.core.distributions import Bernoulli
 from tests.autoregressive import tiny
 from tests.autoregressive.tiny import MODELS, TEXT, condition, every_example, params_of
@@ -39,8 +45,8 @@ def test_temperature_is_a_power_of_the_probabilities():
         (min_p(LOGITS, 1.0), [1, 0, 0, 0, 0]),
         (min_p(LOGITS, 0.0), [1, 1, 1, 1, 1]),
         # Of p^2 = (25, 4, 2.25, 1, 0.25) / 32.5 the first two have 0.892.
-        (Filter(0.5, top_p=0.88)(LOGITS), [1, 1, 0, 0, 0]),
-        (Filter(top_k=4, top_p=0.9, min_p=0.35)(LOGITS), [1, 1, 0, 0, 0]),
+        (LogitFilter(0.5, top_p=0.88)(LOGITS), [1, 1, 0, 0, 0]),
+        (LogitFilter(top_k=4, top_p=0.9, min_p=0.35)(LOGITS), [1, 1, 0, 0, 0]),
     ],
 )
 def test_filters_keep_what_they_say(filtered, expected):
@@ -49,10 +55,10 @@ def test_filters_keep_what_they_say(filtered, expected):
 
 def test_a_filter_of_two_values_is_a_bernoulli_s():
     logits = jnp.array([[-0.4, 0.3, 2.0]])
-    cold = Filter(0.5).of(Bernoulli(logits))
+    cold = LogitFilter(0.5).apply(Bernoulli(logits))
     np.testing.assert_allclose(cold.logits, 2 * logits, rtol=1e-6)
-    np.testing.assert_array_equal(Filter(top_k=1).of(Bernoulli(logits)).mean(), [[0, 1, 1]])
-    np.testing.assert_array_equal(Filter(top_p=0.8).of(Bernoulli(logits)).mean()[0, 2], 1)
+    np.testing.assert_array_equal(LogitFilter(top_k=1).apply(Bernoulli(logits)).mean(), [[0, 1, 1]])
+    np.testing.assert_array_equal(LogitFilter(top_p=0.8).apply(Bernoulli(logits)).mean()[0, 2], 1)
 
 
 @pytest.mark.parametrize(
@@ -81,13 +87,11 @@ def test_filters_are_of_likelihoods_with_logits():
 @pytest.mark.parametrize("name", MODELS)
 def test_the_cache_gives_the_samples_of_full_passes(name):
     model, params = MODELS[name], params_of(name)
-    keep = Filter() if name == "mixture" else Filter(2.0, min_p=0.01)
+    keep = LogitFilter() if name == "mixture" else LogitFilter(2.0, min_p=0.01)
     label = condition(model, 64).get("label")
-    draw = lambda walk, num: sampling.ancestral(  # noqa: E731
-        model, params, {}, jax.random.key(3), num, keep, label if num == 64 else None, walk=walk
-    )
-    x = draw(sampling.cached, 64)
-    np.testing.assert_array_equal(x, draw(sampling.by_full_passes, 64))
+    given = (model, params, {}, jax.random.key(3), 64, keep, label)
+    x = tiny.ancestral(*given, make_step=sampling.cached)
+    np.testing.assert_array_equal(x, tiny.ancestral(*given, make_step=sampling.uncached))
     assert len(np.unique(x, axis=0)) > 3
 
 

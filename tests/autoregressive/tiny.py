@@ -7,12 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from genjax_models.autoregressive import sampling
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec, likelihoods
 from genjax_models.core.preprocess import tokens
 from genjax_models.networks.attention import learned, rotary
 from genjax_models.networks.made import MADE
 from genjax_models.networks.transformer import Transformer
+
+ancestral = jax.jit(
+    sampling.ancestral, static_argnames=("model", "num", "logit_filter", "make_step")
+)
 
 TEXT = DataSpec((3,), 3, num_classes=2, vocabulary=("a", "b", "c"), name="text")
 IMAGE = DataSpec((3, 2, 1), 2, name="image")

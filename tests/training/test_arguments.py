@@ -109,14 +109,14 @@ def test_networks_are_linen_modules(network):
     ],
 )
 def test_filters_take_numbers_in_their_range(given):
-    from genjax_models.autoregressive.filters import Filter
+    from genjax_models.autoregressive.sampling import LogitFilter
 
     (name,) = given
     with pytest.raises((ValueError, TypeError), match=name):
-        Filter(**given)
+        LogitFilter(**given)
     logits = jnp.array([0.0, 1.0, -2.0])
     for good in ({"temperature": 1e-6}, {"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
-        kept = jax.nn.softmax(Filter(**good)(logits))
+        kept = jax.nn.softmax(LogitFilter(**good)(logits))
         np.testing.assert_allclose(kept, [0.0, 1.0, 0.0])
 
 
@@ -126,7 +126,7 @@ def test_prompts_of_several_lengths_are_told():
     )
     with pytest.raises(ValueError, match="lengths 1, 2: give texts of one length"):
         gm.autoregressive.generate(model, {}, jax.random.key(0), [[0, 1], [2]], 3)
-    with pytest.raises(TypeError, match="tokens, whole numbers"):
+    with pytest.raises(TypeError, match="tokens, which are integers"):
         gm.autoregressive.generate(model, {}, jax.random.key(0), [0.5, 1.0], 3)
 
 
