@@ -7,13 +7,13 @@ the data's own marginals. At those a decoder starts: they are added to its outpu
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 
 from genjax_models.core.beta_binomial import BetaBinomial
+from genjax_models.core.dequantization import num_levels_of
 from genjax_models.core.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
 from genjax_models.core.distributions import (
     Bernoulli,
@@ -23,15 +23,16 @@ from genjax_models.core.distributions import (
     Normal,
 )
 from genjax_models.core.types import Array, DataSpec
+from genjax_models.core.values import partial, value
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Likelihood:
-    """How a decoder's outputs parameterise a distribution over examples.
+    """The map from a decoder's outputs to a distribution over examples.
 
     Attributes:
-        name: For messages.
-        num_outputs: How many numbers an example takes.
+        name: Its name, for messages.
+        num_outputs: `spec ->` the number of decoder outputs for one example.
         build: `(outputs [B, num_outputs], spec) -> Distribution` over `[B, *spec.shape]`.
         marginal: `(examples [N, *spec.shape], spec) -> [num_outputs]`: the outputs at which each
             entry has about the distribution that it has among the examples.
@@ -72,12 +73,10 @@ class Likelihood:
 
 
 def _levels(spec: DataSpec) -> int:
-    if spec.num_levels is None:
-        raise ValueError(
-            f"{spec.name} has real-valued entries, but this likelihood is over discrete levels: "
-            "give the model likelihood=likelihoods.normal, or data of integers"
-        )
-    return spec.num_levels
+    return num_levels_of(
+        spec,
+        "give the model likelihood=likelihoods.normal, or data of integers",
+    )
 
 
 def _split(outputs: Array, spec: DataSpec, parts: int) -> list[Array]:
@@ -164,33 +163,35 @@ def _logistic_moments(x: Array, spec: DataSpec) -> Array:
     return jnp.stack([jnp.mean(v, axis=0), jnp.log(scale)], axis=-1)
 
 
-normal = Likelihood("normal", lambda spec: 2 * spec.num_dims, _normal, _moments)
+def _one_each(spec: DataSpec) -> int:
+    return spec.num_dims
+
+
+def _two_each(spec: DataSpec) -> int:
+    return 2 * spec.num_dims
+
+
+def _one_a_level(spec: DataSpec) -> int:
+    return spec.num_dims * _levels(spec)
+
+
+normal = Likelihood("normal", _two_each, _normal, _moments)
 """Mean and log standard deviation for each entry; for real-valued data."""
 
-bernoulli = Likelihood("Bernoulli", lambda spec: spec.num_dims, _bernoulli, _log_odds)
+bernoulli = Likelihood("Bernoulli", _one_each, _bernoulli, _log_odds)
 """A logit for each entry; for data of two levels."""
 
-binomial = Likelihood("binomial", lambda spec: spec.num_dims, _binomial, _log_odds)
+binomial = Likelihood("binomial", _one_each, _binomial, _log_odds)
 """A logit for each entry, for data of any number of levels; the Bernoulli where there are two."""
 
-beta_binomial = Likelihood(
-    "beta-binomial", lambda spec: 2 * spec.num_dims, _beta_binomial, _beta_moments
-)
+beta_binomial = Likelihood("beta-binomial", _two_each, _beta_binomial, _beta_moments)
 """Logarithms of alpha and beta for each entry (`core.beta_binomial`): dark, bright, or either."""
 
-categorical = Likelihood(
-    "categorical",
-    lambda spec: spec.num_dims * _levels(spec),
-    _categorical,
-    _log_frequencies,
-)
+categorical = Likelihood("categorical", _one_a_level, _categorical, _log_frequencies)
 """A logit for each level of each entry: any distribution over levels, and the most outputs."""
 
 discretized_logistic = Likelihood(
-    "discretised logistic",
-    lambda spec: 2 * spec.num_dims,
-    _discretized_logistic,
-    _logistic_moments,
+    "discretised logistic", _two_each, _discretized_logistic, _logistic_moments
 )
 """Centre and log-scale for each entry (`core.discretized`)."""
 
@@ -200,40 +201,52 @@ def discretized_logistic_mixture(num_components: int) -> Likelihood:
 
     Salimans et al. 2017, PixelCNN++, arXiv:1701.05517, eq. 1-3.
     """
+    return Likelihood(
+        "mixture of discretised logistics",
+        partial(logistic_mixture_outputs, num_components),
+        partial(logistic_mixture, num_components),
+        partial(logistic_mixture_marginal, num_components),
+    )
 
-    def sizes(spec: DataSpec) -> tuple[int, int, int]:
-        if len(spec.shape) != 3:
-            raise ValueError(
-                f"{spec.name} has examples of shape {spec.shape}, but a mixture of discretised "
-                "logistics is over images [H, W, C]: use likelihoods.discretized_logistic"
-            )
-        *_, channels = spec.shape
-        return 1, channels, channels * (channels - 1) // 2
 
-    def num_outputs(spec: DataSpec) -> int:
-        one, channels, pairs = sizes(spec)
-        pixels = spec.num_dims // channels
-        return pixels * num_components * (one + 2 * channels + pairs)
+def logistic_mixture_outputs(num_components: int, spec: DataSpec) -> int:
+    """The number of decoder outputs of `discretized_logistic_mixture`."""
+    channels, pairs = _channels_and_pairs(spec)
+    return spec.num_dims // channels * num_components * (1 + 2 * channels + pairs)
 
-    def build(outputs: Array, spec: DataSpec) -> DiscretizedLogisticMixture:
-        one, channels, pairs = sizes(spec)
-        height, width, _ = spec.shape
-        outputs = outputs.reshape(-1, height, width, one + 2 * channels + pairs, num_components)
-        ends = [one, one + channels, one + 2 * channels]
-        logits, loc, log_scale, coefficients = jnp.split(outputs, ends, axis=-2)
-        return DiscretizedLogisticMixture(
-            logits[..., 0, :], loc, log_scale, jnp.tanh(coefficients), _levels(spec)
+
+def logistic_mixture(
+    num_components: int, outputs: Array, spec: DataSpec
+) -> DiscretizedLogisticMixture:
+    """The distribution of `discretized_logistic_mixture`, given decoder outputs `[B, n]`."""
+    channels, pairs = _channels_and_pairs(spec)
+    height, width, _ = spec.shape
+    outputs = outputs.reshape(-1, height, width, 1 + 2 * channels + pairs, num_components)
+    ends = [1, 1 + channels, 1 + 2 * channels]
+    logits, loc, log_scale, coefficients = jnp.split(outputs, ends, axis=-2)
+    return DiscretizedLogisticMixture(
+        logits[..., 0, :], loc, log_scale, jnp.tanh(coefficients), _levels(spec)
+    )
+
+
+def logistic_mixture_marginal(num_components: int, x: Array, spec: DataSpec) -> Array:
+    """Components side by side, at most a standard deviation to either side of the mean."""
+    channels, pairs = _channels_and_pairs(spec)
+    height, width, _ = spec.shape
+    loc, log_scale = jnp.moveaxis(_logistic_moments(x, spec), -1, 0)  # [H, W, C] each
+    spread = jnp.linspace(-1.0, 1.0, num_components) if num_components > 1 else jnp.zeros(1)
+    loc = loc[..., None] + jnp.exp(log_scale)[..., None] * spread
+    log_scale = jnp.broadcast_to(log_scale[..., None], loc.shape)
+    flat = lambda n: jnp.zeros((height, width, n, num_components))  # noqa: E731
+    return jnp.concatenate([flat(1), loc, log_scale, flat(pairs)], axis=-2)
+
+
+def _channels_and_pairs(spec: DataSpec) -> tuple[int, int]:
+    """The number of channels of an image, and of pairs of them."""
+    if len(spec.shape) != 3:
+        raise ValueError(
+            f"{spec.name} has examples of shape {spec.shape}, but a mixture of discretised "
+            "logistics is over images [H, W, C]: use likelihoods.discretized_logistic"
         )
-
-    def marginal(x: Array, spec: DataSpec) -> Array:
-        """Components side by side, a standard deviation to either side of the mean at most."""
-        one, channels, pairs = sizes(spec)
-        height, width, _ = spec.shape
-        loc, log_scale = jnp.moveaxis(_logistic_moments(x, spec), -1, 0)  # [H, W, C] each
-        spread = jnp.linspace(-1.0, 1.0, num_components) if num_components > 1 else jnp.zeros(1)
-        loc = loc[..., None] + jnp.exp(log_scale)[..., None] * spread
-        log_scale = jnp.broadcast_to(log_scale[..., None], loc.shape)
-        flat = lambda n: jnp.zeros((height, width, n, num_components))  # noqa: E731
-        return jnp.concatenate([flat(one), loc, log_scale, flat(pairs)], axis=-2)
-
-    return Likelihood("mixture of discretised logistics", num_outputs, build, marginal)
+    channels = spec.shape[-1]
+    return channels, channels * (channels - 1) // 2

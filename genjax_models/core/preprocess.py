@@ -1,14 +1,14 @@
-"""What a model does to its data before it looks at them, declared on the model.
+"""Preprocessing of data, which a model declares, and the scaling of network inputs.
 
-Data sets give raw discrete values; a model that wants them binary or continuous says so with one
-of the `Preprocess` values here, so that it stands in one place what a likelihood is the likelihood
-of.
+Datasets give raw discrete values. A model that wants them binary or continuous has one of the
+`Preprocess` values here, which says what its likelihoods are likelihoods of.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,50 +18,116 @@ from genjax_models.core.dequantization import UNIT, num_levels_of
 from genjax_models.core.discretized import to_level
 from genjax_models.core.distributions import as_levels, level_dtype, sum_entries
 from genjax_models.core.types import Array, DataSpec, Key
+from genjax_models.core.values import value
 
 
-@dataclasses.dataclass(frozen=True)
-class Preprocess:
-    """A pure function of the data, what it makes of their description, and the way back.
+class Preprocess(Protocol):
+    """A pure function of the data, the description of its results, and the way back."""
+
+    @property
+    def name(self) -> str:
+        """Its name, which stands beside likelihoods; empty where it changes nothing."""
+        ...
+
+    def apply(self, x: Array, key: Key, spec: DataSpec) -> Array:
+        """The preprocessed data `[B, ...]`, from data `[B, ...]`."""
+        ...
+
+    def describe(self, spec: DataSpec) -> DataSpec:
+        """The description of the data after it, given that before it."""
+        ...
+
+    def restore(self, x: Array, spec: DataSpec) -> Array:
+        """Preprocessed values `[B, ...]` in the units of the data before it."""
+        ...
+
+    def log_volume(self, spec: DataSpec) -> float:
+        """What is added to log p of a preprocessed example for (a bound of) log p of the data."""
+        ...
+
+
+@value
+class Identity:
+    """The data as they are."""
+
+    @property
+    def name(self) -> str:
+        """Empty."""
+        return ""
+
+    def apply(self, x: Array, key: Key, spec: DataSpec) -> Array:
+        """The data."""
+        return x
+
+    def describe(self, spec: DataSpec) -> DataSpec:
+        """The same description."""
+        return spec
+
+    def restore(self, x: Array, spec: DataSpec) -> Array:
+        """The data."""
+        return x
+
+    def log_volume(self, spec: DataSpec) -> float:
+        """0."""
+        return 0.0
+
+
+@value
+class Binarization:
+    """Binary pixels: 1 where the grey value x / (num_levels - 1) is above a threshold, else 0.
 
     Attributes:
-        apply: `(x [B, ...], key, spec) -> x [B, ...]`.
-        describe: What the data are after it, given what they were before.
-        restore: `(x [B, ...], spec) -> x [B, ...]`: values after it in the units of those before.
-        log_volume: What log p of an example after it must be raised by to be (a bound of) log p of
-            the example before it, in nats, given the description before.
-        name: What it is, to stand beside likelihoods; empty where it changes nothing.
+        thresholds: `(x [B, ...], key) ->` thresholds in [0, 1) `[B, ...]`.
+        name: Its name.
     """
 
-    apply: Callable[[Array, Key, DataSpec], Array]
-    describe: Callable[[DataSpec], DataSpec] = lambda spec: spec
-    restore: Callable[[Array, DataSpec], Array] = lambda x, spec: x
-    log_volume: Callable[[DataSpec], float] = lambda spec: 0.0
-    name: str = ""
+    thresholds: Callable[[Array, Key], Array]
+    name: str = "binarisation"
+
+    def apply(self, x: Array, key: Key, spec: DataSpec) -> Array:
+        """Binary pixels `[B, ...]`, uint8."""
+        grey = x.astype(jnp.float32) / (_levels(spec) - 1)
+        return (self.thresholds(x, key) < grey).astype(jnp.uint8)
+
+    def describe(self, spec: DataSpec) -> DataSpec:
+        """Data of two levels."""
+        return dataclasses.replace(spec, num_levels=2)
+
+    def restore(self, x: Array, spec: DataSpec) -> Array:
+        """Black and white in the data's range: 0 -> 0, 1 -> num_levels - 1, linear between."""
+        return x * x.dtype.type(_levels(spec) - 1)
+
+    def log_volume(self, spec: DataSpec) -> float:
+        """0: likelihoods are of the binary pixels."""
+        return 0.0
 
 
-def _levels(spec: DataSpec) -> int:
-    return num_levels_of(spec, "this preprocessing is for discrete data; use preprocess.identity")
+def random_thresholds(x: Array, key: Key) -> Array:
+    """Uniform numbers in [0, 1) `[B, ...]`: the grey values are the probabilities of a 1."""
+    return random.uniform(key, x.shape)
 
 
-def _two_levels(spec: DataSpec) -> DataSpec:
-    return dataclasses.replace(spec, num_levels=2)
+def half(x: Array, key: Key) -> Array:
+    """1/2 everywhere `[]`."""
+    del x, key
+    return jnp.full((), 0.5)
 
 
-def _real_valued(spec: DataSpec) -> DataSpec:
-    return dataclasses.replace(spec, num_levels=None)
+@value
+class FixedThresholds:
+    """Uniform numbers that are a function of the image and of a seed.
 
+    Attributes:
+        seed: The seed.
+    """
 
-def _full_range(x: Array, spec: DataSpec) -> Array:
-    """Black and white in the data's own range: 0 -> 0, 1 -> num_levels - 1, means between them."""
-    top = _levels(spec) - 1
-    return x * x.dtype.type(top)
+    seed: int = 0
 
-
-def _binarize(x: Array, key: Key, spec: DataSpec) -> Array:
-    """Bernoulli draws whose probabilities are the grey values, x / (num_levels - 1)."""
-    probability = x.astype(jnp.float32) / (_levels(spec) - 1)
-    return (random.uniform(key, x.shape) < probability).astype(jnp.uint8)
+    def __call__(self, x: Array, key: Key) -> Array:
+        """Numbers in [0, 1) `[B, ...]`."""
+        del key
+        keys = jax.vmap(lambda row: _content_key(row, self.seed))(x)
+        return jax.vmap(lambda k: jax.random.uniform(k, x.shape[1:]))(keys)
 
 
 def _content_key(x: Array, seed: int) -> Key:
@@ -72,46 +138,57 @@ def _content_key(x: Array, seed: int) -> Key:
     return jax.random.fold_in(jax.random.key(seed), jnp.sum(values * factors, dtype=jnp.uint32))
 
 
-def _dequantize(x: Array, key: Key, spec: DataSpec) -> Array:
-    _levels(spec)  # real values are refused
-    return UNIT.dequantize(x, key, spec)
+@value
+class UniformDequantization:
+    """Real values in [0, 1]: log p(x) >= E_u log p((x + u) / num_levels) - D log num_levels.
+
+    References:
+        Theis et al. 2016, arXiv:1511.01844, sec. 3.1.
+    """
+
+    @property
+    def name(self) -> str:
+        """Stands beside likelihoods."""
+        return "uniform dequantisation"
+
+    def apply(self, x: Array, key: Key, spec: DataSpec) -> Array:
+        """(x + u) / num_levels with u uniform in [0, 1) `[B, ...]`."""
+        _levels(spec)  # real values are refused
+        return UNIT.dequantize(x, key, spec)
+
+    def describe(self, spec: DataSpec) -> DataSpec:
+        """Real-valued data."""
+        return dataclasses.replace(spec, num_levels=None)
+
+    def restore(self, x: Array, spec: DataSpec) -> Array:
+        """The levels in whose cells the values lie."""
+        return UNIT.quantize(x, spec)
+
+    def log_volume(self, spec: DataSpec) -> float:
+        """-D log num_levels."""
+        return UNIT.log_volume(spec)
 
 
-identity = Preprocess(lambda x, key, spec: x)
+identity = Identity()
 """The data as they are."""
 
-dynamic_binarization = Preprocess(_binarize, _two_levels, _full_range, name="dynamic binarisation")
-"""Every look at an image draws new binary pixels (Burda et al. 2015, arXiv:1509.00519, sec. 5)."""
+dynamic_binarization = Binarization(random_thresholds, "dynamic binarisation")
+"""New binary pixels at every look at an image (Burda et al. 2015, arXiv:1509.00519, sec. 5)."""
 
-threshold = Preprocess(
-    lambda x, key, spec: (x > (_levels(spec) - 1) / 2).astype(jnp.uint8),
-    _two_levels,
-    _full_range,
-    name="binarisation at half the range",
-)
+threshold = Binarization(half, "binarisation at half the range")
 """Binary pixels without noise: 1 above half of the range."""
 
-uniform_dequantization = Preprocess(
-    _dequantize,
-    _real_valued,
-    UNIT.quantize,
-    UNIT.log_volume,
-    "uniform dequantisation",
-)
-"""Real values in [0, 1]; log p(x) >= E_u log p((x + u) / num_levels) - D log num_levels
-(Theis et al. 2016, arXiv:1511.01844, sec. 3.1)."""
+uniform_dequantization = UniformDequantization()
+"""Real values in [0, 1] by uniform noise (Theis et al. 2016, arXiv:1511.01844, sec. 3.1)."""
 
 
-def fixed_binarization(seed: int = 0) -> Preprocess:
+def fixed_binarization(seed: int = 0) -> Binarization:
     """Binary pixels that an image keeps for good: a function of the image and the seed."""
+    return Binarization(FixedThresholds(seed), f"fixed binarisation, seed {seed}")
 
-    def apply(x: Array, key: Key, spec: DataSpec) -> Array:
-        del key
-        keys = jax.vmap(lambda row: _content_key(row, seed))(x)
-        uniform = jax.vmap(lambda k: jax.random.uniform(k, x.shape[1:]))(keys)
-        return (uniform < x.astype(jnp.float32) / (_levels(spec) - 1)).astype(jnp.uint8)
 
-    return Preprocess(apply, _two_levels, _full_range, name=f"fixed binarisation, seed {seed}")
+def _levels(spec: DataSpec) -> int:
+    return num_levels_of(spec, "this preprocessing is for discrete data; use preprocess.identity")
 
 
 def of_data(log_prob: Array, x: Array, spec: DataSpec) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+import genjax_models as gm
 from genjax_models.core import (
     Bernoulli,
     BetaBinomial,
@@ -244,3 +245,12 @@ def test_the_categorical_marginal_is_the_entropy_of_the_entries(digits):
     counts = np.stack([(x == level).mean(axis=0) for level in range(17)], -1)
     entropy = -(counts * np.log(np.maximum(counts, 1e-12))).sum()
     np.testing.assert_allclose(-fitted.log_prob(x).mean(), entropy, rtol=1e-3)
+
+
+def test_likelihoods_are_values_that_print_as_what_builds_them():
+    mixture = likelihoods.discretized_logistic_mixture(3)
+    assert mixture == likelihoods.discretized_logistic_mixture(3)
+    assert mixture != likelihoods.discretized_logistic_mixture(4)
+    assert hash(mixture) == hash(likelihoods.discretized_logistic_mixture(3))
+    for likelihood in (mixture, likelihoods.categorical):
+        assert eval(repr(likelihood), {"gm": gm}) == likelihood

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import genjax_models as gm
 from genjax_models.core import DataSpec, preprocess
 
 SPEC = DataSpec((4, 4, 1), num_levels=17, name="small")
@@ -63,3 +64,12 @@ def test_dequantization_is_uniform_within_its_level_and_counts_its_volume():
 def test_real_values_have_no_levels_to_binarise():
     with pytest.raises(ValueError, match="no levels"):
         preprocess.dynamic_binarization.apply(jnp.ones((1, 2)), KEYS[0], DataSpec((2,), None))
+
+
+def test_preprocessing_is_a_value_that_prints_as_what_builds_it():
+    fixed = preprocess.fixed_binarization(3)
+    assert fixed == preprocess.fixed_binarization(3) != preprocess.fixed_binarization(4)
+    assert hash(fixed) == hash(preprocess.fixed_binarization(3))
+    for way in (fixed, preprocess.identity, preprocess.threshold):
+        assert eval(repr(way), {"gm": gm}) == way
+    assert repr(preprocess.dynamic_binarization) == "gm.preprocess.dynamic_binarization"
