@@ -26,6 +26,8 @@ from genjax_models.flows import Dequantized, Flow
 from genjax_models.metrics import evaluate
 from genjax_models.training import TrainState, fit, make_step
 
+__version__ = "0.2.0"
+
 __all__ = [
     "GAN",
     "VAE",
@@ -47,6 +49,7 @@ __all__ = [
     "Pix2Pix",
     "Player",
     "TrainState",
+    "__version__",
     "adversarial",
     "applications",
     "autoencoders",

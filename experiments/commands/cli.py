@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from experiments import recipes
 from experiments.commands.arguments import (
@@ -25,35 +26,9 @@ from experiments.commands.arguments import (
     in_options,
     parse,
 )
-from experiments.commands.terminal import in_columns, let_go, standard_streams
+from experiments.commands.terminal import let_go, standard_streams
 from experiments.runner.config import suggest
 from experiments.runner.experiment import Experiment
-
-USAGE = f"""usage: {PROGRAM} COMMAND ...
-
-  list                     the experiments: family, data set, steps, and the figure to reach
-  train NAME [options]     train one; goes on where an unfinished run stopped
-  evaluate RUN             the final metrics of a run directory
-  sample RUN [--num 64]    draw samples from a run directory into a picture, or a text
-  generate RUN [options]   go on from --prompt "...", shown as it is drawn (text models)
-  convert RUN IN.wav OUT.wav   a recording in another voice (voice_conversion)
-  bench NAME [options]     time the training loop, as JSON
-
-  compare [options]        one model of every family, the same time for each, one ruler: one page
-  watch [--density ring]   four models learn a density in the plane, as an animation
-  judge RUN [RUN ...]      a page on which people tell samples from data, or samples apart
-
-  compress RUN OUT.gjx     a split, or --input images, in about -log2 p(x) bits each
-  decompress RUN IN.gjx OUT.npz   the same examples again
-  anomaly RUN [options]    how well the model's scores tell other data from its own
-  edit RUN --what WHAT     complete, inpaint, interpolate, ... examples of the test split
-  debias [options]         a rare group is seen more often: what it gains and the others lose
-  augment [options]        what samples of a model add to a small set of labelled examples
-
-  results [add RUN ...]    writes experiments/RESULTS.md from the records, with those of more runs
-
-{PROGRAM} COMMAND --help says more; GENJAX_DEBUG=1 shows where an error came from.
-"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -126,12 +101,29 @@ def _show_warning(message: Warning | str, *where: object, **more: object) -> Non
 
 def _run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(USAGE, end="")
+        print(usage(), end="")
         return 0 if argv else 2
     command, *rest = argv
+    if command == "--version":
+        import genjax_models
+
+        print(f"genjax_models {genjax_models.__version__}")
+        return 0
     if command not in COMMANDS:
         raise ValueError(f"there is no command {command!r}: {suggest(command, COMMANDS)}")
-    return COMMANDS[command](rest)
+    return COMMANDS[command].run(rest)
+
+
+def usage() -> str:
+    """Every command in a line: tyro's own list would import them all, and shows no arguments."""
+    lines = [f"usage: {PROGRAM} COMMAND ...\n"]
+    for name, command in COMMANDS.items():
+        if command.begins_group and len(lines) > 1:
+            lines.append("")
+        lines.append(f"  {f'{name} {command.arguments}':<34} {command.summary}".rstrip())
+    lines.append(f"\n{PROGRAM} COMMAND --help says more, and --version which library it is;")
+    lines.append("GENJAX_DEBUG=1 shows where an error came from.")
+    return "\n".join(lines) + "\n"
 
 
 def _in_one_line(error: Exception) -> str:
@@ -148,18 +140,6 @@ def _in_one_line(error: Exception) -> str:
     if not isinstance(error, (ValueError, TypeError, OSError, ImportError, FloatingPointError)):
         first, more = f"{type(error).__name__}: {first}".rstrip(": "), ["its trace"]
     return f"{first} (GENJAX_DEBUG=1 shows more)" if more else first or type(error).__name__
-
-
-def _list(argv: Sequence[str]) -> int:
-    if argv:
-        raise ValueError(f"list takes no arguments, got {' '.join(argv)}")
-    head = ("experiment", "family", "data set", "steps", "must reach")
-    rows = [
-        (e.name, e.family, e.config.dataset, f"{e.config.steps:,}", str(e.goal or "reports only"))
-        for e in recipes.experiments().values()
-    ]
-    print(in_columns([head, *rows]))
-    return 0
 
 
 def _named(command: str, argv: Sequence[str]) -> tuple[Experiment, Sequence[str]]:
@@ -303,27 +283,72 @@ def _bench(argv: Sequence[str]) -> int:
 
 def _in(module: str, function: str = "main") -> Callable[[Sequence[str]], int]:
     """A command that a module of this package runs, imported when it is given."""
-    return lambda argv: getattr(
-        importlib.import_module(f"experiments.commands.{module}"), function
-    )(argv)
+
+    def run(argv: Sequence[str]) -> int:
+        return getattr(importlib.import_module(f"experiments.commands.{module}"), function)(argv)
+
+    return run
 
 
-COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
-    "list": _list,
-    "train": _train,
-    "evaluate": _evaluate,
-    "sample": _sample,
-    "generate": _generate,
-    "convert": _convert,
-    "bench": _bench,
-    "compare": _in("compare.command"),
-    "watch": _in("watch.command"),
-    "judge": _in("judge.command", "judge"),
-    "compress": _in("compress", "compress"),
-    "decompress": _in("compress", "decompress"),
-    "anomaly": _in("anomaly"),
-    "edit": _in("edit"),
-    "debias": _in("debias"),
-    "augment": _in("augment"),
-    "results": _in("results"),
-}
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        arguments: What stands after its name.
+        summary: What it does, in one line.
+        run: Runs it with the arguments after its name; gives the exit code.
+        begins_group: Whether it begins a group in the list of commands.
+    """
+
+    arguments: str
+    summary: str
+    run: Callable[[Sequence[str]], int]
+    begins_group: bool = False
+
+
+COMMANDS: Mapping[str, Command] = {
+    "list": Command(
+        "[--family NAME] [--json]", "the experiments: goal, figure on record, time", _in("list")
+    ),
+    "train": Command("NAME [options]", "train one; goes on where a run stopped", _train),
+    "evaluate": Command("RUN", "the final metrics of a run directory", _evaluate),
+    "sample": Command("RUN [--num 64]", "draw samples into a picture, or a text", _sample),
+    "generate": Command("RUN [options]", 'go on from --prompt "..." (text models)', _generate),
+    "convert": Command("RUN IN.wav OUT.wav", "a recording in another voice", _convert),
+    "bench": Command("NAME [options]", "time the training loop, as JSON", _bench),
+    "compare": Command(
+        "[options]", "one model of every family, the same time, one ruler, one page",
+        _in("compare.command"), begins_group=True,
+    ),
+    "watch": Command(
+        "[--density ring]", "four models learn a density in the plane, as an animation",
+        _in("watch.command"),
+    ),
+    "judge": Command(
+        "RUN [RUN ...]", "a page on which people tell samples from data, or apart",
+        _in("judge.command", "judge"),
+    ),
+    "compress": Command(
+        "RUN OUT.gjx", "a split, or --input images, in about -log2 p(x) bits each",
+        _in("compress", "compress"), begins_group=True,
+    ),
+    "decompress": Command(
+        "RUN IN.gjx OUT.npz", "the same examples again", _in("compress", "decompress")
+    ),
+    "anomaly": Command(
+        "RUN [options]", "how well the model's scores tell other data from its own", _in("anomaly")
+    ),
+    "edit": Command(
+        "RUN --what WHAT", "complete, inpaint, interpolate, ... test examples", _in("edit")
+    ),
+    "debias": Command(
+        "[options]", "a rare group is seen more often: who gains, who loses", _in("debias")
+    ),
+    "augment": Command(
+        "[options]", "what a model's samples add to few labelled examples", _in("augment")
+    ),
+    "results": Command(
+        "[add RUN ...]", "write RESULTS.md from the records, with those of more runs",
+        _in("results"), begins_group=True,
+    ),
+}  # fmt: skip

@@ -100,7 +100,7 @@ def _rows(record: Record) -> Iterator[str]:
     if record.note:
         what += f"<br>{record.note}"
     seeds = ", ".join(map(str, record.seeds))
-    time = "" if record.seconds is None else _duration(record.seconds)
+    time = "" if record.seconds is None else records.duration(record.seconds)
     if record.timed:
         time = f"{time} ({record.timed})".strip()
     of_run = (what, seeds, time, record.commit or "")
@@ -136,9 +136,3 @@ def _goal(figure: Figure) -> str:
     bounds = (("≤", figure.at_most), ("≥", figure.at_least))
     goal = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
     return f"{goal}: not reached" if figure.reached is False else goal
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -247,3 +247,10 @@ def commit() -> str | None:
         return git("rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def duration(seconds: float) -> str:
+    """A time as the page says it: `13 s`, `20 min`, `1.3 h`."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

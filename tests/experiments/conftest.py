@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 
 import pytest
 
 from experiments.commands import cli
 
+ROOT = pathlib.Path(__file__).parents[2]
 TINY = [
     *("--steps", "20", "--batch-size", "16", "--log-every", "5", "--checkpoint-every", "10"),
     *("--evaluation.every", "10", "--model.hidden", "8", "--model.latent-dim", "2"),
@@ -20,6 +22,8 @@ TINY = [
 def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        # What is not installed is found by other processes in other folders, too.
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
         yield
 
 

@@ -19,7 +19,7 @@ from experiments.commands.judge.arguments import JudgeArguments
 from experiments.commands.judge.modes import MODES, Session, Shown
 from experiments.runner import runs
 from genjax_models.data import Dataset
-from tests.experiments.test_judge import ONE, TWO, path
+from tests.experiments.commands.test_judge import ONE, TWO, path
 
 __all__ = ["path"]  # a fixture
 

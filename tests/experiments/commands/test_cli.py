@@ -20,7 +20,7 @@ from PIL import Image
 
 import genjax_models as gm
 from experiments import recipes
-from experiments.commands import arguments
+from experiments.commands import arguments, cli
 from experiments.recipes import translation
 from experiments.runner import config, datasets, loading, recordings, runs
 from experiments.runner import evaluate as evaluation
@@ -33,6 +33,17 @@ from tests.experiments.conftest import TINY
 
 def rows(directory):
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_version(run):
+    assert run("--version").out == f"genjax_models {gm.__version__}\n"
+
+
+def test_every_command_is_in_the_usage(run):
+    lines = run("--help").out.splitlines()
+    assert max(map(len, lines)) <= 100
+    for name in cli.COMMANDS:
+        assert sum(line.startswith(f"  {name} ") for line in lines) == 1
 
 
 def test_list_names_every_experiment_with_its_goal(run):
@@ -59,7 +70,8 @@ def test_a_reader_of_a_command_may_go_away(tmp_path):
         said = tmp_path / f"{num}.txt"
         code = (
             "import sys; from experiments.commands import cli;"
-            f"cli.COMMANDS = {{'say': lambda argv: print('line\\n' * {num}) or 0}};"
+            f"say = lambda argv: print('line\\n' * {num}) or 0;"
+            "cli.COMMANDS = {'say': cli.Command('', '', say)};"
             "sys.stdin.read(); sys.exit(cli.main(['say']))"
         )
         end = subprocess.Popen(
