@@ -13,6 +13,7 @@ from genjax_models import (
     metrics,
     networks,
     plots,
+    saving,
     training,
 )
 from genjax_models.adversarial import GAN, CycleGAN, Pix2Pix
@@ -24,6 +25,7 @@ from genjax_models.diffusion import Diffusion, FlowMatching, MaskedDiffusion
 from genjax_models.energy import EnergyModel, JointEnergyModel
 from genjax_models.flows import Dequantized, Flow
 from genjax_models.metrics import evaluate
+from genjax_models.saving import load_model, save
 from genjax_models.training import TrainState, fit, make_step
 
 __version__ = "0.2.0"
@@ -63,11 +65,14 @@ __all__ = [
     "flows",
     "likelihoods",
     "load",
+    "load_model",
     "make_step",
     "metrics",
     "networks",
     "partial",
     "plots",
     "preprocess",
+    "save",
+    "saving",
     "training",
 ]

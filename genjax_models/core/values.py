@@ -25,6 +25,8 @@ C = TypeVar("C")
 PACKAGE = __name__.partition(".")[0]
 SHORT = "gm"
 """How names of this library begin: `import genjax_models as gm`."""
+NO_PARTS = {"training", "data", "metrics", "applications", "pretrained", "plots", "saving"}
+"""Folders and files of the library that hold no part of a model."""
 DTYPES = ("bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
           "bfloat16", "float16", "float32", "float64", "complex64", "complex128")  # fmt: skip
 
@@ -101,9 +103,12 @@ def public_name(x: Any) -> str | None:
     """
     try:
         name = _names().get(x)
-    except TypeError:  # what cannot be hashed is no value
+    except TypeError:  # what cannot be hashed has no name
         return None
-    return name
+    if name is None or isinstance(x, type) or not dataclasses.is_dataclass(x):
+        return name
+    # Equal is not yet the same: a spec's class names, say, are of no account to `==`.
+    return name if arguments(x, True) == arguments(public_object(name), True) else None
 
 
 def public_object(name: str) -> Any:
@@ -192,10 +197,15 @@ def _public(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 def _is_value(x: Any) -> bool:
-    """Whether a name may stand for it: a class or function of ours, or a constant built of them."""
-    if isinstance(x, type) or inspect.isfunction(x):
-        return x.__module__.partition(".")[0] == PACKAGE
-    return dataclasses.is_dataclass(x) and type(x).__module__.partition(".")[0] == PACKAGE
+    """Whether a name may stand for it: a class or function of ours, or a constant built of them.
+
+    What works on models is no part of one, and some of it writes files.
+    """
+    is_definition = isinstance(x, type) or inspect.isfunction(x)
+    if not (is_definition or dataclasses.is_dataclass(x)):
+        return False
+    package, folder, *_ = (x if is_definition else type(x)).__module__.split(".") + [""]
+    return package == PACKAGE and folder not in NO_PARTS
 
 
 @functools.cache

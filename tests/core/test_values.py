@@ -72,7 +72,7 @@ def test_a_value_is_frozen():
 def test_names_are_of_public_objects_alone():
     for name, x in {
         "gm.VAE": gm.VAE,
-        "gm.fit": gm.fit,
+        "gm.flows.glow": gm.flows.glow,
         "jax.nn.gelu": nn.gelu,
         "flax.linen.Dense": nn.Dense,
         "jax.numpy.bfloat16": jnp.bfloat16,
@@ -80,9 +80,16 @@ def test_names_are_of_public_objects_alone():
         assert values.public_name(x) == name and values.public_object(name) is x
     assert values.public_name(lambda x: x) is None
     for name in ("os.system", "gm.core.values.sys", "gm.plots.np", "builtins.eval", "gm", "gm.core",
-                 "gm.core.values._objects", "jax.numpy.load", "VAE"):  # fmt: skip
+                 "gm.core.values._objects", "jax.numpy.load", "VAE",
+                 "gm.fit", "gm.plots.grid", "gm.data.load"):  # fmt: skip
         with pytest.raises(KeyError):
             values.public_object(name)
+
+
+def test_what_equality_leaves_out_is_printed_all_the_same():
+    named = dataclasses.replace(gm.core.DIGITS, class_names=("zero", "one"))
+    assert named == gm.core.DIGITS and values.public_name(gm.core.DIGITS) == "gm.core.DIGITS"
+    assert built(values.source(named)).class_names == named.class_names
 
 
 def test_what_is_registered_has_a_name():
