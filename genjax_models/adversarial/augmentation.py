@@ -12,7 +12,6 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 
 from genjax_models.core import random
 from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
 
 Augment: TypeAlias = Callable[[Key, Array], Array]
 """`(key, x [B, H, W, C]) -> [B, H, W, C]`."""
@@ -82,7 +82,7 @@ def cutout(key: Key, x: Array, ratio: float = 0.5) -> Array:
     return jnp.where(hole[..., None], 0.0, x)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Chain:
     """Augmentations applied one after the other, each with its own PRNG key.
 
@@ -109,7 +109,7 @@ def random_flip(key: Key, x: Array) -> Array:
     return jnp.where(flip[:, None, None, None], x[:, :, ::-1], x)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class RandomShift:
     """Shifts each image by up to `max_shift` pixels in each direction, reflecting its edges.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +24,7 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import from_unit_range, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import value
 
 GENERATORS = ("x_to_y", "y_to_x")
 DISCRIMINATORS = ("discriminator_x", "discriminator_y")
@@ -88,7 +88,7 @@ def exchange(key: Key, pool: ImagePool, new: Array) -> tuple[Array, ImagePool]:
     return taken, ImagePool(images, jnp.minimum(pool.filled + 1, size))
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class CycleGAN:
     """Two generators, G: X -> Y and F: Y -> X, and a discriminator in each domain.
 

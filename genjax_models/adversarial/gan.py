@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -22,6 +21,7 @@ from genjax_models.core.loss import Loss, Player, Term
 from genjax_models.core.modules import apply_module, apply_with_features, init_modules
 from genjax_models.core.preprocess import bounded, from_unit_range, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import value
 
 Noise: TypeAlias = Callable[[Key, tuple[int, int], float], Array]
 """`(key, (num, latent_dim), truncation) -> z [num, latent_dim]`."""
@@ -29,7 +29,7 @@ TAIL = 2.0
 """Where a truncation of just under 1 cuts the normal distribution, in standard deviations."""
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class GaussianNoise:
     """Normal noise; when truncated, all entries lie within `TAIL * truncation` deviations.
 
@@ -65,7 +65,7 @@ def uniform_noise(key: Key, shape: tuple[int, int], truncation: float = 1.0) -> 
     return truncation * (2.0 * random.uniform(key, shape) - 1.0)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class GAN:
     """A generator that turns noise into examples, and a discriminator that tells them from data.
 

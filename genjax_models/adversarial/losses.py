@@ -27,7 +27,6 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -36,6 +35,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from genjax_models.core.types import Array
+from genjax_models.core.values import value
 
 
 @struct.dataclass
@@ -174,7 +174,7 @@ class Game(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class GANLoss:
     """A `Game` in which real and generated examples are scored separately.
 
@@ -197,7 +197,7 @@ class GANLoss:
         return self.generator(outputs.fake_logits)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class RelativisticLoss:
     """A `Game` in which a real and a generated example are compared: which one is more real."""
 
@@ -210,7 +210,7 @@ class RelativisticLoss:
         return _cross_entropy_real(outputs.fake_logits - outputs.real_logits)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class SquaredError:
     """weight (s - target)^2, averaged over a map of logits.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 
@@ -21,11 +20,12 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import from_unit_range, to_unit_range
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import value
 
 MEND = "it learns from pairs; for datasets without pairs use a CycleGAN"
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Pix2Pix:
     """A generator of a target image given a source image, and a discriminator of such pairs.
 

@@ -15,13 +15,14 @@ from genjax_models.core import random
 from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import value
 from genjax_models.networks.conv import average_pool, upsample_nearest
 from genjax_models.networks.progressive import GROWTH
 
 _NETWORKS = ("generator", "discriminator")
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Growth:
     """Schedule of the stages, each of which doubles the resolution of the one before it.
 
@@ -79,7 +80,7 @@ class Growth:
         return stage.astype(jnp.int32), jnp.where(started, alpha, 1.0).astype(jnp.float32)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class ProgressiveGAN:
     """A GAN whose two networks grow during training.
 
@@ -246,11 +247,11 @@ class ProgressiveGAN:
 def _without_growth(state: State) -> State:
     """The state without the stage, which follows from the count of images."""
     kept = {}
-    for name, value in state.items():
+    for name, part in state.items():
         if name in _NETWORKS:
-            value = {kind: a for kind, a in value.items() if kind != GROWTH}
-        if name not in _NETWORKS or value:
-            kept[name] = value
+            part = {kind: a for kind, a in part.items() if kind != GROWTH}
+        if name not in _NETWORKS or part:
+            kept[name] = part
     return kept
 
 
