@@ -1,5 +1,6 @@
 """`HierarchicalVAE`: against linear Gaussian models, whose likelihood is known."""
 
+import functools
 import math
 
 import jax
@@ -66,7 +67,7 @@ def gaussian(*, exact=True):
         gm.likelihoods.normal,
     )
     x = jnp.asarray(np.random.default_rng(0).normal(size=(64, 1)), jnp.float32)
-    params, _ = model.init(KEY, {"x": x})
+    params, _ = jax.jit(model.init)(KEY, {"x": x})
     # The likelihood would start at the marginals of the batch.
     return model, {**params, "likelihood": jax.tree.map(jnp.zeros_like, params["likelihood"])}, x
 
@@ -95,7 +96,8 @@ def test_with_the_prior_as_posterior_the_bound_rises_to_the_likelihood():
 
 def test_the_loss_is_the_mean_of_the_bound_and_its_kl_is_of_each_layer():
     model, params, x = gaussian()
-    outputs, _ = model.forward(params, {"x": x}, KEY, state={}, train=False, num_samples=2000)
+    forward = functools.partial(model.forward, state={}, train=False, num_samples=2000)
+    outputs, _ = jax.jit(forward)(params, {"x": x}, KEY)
     elbo = -losses.reconstruction(outputs) - losses.kl(outputs)
     np.testing.assert_allclose(elbo, log_prob(x), atol=0.15)
     np.testing.assert_allclose(jnp.mean(elbo), log_prob(x).mean(), atol=0.02)
@@ -105,7 +107,7 @@ def test_the_loss_is_the_mean_of_the_bound_and_its_kl_is_of_each_layer():
     np.testing.assert_allclose(
         outputs.kl[:, 1], 0.5 * (mean**2 + var - 1 - math.log(var)), rtol=1e-4
     )
-    _, aux = model.loss(params, {"x": x}, KEY)
+    _, aux = jax.jit(lambda p: model.loss(p, {"x": x}, KEY))(params)
     assert aux.metrics["kl"] == pytest.approx(
         float(aux.metrics["kl_1"] + aux.metrics["kl_2"]), rel=1e-5
     )
@@ -113,7 +115,7 @@ def test_the_loss_is_the_mean_of_the_bound_and_its_kl_is_of_each_layer():
 
 def test_a_posterior_that_is_the_prior_has_no_kl():
     model, params, x = gaussian(exact=False)
-    _, aux = model.loss(params, {"x": x}, KEY)
+    _, aux = jax.jit(lambda p: model.loss(p, {"x": x}, KEY))(params)
     assert abs(float(aux.metrics["kl_1"])) < 1e-6 and abs(float(aux.metrics["kl_2"])) < 1e-6
 
 
@@ -143,7 +145,7 @@ def test_one_layer_serves_and_its_prior_is_standard():
     layer = LatentLayer(3, mlp(8), mlp(6), mlp(8))
     model = HierarchicalVAE((layer,), mlp(64))
     data = gm.load("digits")[:32]
-    params, _ = model.init(KEY, data.rows(np.arange(32)))
+    params, _ = jax.jit(model.init)(KEY, data.rows(np.arange(32)))
     assert not [name for name in params if name.startswith("prior")]
     assert model.sample(params, KEY, 2).shape == (2, 8, 8, 1)
 

@@ -51,7 +51,7 @@ def test_mmd_is_unbiased_and_tells_distributions_apart():
         z, prior = jax.random.normal(jax.random.key(seed), (2, 64, 3))
         return losses.mmd(outputs(x=jnp.zeros((64, 1)), z=z + shift, z_prior=prior)).mean()
 
-    same = np.array(jax.vmap(lambda s: mmd(0.0, s))(jnp.arange(200)))
+    same = np.array(jax.jit(jax.vmap(lambda s: mmd(0.0, s)))(jnp.arange(200)))
     assert abs(same.mean()) < 4 * same.std() / np.sqrt(200), "zero in expectation"
     apart = np.array([mmd(shift, 0) for shift in (0.5, 1.0, 2.0)])
     assert apart[0] > 5 * same.std() and np.all(np.diff(apart) > 0)
@@ -67,9 +67,11 @@ def test_total_correlation_of_gaussian_codes():
     loc = jax.random.multivariate_normal(KEY, jnp.zeros(2), covariance, (num,))
     posterior = Normal(loc, jnp.full(loc.shape, np.log(s)))
     z = posterior.sample(jax.random.key(1))
-    term = losses.total_correlation(num_data=num)(
-        outputs(x=jnp.zeros((num, 1)), z=z, posterior=posterior)
-    )
+    term = jax.jit(
+        lambda z: losses.total_correlation(num_data=num)(
+            outputs(x=jnp.zeros((num, 1)), z=z, posterior=posterior)
+        )
+    )(z)
     # Minibatch-weighted sampling divides each density by M N, where the batch is the data's own
     # size M = N: by N once too often, d - 1 times more for the product of d marginals.
     offset = (2 - 1) * np.log(num)

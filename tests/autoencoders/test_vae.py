@@ -1,6 +1,7 @@
 """The VAE's bounds against a linear-Gaussian model, whose evidence is known exactly."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +78,7 @@ class FullNormalAt:
 
 def build(**kwargs):
     model = gm.VAE(Encode(**kwargs), Decode(), K, spec=SPEC, likelihood=likelihoods.normal)
-    params, _ = model.init(jax.random.key(0), {"x": jnp.asarray(X)})
+    params, _ = jax.jit(model.init)(jax.random.key(0), {"x": jnp.asarray(X)})
     return model, without_bias(params)
 
 
@@ -92,7 +93,7 @@ def test_the_bound_rises_to_the_exact_evidence():
     for num_samples in (1, 10, 20_000):
         keys = jax.random.split(jax.random.key(1), 50 if num_samples < 100 else 1)
         bound = jax.vmap(lambda key, n=num_samples: model.log_prob_bound(params, X, key, n))
-        bounds[num_samples] = np.mean(bound(keys), axis=0)
+        bounds[num_samples] = np.mean(jax.jit(bound)(keys), axis=0)
     assert bounds[1].mean() < bounds[10].mean() < EVIDENCE.mean()
     np.testing.assert_allclose(bounds[20_000], EVIDENCE, atol=0.02)
 
@@ -105,7 +106,8 @@ def test_the_bound_is_exact_under_the_exact_posterior():
         bound = model.log_prob_bound(params, X, jax.random.key(0), num_samples)
         np.testing.assert_allclose(bound, EVIDENCE, rtol=1e-4)
     # Without a closed form the KL is estimated: the same single codes give the same evidence.
-    outputs, _ = model.forward(params, {"x": X}, jax.random.key(0), state={}, train=False)
+    forward = jax.jit(functools.partial(model.forward, state={}, train=False))
+    outputs, _ = forward(params, {"x": X}, jax.random.key(0))
     assert outputs.kl.shape == (len(X), 1)
     np.testing.assert_allclose(model.elbo(params, X, jax.random.key(0)), EVIDENCE, rtol=1e-4)
 
@@ -113,7 +115,7 @@ def test_the_bound_is_exact_under_the_exact_posterior():
 def test_the_elbo_is_the_evidence_less_the_posteriors_divergence():
     model, params = build(offset=0.3)
     keys = jax.random.split(jax.random.key(2), 4000)
-    elbo = np.mean(jax.vmap(lambda key: model.elbo(params, X, key))(keys), axis=0)
+    elbo = np.mean(jax.jit(jax.vmap(lambda key: model.elbo(params, X, key)))(keys), axis=0)
     exact = np.linalg.inv(np.eye(K) + W.T @ W / NOISE**2)
     q = np.diag(np.diag(exact))
     offset, precision = 0.3 * np.ones(K), np.linalg.inv(exact)
@@ -127,7 +129,7 @@ def test_iwae_with_one_sample_is_the_elbo_and_more_samples_tighten_it():
     keys = jax.random.split(jax.random.key(3), 2000)
 
     def negative(loss):
-        return -np.mean(jax.vmap(lambda key: loss(params, {"x": X}, key)[0])(keys))
+        return -np.mean(jax.jit(jax.vmap(lambda key: loss(params, {"x": X}, key)[0]))(keys))
 
     elbo = negative(model.loss)
     np.testing.assert_allclose(negative(model.importance_weighted(1)), elbo, atol=0.05)
@@ -180,7 +182,7 @@ def test_conditional_samples_and_codes_depend_on_the_label():
     model = gm.VAE(gm.networks.MLP((8, 4)), gm.networks.MLP((8, 64)), 2, num_classes=10)
     x = jnp.zeros((3, 8, 8, 1), jnp.uint8)
     label = jnp.array([0, 1, 2])
-    params, _ = model.init(jax.random.key(0), {"x": x, "label": label})
+    params, _ = jax.jit(model.init)(jax.random.key(0), {"x": x, "label": label})
     z = jnp.zeros((3, 2))
     decoded = model.decode(params, z, label=label)
     assert not np.allclose(decoded[0], decoded[1])

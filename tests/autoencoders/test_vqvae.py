@@ -14,6 +14,7 @@ MODEL = gm.VQVAE(
     gm.networks.ConvDecoder((8,), (8, 8, 1)),
     num_codes=16,
 )
+forward = jax.jit(MODEL.forward, static_argnames="train")
 CLUSTERS = jnp.array([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0], [5.0, 5.0]])
 
 
@@ -24,12 +25,12 @@ def vectors(seed, num=256):
 
 
 def moved(book, steps, dead_below=0.1, decay=0.9):
-    for step in range(steps):
-        v = vectors(step)
+    def step(book, i):
+        v, key = vectors(i), jax.random.fold_in(KEY, i)
         codes = nearest_code(book, v)
-        key = jax.random.fold_in(KEY, step)
-        book = update_codebook(book, v, codes, key, decay=decay, dead_below=dead_below)
-    return book
+        return update_codebook(book, v, codes, key, decay=decay, dead_below=dead_below), None
+
+    return jax.jit(lambda book: jax.lax.scan(step, book, jnp.arange(steps))[0])(book)
 
 
 def test_nearest_is_the_nearest():
@@ -56,24 +57,29 @@ def test_dead_codes_restart_where_there_are_vectors():
     assert len(used) == 4
 
 
-def test_gradient_passes_straight_through_and_the_codebook_gets_none(digits):
+@pytest.fixture(scope="module")
+def started(digits):
+    """A batch, and fresh parameters and state."""
     batch = digits.rows(np.arange(8))
-    params, state = MODEL.init(KEY, batch)
-    outputs, after = MODEL.forward(params, batch, KEY, state=state, train=True)
+    return batch, *jax.jit(MODEL.init)(KEY, batch)
+
+
+def test_gradient_passes_straight_through_and_the_codebook_gets_none(started):
+    batch, params, state = started
+    outputs, after = forward(params, batch, KEY, state=state, train=True)
     np.testing.assert_allclose(outputs.z, outputs.z_q, atol=1e-5)
     assert not np.array_equal(after["codebook"]["count"], state["codebook"]["count"])
-    _, same = MODEL.forward(params, batch, KEY, state=state, train=False)
+    _, same = forward(params, batch, KEY, state=state, train=False)
     np.testing.assert_array_equal(same["codebook"]["sum"], state["codebook"]["sum"])
-    grads = jax.grad(lambda s: MODEL.loss(params, batch, KEY, state=s)[0])(state)
+    grads = jax.jit(jax.grad(lambda s: MODEL.loss(params, batch, KEY, state=s)[0]))(state)
     assert all(np.all(g == 0) for g in jax.tree.leaves(grads["codebook"]["count"]))
 
 
-def test_codes_decode_to_the_reconstruction_and_bound_the_likelihood(digits):
-    batch = digits.rows(np.arange(8))
-    params, state = MODEL.init(KEY, batch)
+def test_codes_decode_to_the_reconstruction_and_bound_the_likelihood(started):
+    batch, params, state = started
     codes = MODEL.encode(params, batch["x"], state=state)
     assert codes.shape == (8, 4, 4) and codes.dtype == jnp.int32
-    outputs, _ = MODEL.forward(params, batch, KEY, state=state, train=False)
+    outputs, _ = forward(params, batch, KEY, state=state, train=False)
     np.testing.assert_array_equal(codes, outputs.codes)
     decoded = MODEL.decode(params, codes, state=state)
     np.testing.assert_allclose(decoded, outputs.likelihood.mean(), atol=1e-3)
