@@ -35,7 +35,7 @@ class AnomalyArguments:
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """The run directory."""
     against: tuple[str, ...] = ("omniglot", "usps")
-    """Other sets of images, brought to the run's size and levels."""
+    """Other datasets of images, brought to the run's size and levels."""
     background: Path | None = None
     """A run of a model of the same data, for a likelihood ratio to it in place of a compressor."""
     num: PositiveInt = 2000

@@ -44,7 +44,7 @@ class AugmentArguments:
     """Add a conditional VAE's samples to a few labelled images, and compare classifiers."""
 
     dataset: str = "digits"
-    """A set of images with labels."""
+    """A dataset of images with labels."""
     few: tuple[PositiveInt, ...] = (5, 10)
     """Labelled images of each class, a comparison for each number."""
     drawn: PositiveInt = 100

@@ -160,11 +160,11 @@ def _train(argv: Sequence[str]) -> int:
     kind = TrainArguments[type(found.config.model)]
     arguments = parse(kind, f"train {found.name}", rest, default)
     from experiments.runner import runs, train
-    from experiments.runner.datasets import settled
+    from experiments.runner.datasets import with_absolute_paths
     from experiments.runner.files import keep_compiled_programs
     from genjax_models import training
 
-    config = settled(arguments.config)
+    config = with_absolute_paths(arguments.config)
     directory = arguments.run_dir or runs.default_directory(found.name, config)
     again = runs.command_line(found, config, directory)
     if arguments.compilation_cache:
@@ -275,9 +275,11 @@ def _bench(argv: Sequence[str]) -> int:
     kind = BenchArguments[type(found.config.model)]
     arguments = parse(kind, f"bench {found.name}", rest, default)
     from experiments.benchmarks.training import bench
-    from experiments.runner.datasets import settled
+    from experiments.runner.datasets import with_absolute_paths
 
-    print(json.dumps(bench(found, settled(arguments.config), arguments.repeats), indent=2))
+    print(
+        json.dumps(bench(found, with_absolute_paths(arguments.config), arguments.repeats), indent=2)
+    )
     return 0
 
 

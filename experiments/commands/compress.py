@@ -36,7 +36,7 @@ class CompressArguments:
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.gjx")]
     """The file to write."""
     input: Path | None = None
-    """An .npz with the examples as x, or a folder of images; None takes the run's own data set."""
+    """An .npz with the examples as x, or a folder of images; None takes the run's own dataset."""
     split: str | None = None
     """The split; None takes test, and of an input all that there is, or what is its train."""
     num: PositiveInt | None = None

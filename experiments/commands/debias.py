@@ -72,7 +72,7 @@ class DebiasArguments:
     """Compare a DB-VAE with the same model without resampling, on data with a rare kind."""
 
     dataset: str = "mnist"
-    """A set of images with labels."""
+    """A dataset of images with labels."""
     change: ChangeName = "negative"
     """What the rare kind is."""
     num: PositiveInt | None = None

@@ -154,12 +154,12 @@ def decoder_evidence(
 
 
 def told_apart(*names: str) -> Measure:
-    """How well the energy tells the split from other sets, brought to its size and levels.
+    """How well the energy tells the split from other datasets, brought to its size and levels.
 
     Sets whose files are not at hand are left out, with a word.
 
     Args:
-        *names: The other sets.
+        *names: The other datasets.
     """
 
     @measure(IMAGES, LEVELS)

@@ -25,7 +25,7 @@ SUPER_RESOLUTION = "super_resolution.png"
 
 @measure(IMAGES, LEVELS, LABELS)
 def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """Fréchet's distance of samples to the split, in the features of a classifier of the set.
+    """Fréchet's distance of samples to the split, in the features of a classifier of the dataset.
 
     Where samples are conditioned on labels, also how many the classifier reads as asked; and how
     many are nearly training images.
@@ -86,7 +86,7 @@ def frechet_figure(
 
 
 def classifier(config: Any, dataset: str | None = None) -> TrainedClassifier:
-    """The classifier of the run's data set, or of another, trained for as long as is asked."""
+    """The classifier of the run's dataset, or of another, trained for as long as is asked."""
     from genjax_models.metrics import load_classifier
 
     steps = config.evaluation.classifier_steps

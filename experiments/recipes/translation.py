@@ -42,7 +42,7 @@ AUGMENTS: Mapping[AugmentName, Augment] = {
 
 @functools.lru_cache(maxsize=8)
 def images(name: str, split: str, size: int, data_dir: str | None, margin: int = 0) -> Dataset:
-    """A split of a set of images without their margins, scaled once for all to `size` x `size`."""
+    """A split of images without their margins, scaled once for all to `size` x `size`."""
     return resized(cropped(gm.load(name, split, data_dir), margin), size)
 
 
@@ -147,7 +147,7 @@ class CycleGANSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TwoSetsSettings(CycleGANSettings):
-    """A CycleGAN between two sets."""
+    """A CycleGAN between two datasets."""
 
     other: str = "usps"
     """The set of Y; --dataset is that of X."""
@@ -234,7 +234,7 @@ def _cyclegan(config: Config[Any], spec: DataSpec, measure: Any) -> Setup:
     family="adversarial",
 )
 def cyclegan_mnist_usps(config: Config[TwoSetsSettings], spec: DataSpec) -> Setup:
-    """A CycleGAN between two sets of digits, without labels."""
+    """A CycleGAN between two datasets of digits, without labels."""
     from experiments.measures.translation import read_as_the_other_set
 
     return _cyclegan(config, spec, read_as_the_other_set)

@@ -113,7 +113,7 @@ class Config(Generic[M]):
     model: M
     """The experiment's own settings."""
     dataset: str = "digits"
-    """A data set's name, or the path of a folder of images, an .npz or a text."""
+    """A dataset's name, or the path of a folder of images, an .npz or a text."""
     split: str | None = None
     """The split to train on; None is all of train that is not also validation."""
     without_labels: tuple[NonNegativeInt, ...] = ()
@@ -121,13 +121,13 @@ class Config(Generic[M]):
     size: PositiveInt | None = None
     """Height and width that the images of a folder are scaled to; None takes them as they are."""
     window: PositiveInt | None = None
-    """Tokens of one example of a text; None is the data set's own, 256."""
+    """Tokens of one example of a text; None is the dataset's own, 256."""
     tokenizer: TokenizerName = "characters"
     """What one token of a text is."""
     bpe_size: Annotated[int, Allowed(257)] = 1024
     """Tokens that byte-pair encoding learns from the training text, the 256 bytes among them."""
     data_dir: str | None = None
-    """Where prepared data sets lie; None is the user's default."""
+    """Where prepared datasets lie; None is the user's default."""
     steps: PositiveInt = 2000
     """Updates to make."""
     batch_size: PositiveInt = 128

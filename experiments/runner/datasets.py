@@ -18,7 +18,7 @@ from genjax_models.data.transforms import without_labels
 M = TypeVar("M")
 
 MAY_LACK = ("validation", "test")
-"""Splits that experiments watch by default: of a data set without it, nothing is watched."""
+"""Splits that experiments watch by default: of a dataset without it, nothing is watched."""
 
 
 @runtime_checkable
@@ -26,16 +26,16 @@ class Loads(Protocol):
     """An experiment's settings that make its data themselves, of one set or of several."""
 
     def load(self, config: Config[Any], split: str) -> Dataset:
-        """One split, named as the configured data set's are."""
+        """One split, named as the configured dataset's are."""
         ...
 
 
 class Splits(NamedTuple):
-    """Data sets of one run.
+    """Datasets of one run.
 
     Attributes:
         train: What the run learns from.
-        validation: What the loss is watched on; None where the data set has no such split.
+        validation: What the loss is watched on; None where the dataset has no such split.
         test: What the final figures are of; the best that there is where there is no test split.
     """
 
@@ -45,10 +45,10 @@ class Splits(NamedTuple):
 
 
 def load_splits(config: Config[Any]) -> Splits:
-    """The splits of the configured data set.
+    """The splits of the configured dataset.
 
     Raises:
-        ValueError: There is no such data set or split, or its examples cannot be used.
+        ValueError: There is no such dataset or split, or its examples cannot be used.
         FileNotFoundError: Its files are neither at hand nor to be had.
     """
 
@@ -96,10 +96,10 @@ def of_test_split(config: Config[Any], name: str) -> Callable[[int], Mapping[str
 
 
 def load_split(config: Config[Any], split: str) -> Dataset:
-    """One split of the configured data set, a text in its tokens and windows.
+    """One split of the configured dataset, a text in its tokens and windows.
 
     Raises:
-        ValueError: There is no such data set or split, or its examples cannot be used.
+        ValueError: There is no such dataset or split, or its examples cannot be used.
         FileNotFoundError: Its files are neither at hand nor to be had.
     """
     if isinstance(config.model, Loads):
@@ -133,7 +133,7 @@ def size_in_words(data: Dataset) -> str:
     return f"{len(data) + data.window - 1:,} tokens in windows of {data.window}"
 
 
-def settled(config: Config[M]) -> Config[M]:
+def with_absolute_paths(config: Config[M]) -> Config[M]:
     """The configuration with paths from the root, so that the run is not bound to this folder."""
     changes = {}
     if config.dataset not in gm.data.names() and Path(config.dataset).expanduser().exists():

@@ -35,7 +35,7 @@ Start: TypeAlias = Callable[
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What an experiment trains, made for one data set.
+    """What an experiment trains, made for one dataset.
 
     Attributes:
         model: The model.
@@ -174,7 +174,7 @@ class Experiment(Generic[M]):
         config: The configuration that reaches the goal.
         build: `(config, spec) -> Setup`.
         goal: The figure to reach; None for one that only reports.
-        needs: What it asks of its data set, looked at before anything is made.
+        needs: What it asks of its dataset, looked at before anything is made.
     """
 
     name: str

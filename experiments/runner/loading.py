@@ -45,7 +45,7 @@ def _runs_nearby() -> str:
 
 
 def load_run(directory: str | os.PathLike[str]) -> Run:
-    """A run from its directory alone: no data set is needed.
+    """A run from its directory alone: no dataset is needed.
 
     Args:
         directory: The run directory.

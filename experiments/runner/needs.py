@@ -1,4 +1,4 @@
-"""What experiments and figures ask of a data set, looked at before anything is made."""
+"""What experiments and figures ask of a dataset, looked at before anything is made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Holds = Callable[[Config[Any], "DataSpec"], bool]
 
 @dataclasses.dataclass(frozen=True)
 class Need:
-    """One thing that is asked of a data set.
+    """One thing that is asked of a dataset.
 
     Attributes:
         what: What it is, in words that follow `needs`.
@@ -81,9 +81,9 @@ def labels_for_guidance(field: str = "model.guidance") -> Need:
 
 
 def the_set(name: str) -> Need:
-    """One data set and no other, of which a figure is."""
+    """One dataset and no other, of which a figure is."""
     return Need(
-        f"the data set {name}", lambda config, spec: config.dataset == name, f"--dataset {name}"
+        f"the dataset {name}", lambda config, spec: config.dataset == name, f"--dataset {name}"
     )
 
 
@@ -94,12 +94,12 @@ def _value(config: Any, where: Sequence[str]) -> Any:
 
 
 def lacking(needs: Sequence[Need], config: Config[Any], spec: DataSpec) -> Need | None:
-    """The first need that a data set does not meet."""
+    """The first need that a dataset does not meet."""
     return next((need for need in needs if not need.holds(config, spec)), None)
 
 
 def check(name: str, needs: Sequence[Need], config: Config[Any], spec: DataSpec) -> None:
-    """Refuses a data set that lacks what is asked of it.
+    """Refuses a dataset that lacks what is asked of it.
 
     Raises:
         ValueError: What is needed, what is there, and what to give instead.
@@ -109,7 +109,7 @@ def check(name: str, needs: Sequence[Need], config: Config[Any], spec: DataSpec)
 
 
 def in_words(spec: DataSpec) -> str:
-    """What a data set has: `ring has examples of shape (2,), real-valued, without labels`."""
+    """What a dataset has: `ring has examples of shape (2,), real-valued, without labels`."""
     entries = "real-valued" if spec.num_levels is None else f"of {spec.num_levels} levels"
     labels = "without labels" if spec.num_classes is None else f"of {spec.num_classes} classes"
     return f"{spec.name} has examples of shape {spec.shape}, {entries}, {labels}"

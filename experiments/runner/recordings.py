@@ -16,7 +16,7 @@ from genjax_models.data.audio import MelSpectrogram, write_wav
 
 SpeakerName = Literal["george", "jackson", "nicolas", "theo", "yweweler"]
 SPEAKERS: tuple[SpeakerName, ...] = get_args(SpeakerName)
-"""In the order of the data set's numbers."""
+"""In the order of the dataset's numbers."""
 PAUSE = 0.2
 """Seconds of silence behind each clip of a file of several."""
 

@@ -43,7 +43,7 @@ class Record:
         directory: The run directory.
         experiment: The experiment.
         config: The run's configuration.
-        spec: What one example of its data set is.
+        spec: What one example of its dataset is.
         example: Name -> shape and type of each array of one example.
     """
 
@@ -64,7 +64,7 @@ class Run:
     """A run with its model and what it has learned.
 
     Attributes:
-        record: Experiment, configuration and data set.
+        record: Experiment, configuration and dataset.
         setup: The model, its losses and its optimizer.
         state: Everything that training carries.
     """

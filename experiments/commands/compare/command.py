@@ -24,7 +24,7 @@ class CompareArguments:
     out: Path | None = None
     """The folder of the comparison, compare/DATASET by default; goes on where one stopped."""
     models: tuple[str, ...] = ()
-    """Experiments to compare, of those in the table of the data set; all by default."""
+    """Experiments to compare, of those in the table of the dataset; all by default."""
     samples: PositiveInt = 1000
     """Samples of each model that are measured."""
 
@@ -46,10 +46,10 @@ def main(argv: Sequence[str]) -> int:
     from experiments.commands.compare import comparing, contenders, outputs
     from experiments.commands.compare.settings import Settings
     from experiments.runner.config import Config
-    from experiments.runner.datasets import settled
+    from experiments.runner.datasets import with_absolute_paths
     from genjax_models import training
 
-    dataset = settled(Config(None, dataset=arguments.dataset)).dataset
+    dataset = with_absolute_paths(Config(None, dataset=arguments.dataset)).dataset
     chosen = contenders.choose(dataset, arguments.models)
     settings = Settings(dataset, arguments.minutes, arguments.seed, arguments.samples)
     out = arguments.out or Path("compare") / Path(dataset).stem

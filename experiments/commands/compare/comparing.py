@@ -89,7 +89,7 @@ def compare(
         out: The folder, new or of that very comparison.
         contenders: The models.
         tell: Called after each that is new, and at the end, with what there is so far: also of
-            those that are not asked for now, in the order of the data set's table.
+            those that are not asked for now, in the order of the dataset's table.
 
     Returns:
         What was told last.

@@ -1,4 +1,4 @@
-"""Which models are compared on which data set: the one place where that is decided.
+"""Which models are compared on which dataset: the one place where that is decided.
 
 All are unconditional, and all are of the same discrete data, so that bits/dim can be compared.
 """
@@ -42,10 +42,10 @@ class Contender:
     annealing: tuple[int, int] | None = None
 
     def configure(self, dataset: str, seed: int, steps: int) -> Config[Any]:
-        """The run's configuration: a function of the data set, the seed and the steps alone.
+        """The run's configuration: a function of the dataset, the seed and the steps alone.
 
         Args:
-            dataset: The data set's name, or the path of a folder of images or an .npz.
+            dataset: The dataset's name, or the path of a folder of images or an .npz.
             seed: The run's seed.
             steps: Its length, over which its learning rate falls.
         """
@@ -126,11 +126,11 @@ IMAGES: Sequence[Contender] = (
 """Models for images of about 28 x 28 pixels."""
 
 CONTENDERS: Mapping[str, Sequence[Contender]] = {"digits": DIGITS, "mnist": IMAGES}
-"""Data set -> what is compared on it; any other set of images has `IMAGES`."""
+"""Dataset -> what is compared on it; any other dataset of images has `IMAGES`."""
 
 
 def choose(dataset: str, names: Sequence[str] = ()) -> Sequence[Contender]:
-    """The contenders of a data set, in the order of the table; all where none is named.
+    """The contenders of a dataset, in the order of the table; all where none is named.
 
     Raises:
         ValueError: A name is none of theirs, or is given twice.

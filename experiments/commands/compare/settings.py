@@ -16,7 +16,7 @@ class Settings:
     """What a comparison depends on.
 
     Attributes:
-        dataset: The data set's name, or a path.
+        dataset: The dataset's name, or a path.
         minutes: Training time of each model.
         seed: Decides everything but the speed of the machine.
         samples: How many are drawn of each model.

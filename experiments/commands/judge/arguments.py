@@ -14,12 +14,12 @@ from experiments.runner.config import Allowed, PositiveInt, Seed
 
 @dataclasses.dataclass(frozen=True)
 class JudgeArguments:
-    """Let a person judge what runs of one data set draw, on a page on this machine."""
+    """Let a person judge what runs of one dataset draw, on a page on this machine."""
 
     runs: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")
     ] = ()
-    """The run directories, all of one data set; none is needed for --results and --csv."""
+    """The run directories, all of one dataset; none is needed for --results and --csv."""
     mode: ModeName = "real_or_generated"
     """What is asked: whether one example is real, or which of two runs' examples looks more so."""
     num: PositiveInt = 50

@@ -70,7 +70,7 @@ def draw(
         report: What is told of the work, in words.
 
     Raises:
-        ValueError: The data set has too few real examples.
+        ValueError: The dataset has too few real examples.
     """
     num_real = MODES[session.mode].num_real(session)
     record = loading.read(directories[0])

@@ -23,7 +23,7 @@ class Session(NamedTuple):
         seed: Decides the order of the trials.
         num: Samples of each run.
         names: The runs' names, each a different one.
-        dataset: The data set of all of them.
+        dataset: The dataset of all of them.
     """
 
     mode: ModeName

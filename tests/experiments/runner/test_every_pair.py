@@ -41,7 +41,7 @@ class BeginsError(Exception):
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
-    """A tiny data set of each kind."""
+    """A tiny dataset of each kind."""
     folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
 
     def images(*shape):
@@ -91,7 +91,7 @@ def test_an_experiment_begins_or_refuses_in_one_line(run, name, paths, tmp_path,
         if "BeginsError" in answer.err:
             continue
         assert answer.code == 2, (kind, answer.err)
-        *notes, line = answer.err.strip().splitlines()  # such as that a data set is prepared
+        *notes, line = answer.err.strip().splitlines()  # such as that a dataset is prepared
         assert line.startswith("error: ") and not any("Traceback" in note for note in notes)
         assert not any(path.name != LOCK for path in directory.glob("*")), kind
 
