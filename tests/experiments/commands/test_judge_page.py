@@ -15,7 +15,7 @@ import pytest
 
 from experiments import recipes
 from experiments.commands.judge import command, draw, results, server, store
-from experiments.commands.judge.arguments import JudgeArguments
+from experiments.commands.judge.command import JudgeArguments
 from experiments.commands.judge.modes import MODES, Session, Shown
 from experiments.runner import runs
 from genjax_models.data import Dataset
