@@ -71,11 +71,11 @@ MODELS = {
         drop_label=0.1,
         steps=100,
         learned_variance=True,
-        times=gm.diffusion.times.importance(4),
+        time_sampler=gm.diffusion.time_sampler.Importance(4),
     ),
     "flow_matching": gm.FlowMatching(
         gm.networks.DiT(4, 8, 1, 2),
-        coupling=gm.diffusion.couplings.minibatch_optimal_transport,
+        coupling=gm.diffusion.flow_matching.minibatch_optimal_transport,
     ),
     "masked_diffusion": gm.MaskedDiffusion(
         gm.networks.Transformer(18, 16, 2, 1, 64, causal=False, outputs=17)

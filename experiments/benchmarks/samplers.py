@@ -23,7 +23,7 @@ from experiments.recipes.diffusion import SAMPLERS, SamplerName
 from experiments.runner import loading, runs, samples
 from experiments.runner.datasets import load_splits
 from experiments.runner.files import keep_compiled_programs
-from genjax_models.diffusion import grids
+from genjax_models.diffusion import linear_timesteps
 from genjax_models.metrics import frechet_distance, frechet_floor, load_classifier
 
 TABLE = "samplers.json"
@@ -41,7 +41,11 @@ def measure(
         steps: Its number of steps, all even.
         num: Number of samples.
     """
-    options = {**run.setup.sampling, "sampler": SAMPLERS[sampler], "times": grids.linear(steps)}
+    options = {
+        **run.setup.sampling,
+        "sampler": SAMPLERS[sampler],
+        "timesteps": linear_timesteps(steps),
+    }
     chosen = dataclasses.replace(run, setup=dataclasses.replace(run.setup, sampling=options))
     began = time.process_time()
     drawn = samples.draw_samples(chosen, num, seed=0)

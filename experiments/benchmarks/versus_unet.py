@@ -183,15 +183,14 @@ def jax_model() -> tuple[Any, Any]:
     import numpy as np
 
     from genjax_models.data import Dataset
-    from genjax_models.diffusion import predictions
-    from genjax_models.diffusion.model import Diffusion
+    from genjax_models.diffusion import Diffusion, NoisePrediction
     from genjax_models.networks.unet import UNet
 
     images = np.random.default_rng(0).integers(0, 256, (6000, SIDE, SIDE, 1)).astype(np.uint8)
     data = Dataset.from_arrays(images)
     last = (False,) * (len(MULTIPLIERS) - 1) + (True,)
     network = UNet(CHANNELS, 1, MULTIPLIERS, BLOCKS, last, HEADS, GROUPS)
-    return Diffusion(network, prediction=predictions.noise, spec=data.spec), data
+    return Diffusion(network, prediction=NoisePrediction(), spec=data.spec), data
 
 
 def train_jax() -> float:
@@ -207,12 +206,12 @@ def ddim_jax() -> float:
     import jax
     import numpy as np
 
-    from genjax_models.diffusion import grids
+    from genjax_models.diffusion import linear_timesteps
 
     model, data = jax_model()
     params, _ = jax.jit(model.init)(jax.random.key(0), data.rows(np.arange(2)))
     sample = jax.jit(
-        lambda params, key: model.sample(params, key, BATCH, times=grids.linear(DDIM_STEPS))
+        lambda params, key: model.sample(params, key, BATCH, timesteps=linear_timesteps(DDIM_STEPS))
     )
     act = lambda: sample(params, jax.random.key(1)).block_until_ready()  # noqa: E731
     return steps_a_second.of(act, 1, SAMPLES)

@@ -20,7 +20,7 @@ from genjax_models import diffusion, plots
 from genjax_models.applications import editing
 from genjax_models.core import interpolate, traverse
 from genjax_models.data import Dataset
-from genjax_models.diffusion import grids, inverse, learned_schedule
+from genjax_models.diffusion import inverse, schedules
 from genjax_models.networks.conv import average_pool
 
 WhatName = Literal[
@@ -148,13 +148,16 @@ def by_diffusion(
     seen = scale * y - measure(jnp.ones(shape))
     given = {} if label is None or model.drop_label > 0 else {"label": label}
     denoise = model.denoiser(params, state=state, **given)
-    schedule = learned_schedule.bind(model.schedule, params)
+    schedule = schedules.bind(model.schedule, params)
     # Cheaper than moment matching, and more robust on measurements that say little.
-    covariance = inverse.isotropic(SPREAD)
+    covariance = inverse.Isotropic(SPREAD)
     guided = inverse.posterior(denoise, schedule, measure, seen, NOISE, covariance=covariance)
-    times, (key_start, key_walk) = grids.linear(GRID), jax.random.split(key)
-    noise = diffusion.start(schedule, shape, times, key_start)
-    return model.restore(diffusion.ddim(guided, schedule, noise, times, key_walk))
+    timesteps, (key_noise, key_steps) = (
+        diffusion.linear_timesteps(GRID),
+        jax.random.split(key),
+    )
+    noise = diffusion.initial_noise(schedule, shape, timesteps, key_noise)
+    return model.restore(diffusion.ddim(guided, schedule, noise, timesteps, key_steps))
 
 
 RESTORES: Mapping[type, editing.Restore] = {diffusion.Diffusion: by_diffusion}

@@ -97,10 +97,10 @@ def restored(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """How near enlarged test images are to what they were; a picture of some."""
     rows = data.rows(np.arange(min(NUM_IMAGES, len(data))))["x"]
     spec, model = run.record.spec, run.setup.model
-    assert isinstance(model, diffusion.Diffusion) and model.observe is not None
-    observed = model.observe(to_unit_range(jnp.asarray(rows), spec))
+    assert isinstance(model, diffusion.Diffusion) and model.condition_fn is not None
+    low = model.condition_fn(to_unit_range(jnp.asarray(rows), spec))
     drawn = samples.draw_samples(run, len(rows), seed)
-    cubic = np.asarray(model.restore(observed))
+    cubic = np.asarray(model.restore(low))
     # Side by side: what is known, what was drawn, what it was.
     triples = np.stack([cubic, drawn, rows], axis=1)[:32]
     picture = plots.grid(triples.reshape(-1, *rows.shape[1:]), spec.num_levels, columns=12)

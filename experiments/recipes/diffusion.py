@@ -26,13 +26,10 @@ from genjax_models import diffusion, networks
 from genjax_models.core import DataSpec, Loss
 from genjax_models.core.preprocess import to_unit_range
 from genjax_models.diffusion import (
-    couplings,
-    grids,
+    flow_matching,
     losses,
-    predictions,
     samplers,
     schedules,
-    solvers,
 )
 
 ScheduleName = Literal["linear", "cosine", "edm", "rectified"]
@@ -43,12 +40,12 @@ SCHEDULES: Mapping[ScheduleName, schedules.Schedule] = {
     "rectified": schedules.RectifiedFlow(),
 }
 PredictionName = Literal["noise", "data", "velocity", "flow", "edm"]
-PREDICTIONS: Mapping[PredictionName, predictions.Prediction] = {
-    "noise": predictions.noise,
-    "data": predictions.data,
-    "velocity": predictions.velocity,
-    "flow": predictions.flow,
-    "edm": predictions.edm(),
+PREDICTIONS: Mapping[PredictionName, schedules.Prediction] = {
+    "noise": diffusion.NoisePrediction(),
+    "data": diffusion.DataPrediction(),
+    "velocity": diffusion.VelocityPrediction(),
+    "flow": diffusion.FlowPrediction(),
+    "edm": diffusion.EDMPrediction(),
 }
 SamplerName = Literal["ancestral", "ddim", "euler", "heun", "dpm_solver_2m", "dpm_solver_2s"]
 SAMPLERS: Mapping[SamplerName, samplers.Sampler] = {
@@ -56,19 +53,19 @@ SAMPLERS: Mapping[SamplerName, samplers.Sampler] = {
     "ddim": samplers.ddim,
     "euler": samplers.euler,
     "heun": samplers.heun,
-    "dpm_solver_2m": solvers.dpm_solver_2m,
-    "dpm_solver_2s": solvers.dpm_solver_2s,
+    "dpm_solver_2m": samplers.dpm_solver_2m,
+    "dpm_solver_2s": samplers.dpm_solver_2s,
 }
 CouplingName = Literal["independent", "optimal_transport"]
-COUPLINGS: Mapping[CouplingName, couplings.Coupling] = {
-    "independent": couplings.independent,
-    "optimal_transport": couplings.minibatch_optimal_transport,
+COUPLINGS: Mapping[CouplingName, flow_matching.Coupling] = {
+    "independent": flow_matching.independent,
+    "optimal_transport": flow_matching.minibatch_optimal_transport,
 }
 LossName = Literal["simple", "vlb", "min_snr"]
 LOSSES: Mapping[LossName, Callable[[diffusion.Diffusion], Loss]] = {
     "simple": lambda model: model.loss,
     "vlb": lambda model: Loss(model.forward, {"vlb": losses.vlb}),
-    "min_snr": lambda model: Loss(model.forward, {"min_snr": losses.weighted(losses.min_snr())}),
+    "min_snr": lambda model: Loss(model.forward, {"min_snr": losses.Weighted(losses.MinSNR())}),
 }
 
 
@@ -138,7 +135,7 @@ def sampling(settings: UNetSettings) -> dict[str, Any]:
     """How its samples are drawn: arguments of `Diffusion.sample`."""
     return {
         "sampler": SAMPLERS[settings.sampler],
-        "times": grids.linear(settings.sampling_steps),
+        "timesteps": samplers.linear_timesteps(settings.sampling_steps),
         "guidance": settings.guidance,
     }
 
@@ -216,13 +213,13 @@ def super_resolution(config: Config[SuperResolutionSettings], spec: DataSpec) ->
     from experiments.measures.images import restored
 
     settings = config.model
-    observe = diffusion.low_resolution(settings.factor)
-    model = image_diffusion(settings, spec, observe=observe)
+    condition_fn = diffusion.LowResolution(settings.factor)
+    model = image_diffusion(settings, spec, condition_fn=condition_fn)
 
     def condition(num: int) -> Mapping[str, Any]:
         data = load_splits(config).test
         x = data.rows(np.arange(num) % len(data))["x"]
-        return {"observed": observe(to_unit_range(jnp.asarray(x), spec))}
+        return {"condition": condition_fn(to_unit_range(jnp.asarray(x), spec))}
 
     return Setup(
         model,
@@ -263,12 +260,12 @@ def consistency(config: Config[DistillationSettings], spec: DataSpec) -> Setup:
     )
 
     def start(fresh: Any, teacher: Any, batch: Any) -> Any:
-        return teacher[0], model.adopt(fresh[1], teacher[0])
+        return teacher[0], model.with_teacher(fresh[1], teacher[0])
 
     return Setup(
         model,
         condition=every_label(model.num_classes),
-        sampling={"times": grids.linear(settings.student_steps)},
+        sampling={"timesteps": samplers.linear_timesteps(settings.student_steps)},
         measures=(distance_by_a_classifier,),
         start=start,
     )
@@ -278,7 +275,7 @@ def consistency(config: Config[DistillationSettings], spec: DataSpec) -> Setup:
 class LatentSettings:
     """A diffusion of the codes of a VAE, which comes from a run of `vae`."""
 
-    codec: VAESettings = VAESettings()
+    first_stage: VAESettings = VAESettings()
     """The VAE, as its run has it."""
     width: PositiveInt = 256
     """Size of the hidden vectors."""
@@ -301,24 +298,24 @@ def latent_diffusion(config: Config[LatentSettings], spec: DataSpec) -> Setup:
     from experiments.measures.images import distance_by_a_classifier
 
     settings, classes = config.model, spec.num_classes
-    codec: Any = vae_setup(settings.codec, spec).model
-    dims = settings.codec.latent_dim
+    first_stage: Any = vae_setup(settings.first_stage, spec).model
+    dims = settings.first_stage.latent_dim
     codes = diffusion.Diffusion(
         networks.DenoisingMLP(dims, width=settings.width, blocks=settings.blocks),
         spec=DataSpec((dims,), num_levels=None, name="codes"),
         num_classes=classes,
         drop_label=0.0 if classes is None else 0.1,
     )
-    model = diffusion.LatentDiffusion(codes, codec)
+    model = diffusion.LatentDiffusion(codes, first_stage)
 
     def start(fresh: Any, before: Any, batch: Any) -> Any:
-        return fresh[0], model.adopt(fresh[1], before[0], before[1], batch["x"])
+        return fresh[0], model.with_first_stage(fresh[1], before[0], before[1], batch["x"])
 
-    times = grids.linear(settings.sampling_steps)
+    timesteps = samplers.linear_timesteps(settings.sampling_steps)
     return Setup(
         model,
         condition=every_label(classes),
-        sampling={"sampler": solvers.dpm_solver_2m, "times": times},
+        sampling={"sampler": samplers.dpm_solver_2m, "timesteps": timesteps},
         measures=(distance_by_a_classifier,),
         start=start,
     )
@@ -369,7 +366,10 @@ def diffusion_points(config: Config[PointsSettings], spec: DataSpec) -> Setup:
         networks.DenoisingMLP(spec.shape[-1], width=settings.width, blocks=settings.blocks),
         spec=spec,
     )
-    heun = {"sampler": samplers.heun, "times": grids.linear(settings.sampling_steps)}
+    heun = {
+        "sampler": samplers.heun,
+        "timesteps": samplers.linear_timesteps(settings.sampling_steps),
+    }
     return Setup(model, sampling=heun, measures=(modes_of_points, distance_of_points))
 
 
@@ -388,5 +388,8 @@ def flow_matching_points(config: Config[PointsSettings], spec: DataSpec) -> Setu
         spec,
         COUPLINGS[settings.coupling],
     )
-    heun = {"sampler": samplers.heun, "times": grids.linear(settings.sampling_steps)}
+    heun = {
+        "sampler": samplers.heun,
+        "timesteps": samplers.linear_timesteps(settings.sampling_steps),
+    }
     return Setup(model, sampling=heun, measures=(modes_of_points, distance_of_points))

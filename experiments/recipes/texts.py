@@ -14,9 +14,8 @@ from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import DataSpec
 from genjax_models.core.preprocess import tokens
 from genjax_models.data.markov import MarkovText
-from genjax_models.diffusion import masking
-from genjax_models.diffusion.masked import MaskedDiffusion
-from genjax_models.diffusion.masking import Alpha
+from genjax_models.diffusion import masked
+from genjax_models.diffusion.masked import Alpha, MaskedDiffusion
 from genjax_models.networks.attention import Positions, learned, rotary
 from genjax_models.networks.transformer import Transformer
 
@@ -163,7 +162,7 @@ def gpt_markov(config: Config[GPTSettings], spec: DataSpec) -> Setup:
 def masked_markov(config: Config[GPTSettings], spec: DataSpec) -> Setup:
     """Masked diffusion on a source of known entropy rate: a bound for whole windows."""
     # The rest of a text is hardest to tell from few of its tokens: the cosine looks there most.
-    return _masked(config.model, spec, masking.cosine)
+    return _masked(config.model, spec, masked.cosine_alpha)
 
 
 @experiment(
@@ -181,4 +180,4 @@ def masked_markov(config: Config[GPTSettings], spec: DataSpec) -> Setup:
 )
 def masked_text(config: Config[GPTSettings], spec: DataSpec) -> Setup:
     """Masked diffusion on the characters of a text, of the size and for the steps of `gpt`."""
-    return _masked(config.model, spec, masking.linear)
+    return _masked(config.model, spec, masked.linear_alpha)

@@ -1,87 +1,95 @@
-"""Diffusion and flow matching: schedules, networks' targets, samplers, guidance, likelihoods."""
+"""Diffusion and flow matching: models, schedules, samplers, guidance, likelihoods."""
 
 from genjax_models.diffusion import (
-    bound,
-    couplings,
-    dequantized,
-    grids,
+    flow_matching,
     guidance,
     inverse,
     losses,
-    masked_losses,
-    masking,
+    masked,
     ode,
-    predictions,
     samplers,
     schedules,
-    times,
+    time_sampler,
 )
-from genjax_models.diffusion.conditioning import enlarged, low_resolution
 from genjax_models.diffusion.consistency import Consistency, multistep_consistency
-from genjax_models.diffusion.dequantized import DequantizedProbabilityFlow
+from genjax_models.diffusion.diffusion import Diffusion
 from genjax_models.diffusion.flow_matching import FlowMatching
+from genjax_models.diffusion.inverse import LowResolution
 from genjax_models.diffusion.latent import LatentDiffusion
-from genjax_models.diffusion.learned_schedule import Learned
 from genjax_models.diffusion.masked import MaskedDiffusion
-from genjax_models.diffusion.model import Diffusion
-from genjax_models.diffusion.probability_flow import ProbabilityFlow
+from genjax_models.diffusion.ode import DequantizedProbabilityFlow, ProbabilityFlow
 from genjax_models.diffusion.samplers import (
     ancestral,
     ddim,
+    dpm_solver_2m,
+    dpm_solver_2s,
     euler,
     fixed_large,
     fixed_small,
     heun,
-    start,
+    initial_noise,
+    karras_timesteps,
+    linear_timesteps,
+    predictor_corrector,
+    quadratic_timesteps,
 )
 from genjax_models.diffusion.schedules import (
     EDM,
     Cosine,
+    DataPrediction,
+    EDMPrediction,
+    FlowPrediction,
+    LearnedSchedule,
     LinearBeta,
+    NoisePrediction,
+    NoiseScale,
     RectifiedFlow,
     VarianceExploding,
+    VelocityPrediction,
 )
-from genjax_models.diffusion.solvers import dpm_solver_2m, dpm_solver_2s, predictor_corrector
 
 __all__ = [
     "EDM",
     "Consistency",
     "Cosine",
+    "DataPrediction",
     "DequantizedProbabilityFlow",
     "Diffusion",
+    "EDMPrediction",
     "FlowMatching",
+    "FlowPrediction",
     "LatentDiffusion",
-    "Learned",
+    "LearnedSchedule",
     "LinearBeta",
+    "LowResolution",
     "MaskedDiffusion",
+    "NoisePrediction",
+    "NoiseScale",
     "ProbabilityFlow",
     "RectifiedFlow",
     "VarianceExploding",
+    "VelocityPrediction",
     "ancestral",
-    "bound",
-    "couplings",
     "ddim",
-    "dequantized",
     "dpm_solver_2m",
     "dpm_solver_2s",
-    "enlarged",
     "euler",
     "fixed_large",
     "fixed_small",
-    "grids",
+    "flow_matching",
     "guidance",
     "heun",
+    "initial_noise",
     "inverse",
+    "karras_timesteps",
+    "linear_timesteps",
     "losses",
-    "low_resolution",
-    "masked_losses",
-    "masking",
+    "masked",
     "multistep_consistency",
     "ode",
-    "predictions",
     "predictor_corrector",
+    "quadratic_timesteps",
     "samplers",
     "schedules",
-    "start",
-    "times",
+    "time_sampler",
 ]

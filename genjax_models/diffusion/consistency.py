@@ -2,15 +2,14 @@
 
 A consistency function f(x_t, t) is the same all along a path of the probability-flow ODE: its end.
 It is trained to be the same at neighbouring times, and is x_t itself where there is no noise, as
-every denoiser of `predictions` is but `data`'s. So it is a denoiser in a diffusion's place, and the
-sampler `multistep_consistency` draws with it in as few steps as its grid has.
+the denoiser of every prediction is except a `DataPrediction`. So it stands in the place of a
+denoiser, and the sampler `multistep_consistency` draws with it in as few steps as are asked for.
 
 Song et al. 2023, Consistency models, arXiv:2303.01469; Song & Dhariwal 2024, arXiv:2310.14189.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,29 +24,39 @@ from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.preprocess import to_unit_range
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
-from genjax_models.diffusion import bound, grids, passes, samplers
-from genjax_models.diffusion.conditioning import hide_some
-from genjax_models.diffusion.guidance import classifier_free
-from genjax_models.diffusion.learned_schedule import Learned, bind
-from genjax_models.diffusion.losses import mean_entries
-from genjax_models.diffusion.model import Diffusion
-from genjax_models.diffusion.predictions import check_signal
-from genjax_models.diffusion.samplers import Level, Sampler, walk
-from genjax_models.diffusion.schedules import Schedule
+from genjax_models.core.values import value
+from genjax_models.diffusion.diffusion import Diffusion
+from genjax_models.diffusion.guidance import Condition, classifier_free
+from genjax_models.diffusion.losses import first_time, mean_entries
+from genjax_models.diffusion.samplers import (
+    Denoiser,
+    Sampler,
+    linear_timesteps,
+    predict_x0_eps,
+    sample_loop,
+)
+from genjax_models.diffusion.schedules import (
+    LearnedSchedule,
+    NoiseScale,
+    Schedule,
+    bind,
+    check_signal,
+    noise_scale,
+)
 
 
 @struct.dataclass
 class ConsistencyOutputs:
-    """What one pass gives; every array's first axis is the examples.
+    """What one pass gives; the first axis of every array is the examples.
 
     Attributes:
-        x_0: The data, in [-1, 1] if they are discrete `[B, ...]`.
+        x_0: Data, in [-1, 1] if they are discrete `[B, ...]`.
         x_t: Noisy data `[B, ...]`.
-        x_s: Where the path leads from x_t in one step `[B, ...]`.
-        t: The times of x_t `[B]`.
-        s: The times of x_s `[B]`.
+        x_s: The state one step further along the path, with less noise `[B, ...]`.
+        t: Times of x_t `[B]`.
+        s: Times of x_s `[B]`.
         prediction: f(x_t, t) `[B, ...]`.
-        target: f(x_s, s), which no gradient follows `[B, ...]`.
+        target: f(x_s, s), without a gradient `[B, ...]`.
     """
 
     x_0: Array
@@ -76,40 +85,39 @@ def pseudo_huber(out: ConsistencyOutputs) -> Array:
 
 
 def multistep_consistency(
-    denoise: samplers.Denoiser,
+    denoise: Denoiser,
     schedule: Schedule,
     x: Array,
-    times: Array,
+    timesteps: Array,
     key: Key,
     *,
     trajectory: bool = False,
 ) -> Array:
     """The sampler of consistency models: to the data, back to the next time with new noise, ...
 
-    Takes and returns what `samplers.heun` does, but no churn. Here `denoise(x_t, t)` is f(x_t, t),
-    the path's end; it is asked once a step, and of one time, t = 1, there is one step. The key
-    decides the new noise.
+    Here `denoise(x_t, t)` is f(x_t, t), the end of the path. It is asked once a step; the timestep
+    t = 1 alone makes one step. All else as in `Sampler`.
 
     References:
         Song et al. 2023, arXiv:2303.01469, algorithm 1.
     """
 
-    def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
+    def step(x: Array, memory: Any, at: NoiseScale, to: NoiseScale, key: Key) -> tuple[Array, Any]:
         noise = random.normal(key, x.shape, x.dtype)
         return to.alpha * denoise(x, at.t) + to.sigma * noise, memory
 
-    return walk(step, schedule, x, times, key, trajectory=trajectory)
+    return sample_loop(step, schedule, x, timesteps, key, trajectory=trajectory)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Consistency:
     """A diffusion model that learns to go to the data in one step, from a trained one or alone.
 
     Attributes:
-        diffusion: Network, schedule, prediction and conditions, the student's and the teacher's.
-        intervals: N, into how many steps the teacher's path is cut.
-        distil: Whether a step along the path is the trained teacher's, which lies in the state
-            (`adopt` puts it there); or else adds less of the same noise to the data.
+        diffusion: Network, schedule, prediction and conditions of both student and teacher.
+        intervals: N, the number of steps into which a path is cut.
+        distil: Whether a step along the path is that of a trained teacher, which lies in the state
+            (`with_teacher` puts it there); or else x_s is the data with less of the same noise.
         guidance: Weight of classifier-free guidance of the teacher; the student has it built in.
     """
 
@@ -122,26 +130,26 @@ class Consistency:
         """Refuses settings that cannot be.
 
         Raises:
-            ValueError: Which, and what may be.
+            ValueError: There are no intervals, or x_0 does not follow from the prediction at t = 1.
         """
         if self.intervals < 1:
             raise ValueError(f"a path cannot be cut into {self.intervals} steps: give 1 or more")
-        if not isinstance(self.diffusion.schedule, Learned):
+        if not isinstance(self.diffusion.schedule, LearnedSchedule):
             check_signal(self.diffusion.prediction, self.diffusion.schedule, 1.0)  # a path's start
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
+        """Description of one example."""
         return self.diffusion.spec
 
     @property
     def num_classes(self) -> int | None:
-        """Number of labels to be conditional on; None for none."""
+        """Number of labels of p(x | label); None for p(x)."""
         return self.diffusion.num_classes
 
     @property
     def loss(self) -> Loss:
-        """`consistency`: how much f differs between neighbouring times."""
+        """`consistency`, the difference of f between neighbouring times."""
         return Loss(self.forward, {"consistency": pseudo_huber})
 
     @property
@@ -150,46 +158,45 @@ class Consistency:
         return {"consistency": Player(self.loss, tuple(self.diffusion.players["diffusion"].owns))}
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters, and a teacher that is as fresh."""
+        """Fresh parameters, which are the teacher's too."""
         params, state = self.diffusion.init(key, batch)
-        return params, self.adopt(state, params) if self.distil else state
+        return params, self.with_teacher(state, params) if self.distil else state
 
-    def adopt(self, state: State, teacher: Params) -> State:
-        """The state with a trained diffusion's parameters for the teacher."""
+    def with_teacher(self, state: State, teacher: Params) -> State:
+        """The state with the parameters of a trained diffusion as the teacher."""
         return {**state, "teacher": teacher}
 
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[ConsistencyOutputs, State]:
-        """The consistency function at both ends of one step along each example's path."""
+        """Computes the consistency function at both ends of a step on the path of each example."""
         model, num = self.diffusion, batch["x"].shape[0]
         check_examples(batch["x"], self.spec)
         key_x, key_t, key_noise, key_label = jax.random.split(key, 4)
         x = model.preprocess.apply(batch["x"], key_x, model.spec)
-        shown = passes.known(model, x, batch.get("label"))
+        label = batch.get("label")
         schedule = bind(model.schedule, params)
-        start = bound.first_time(schedule, model.max_log_snr, model.steps)
-        u, _ = model.times.draw(key_t, num, model.times.init())
+        t_0 = first_time(schedule, model.max_log_snr, model.steps)
+        u, _ = model.time_sampler.draw(key_t, num, model.time_sampler.init())
         n = jnp.ceil(u * self.intervals)
-        t, s = (start + (1.0 - start) * i / self.intervals for i in (n, n - 1.0))
+        t, s = (t_0 + (1.0 - t_0) * i / self.intervals for i in (n, n - 1.0))
         x_0 = to_unit_range(x, model.prepared)
-        at, to = (samplers.level(schedule, time, x_0.ndim) for time in (t, s))
+        at, to = (noise_scale(schedule, time, x_0.ndim) for time in (t, s))
         noise = random.normal(key_noise, x_0.shape)
         x_t = at.alpha * x_0 + at.sigma * noise
         x_s = to.alpha * x_0 + to.sigma * noise
         if self.distil:
-            x_s = self._follow(state, x_t, at, to, shown)
-        if train and shown.context is not None:
-            shown = shown._replace(context=hide_some(shown.context, key_label, model.drop_label))
+            x_s = self._teacher_step(state, x_t, at, to, model.condition_of(x, label))
+        condition = model.condition_of(x, label, key_label if train else None)
 
-        def f(x: Array, level: Level) -> Array:
-            (prediction, _), _ = passes.predict(model, params, state, x, level, shown)
-            return model.prediction.denoised(prediction, x, level.alpha, level.sigma)
+        def f(x: Array, scale: NoiseScale) -> Array:
+            out, _ = model.predict(params, schedule, condition, x, scale, state=state)
+            return out.denoised
 
         target = jax.lax.stop_gradient(f(x_s, to))
         return ConsistencyOutputs(x_0, x_t, x_s, t, s, f(x_t, at), target), state
 
-    @entry("num", "guidance", "sampler", "times", "trajectory")
+    @entry("num", "guidance", "sampler", "timesteps", "trajectory")
     def sample(
         self,
         params: Params,
@@ -197,37 +204,40 @@ class Consistency:
         num: int,
         *,
         sampler: Sampler = multistep_consistency,
-        times: Array | None = None,
+        timesteps: Array | None = None,
         **options: Any,
     ) -> Array:
-        """New examples `[num, *shape]` in the data's range.
+        """Draws examples `[num, *shape]` in the data's range.
 
         Args:
             params: The model's parameters.
-            key: What the draws are a function of.
-            num: How many.
-            sampler: What goes with a consistency function.
-            times: The sampler's times `[n]`; one, t = 1, where None.
-            **options: As of `Diffusion.sample`: `label`, `observed`, `state`.
+            key: PRNG key.
+            num: Number of examples.
+            sampler: A sampler that suits a consistency function.
+            timesteps: Times at which the sampler asks it `[n]`; t = 1 alone where None.
+            **options: As in `Diffusion.sample`: `label`, `condition`, `state`.
         """
-        times = grids.linear(1) if times is None else times
-        return self.diffusion.sample(params, key, num, sampler=sampler, times=times, **options)
+        options["timesteps"] = linear_timesteps(1) if timesteps is None else timesteps
+        return self.diffusion.sample(params, key, num, sampler=sampler, **options)
 
-    def _follow(self, state: State, x_t: Array, at: Level, to: Level, shown: Any) -> Array:
-        """The teacher's step, by DDIM, from one level to the next `[B, ...]`."""
+    def _teacher_step(
+        self, state: State, x_t: Array, at: NoiseScale, to: NoiseScale, condition: Condition
+    ) -> Array:
+        """The teacher's step by DDIM from one noise scale to the next `[B, ...]`."""
         model, teacher = self.diffusion, state["teacher"]
+        schedule = bind(model.schedule, teacher)
 
-        def denoiser(shown: Any) -> samplers.Denoiser:
+        def denoiser(condition: Condition) -> Denoiser:
             def denoise(x: Array, t: Array) -> Array:
                 del t
-                (prediction, _), _ = passes.predict(model, teacher, state, x, at, shown)
-                return model.within(model.prediction.denoised(prediction, x, at.alpha, at.sigma))
+                out, _ = model.predict(teacher, schedule, condition, x, at, state=state)
+                return model.clip_denoised(out.denoised)
 
             return denoise
 
-        denoise = denoiser(shown)
-        if shown.context is not None:
-            without = denoiser(shown._replace(context=jnp.zeros_like(shown.context)))
+        denoise = denoiser(condition)
+        if condition.context is not None:
+            without = denoiser(condition._replace(context=jnp.zeros_like(condition.context)))
             denoise = classifier_free(denoise, without, self.guidance)
-        x_0, eps = samplers.read(denoise, x_t, at)
+        x_0, eps = predict_x0_eps(denoise, x_t, at)
         return jax.lax.stop_gradient(to.alpha * x_0 + to.sigma * eps)

@@ -1,22 +1,101 @@
-"""Guidance: denoisers made of denoisers, which samplers ask like any other.
+"""Conditions of a network, and guidance: denoisers made of denoisers.
 
-A guided denoiser stands for data that are tilted towards a condition. Its score is that of the data
-plus a multiple of grad_x log p(y | x_t), and by Tweedie's formula, E[x_0 | x_t] = (x_t + sigma^2
-score) / alpha, a score that is added is a shift of the denoised x_0 by sigma^2 / alpha times it.
-
-Guidance with weight 1 changes nothing, whichever way it is done.
+A guided denoiser stands for data that are tilted towards a condition, and samplers ask it like any
+other. Its score is that of the data plus a multiple of grad_x log p(y | x_t), and by Tweedie's
+formula, E[x_0 | x_t] = (x_t + sigma^2 score) / alpha, a score that is added shifts the denoised x_0
+by sigma^2 / alpha times it. Guidance with weight 1 changes nothing, whichever way it is done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
-from genjax_models.core.types import Array
+from genjax_models.core import random
+from genjax_models.core.conditions import label_context
+from genjax_models.core.types import Array, Key
 from genjax_models.diffusion.samplers import Denoiser
 from genjax_models.diffusion.schedules import Schedule
+
+ConditionFn: TypeAlias = Callable[[Array], Array]
+"""Data `[B, ..., C]` in [-1, 1] -> what a network is given of them `[B, ..., C']`, such as
+`inverse.LowResolution`."""
+
+
+class Condition(NamedTuple):
+    """What a network is conditioned on; the same at all times.
+
+    Attributes:
+        context: One-hot labels `[B, num_classes]`, or zeros `[1, num_classes]` for no label; None
+            without classes.
+        channels: What a `ConditionFn` gives of the data `[B, ..., C']`; None without one.
+    """
+
+    context: Array | None = None
+    channels: Array | None = None
+
+
+def context_of(label: Array | None, num_classes: int | None, optional: bool) -> Array | None:
+    """Labels as the context of a network `[B, num_classes]`; zeros `[1, num_classes]` for None.
+
+    Args:
+        label: Labels `[B]`, or None.
+        num_classes: Number of labels; None for an unconditional model.
+        optional: Whether the model was trained without labels too.
+
+    Raises:
+        ValueError: There must be a label, or one is out of the range.
+    """
+    if num_classes is not None and label is None and optional:
+        return jnp.zeros((1, num_classes))
+    return label_context(label, num_classes)
+
+
+def drop_condition(a: Array, key: Key | None, probability: float) -> Array:
+    """Sets `a` `[B, ...]` to zeros for some of the examples; for none without a key.
+
+    Args:
+        a: Contexts, or anything else that a network is to do without at times `[B, ...]`.
+        key: PRNG key.
+        probability: Probability of dropping, independently for each example.
+    """
+    if key is None or probability == 0.0:
+        return a
+    kept = random.uniform(key, (a.shape[0],)) >= probability
+    return a * kept.reshape(-1, *(1,) * (a.ndim - 1))
+
+
+def is_guided(guidance: Array | float, num_classes: int | None, drop_label: float) -> bool:
+    """Whether guidance by this weight changes a model.
+
+    Args:
+        guidance: Weight of classifier-free guidance; 1 changes nothing.
+        num_classes: Number of labels; None for an unconditional model.
+        drop_label: How often training dropped the label.
+
+    Raises:
+        TypeError: The weight is not a single number.
+        ValueError: It is not finite, or is asked of a model that was always given its labels.
+    """
+    if not isinstance(guidance, Tracer):
+        number = np.asarray(guidance)
+        if number.shape or number.dtype.kind not in "iuf":
+            raise TypeError(f"guidance is {guidance!r}: give one number for all examples")
+        if not np.isfinite(number):
+            raise ValueError(f"guidance is {guidance}: give a finite number")
+        if number == 1:
+            return False
+    if num_classes is None or drop_label == 0.0:
+        raise ValueError(
+            f"guidance {guidance} was asked of a model that was not trained for it: build it with "
+            "num_classes and drop_label=0.1, and train it"
+        )
+    return True
 
 
 def classifier_free(
@@ -28,19 +107,17 @@ def classifier_free(
 ) -> Denoiser:
     """Classifier-free guidance: `u + w (c - u)`, from two denoisers of the same data.
 
-    The second denoiser is the model without its condition, or any worse one of the same data
-    (Karras et al. 2024, arXiv:2406.02507).
-
     Args:
-        conditional: c, of the data given what is asked for.
-        unconditional: u, of all data.
-        weight: w: 1 is the conditional denoiser (and exactly so), more exaggerates the condition.
-            (Ho & Salimans' own w is one less.) A scalar, or one that broadcasts against `[B, ...]`.
-        rescale: How far to bring the standard deviation of each example back to that of c, which
-            large weights raise: phi, from 0 (not) to 1 (entirely).
+        conditional: c, the denoiser of the data given the condition.
+        unconditional: u, the denoiser of all data, or any worse one of the same data (Karras et
+            al. 2024, arXiv:2406.02507).
+        weight: w: 1 gives the conditional denoiser exactly, more exaggerates the condition. (Ho &
+            Salimans' own w is one less.) A scalar, or an array that broadcasts against `[B, ...]`.
+        rescale: phi, how far to bring the standard deviation of each example, which large weights
+            raise, back to that of c: from 0 (not) to 1 (entirely).
 
     Returns:
-        The guided denoiser, which asks both. With the number 1 for a weight it is c itself.
+        The guided denoiser, which asks both. Where the weight is the number 1 it is c itself.
 
     References:
         Ho & Salimans 2022, arXiv:2207.12598, eq. 6; Lin et al. 2023, arXiv:2305.08891, eq. 15-16
@@ -75,12 +152,12 @@ def classifier(
     Args:
         denoise: The denoiser of all data.
         schedule: Its schedule.
-        log_prob: `(x_t [B, ...], t []) -> log p(y | x_t, t)` `[B]` in nats, of a classifier of
-            noisy data, for the y that is asked for. Each example's depends on its own row alone.
-        weight: w: with 1 and an exact classifier, the denoiser of the data given y.
+        log_prob: `(x_t [B, ...], t []) -> log p(y | x_t, t)` `[B]` in nats, by a classifier of
+            noisy data; y is the condition. Each entry depends on the same row of x_t alone.
+        weight: w; 1 and an exact classifier give the denoiser of the data given y.
 
     Returns:
-        The guided denoiser. Where alpha is 0, x_t says nothing of y and nothing is added.
+        The guided denoiser. Where alpha is 0, x_t does not depend on y and nothing is added.
 
     References:
         Dhariwal & Nichol 2021, arXiv:2105.05233, eq. 13-14.
@@ -94,9 +171,9 @@ def classifier(
 
 
 def shift_per_score(schedule: Schedule, t: Array) -> Array:
-    """sigma^2 / alpha `[]`: by how much x_0 moves per unit of score; 0 where alpha is 0.
+    """sigma^2 / alpha `[]`, the shift of x_0 per unit of score; 0 where alpha is 0.
 
-    There a slope of a log-probability given x_t is 0, being alpha times that given x_0.
+    There the gradient of a log-probability given x_t is 0: it is alpha times that given x_0.
     """
     alpha, sigma = schedule(t)
     return jnp.where(alpha > 0, sigma**2 / jnp.where(alpha > 0, alpha, 1.0), 0.0)
@@ -112,10 +189,10 @@ def interval(
 
     Args:
         guided: The denoiser in the interval.
-        plain: The one elsewhere: what is guided, usually the conditional model.
+        plain: The denoiser elsewhere, usually the conditional model without guidance.
         schedule: Their schedule.
-        low: sigma_lo.
-        high: sigma_hi.
+        low: sigma_lo, the lower end of the interval.
+        high: sigma_hi, the upper end.
 
     Raises:
         ValueError: The interval is empty.
@@ -154,7 +231,7 @@ def thresholded(denoise: Denoiser, quantile: float = 0.995) -> Denoiser:
 
     Args:
         denoise: The denoiser, of data in [-1, 1].
-        quantile: How many of an example's entries are not to be cut off.
+        quantile: Share of the entries of an example that is not cut off.
 
     Raises:
         ValueError: The quantile is not in (0, 1].

@@ -1,8 +1,8 @@
-"""Inverse problems: data given a measurement of them, by a denoiser that knows none.
+"""Inverse problems: data given a measurement of them, by a denoiser that was trained without any.
 
 A measurement is `y = A(x_0) + noise`, where A is any function that is linear in x_0 and measures
 each example by itself. `posterior` guides a denoiser to x_0 given y, for any sampler. For parts of
-x_0 that are known exactly there is also `repaint`, a sampler that puts them back at every step.
+x_0 that are given exactly there is also `repaint`, a sampler that puts them back at every step.
 """
 
 from __future__ import annotations
@@ -18,48 +18,78 @@ from jax.core import Tracer
 
 from genjax_models.core import random
 from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
 from genjax_models.diffusion.guidance import shift_per_score
-from genjax_models.diffusion.samplers import Denoiser, Level, ddim_step, walk
-from genjax_models.diffusion.schedules import Schedule
-from genjax_models.networks.conv import conv2d
+from genjax_models.diffusion.samplers import Denoiser, ddim_step, sample_loop
+from genjax_models.diffusion.schedules import NoiseScale, Schedule
+from genjax_models.networks.conv import average_pool, conv2d
 
 Operator: TypeAlias = Callable[[Array], Array]
 """`x_0 [B, ...] -> A(x_0) [B, ...]`, linear."""
 Covariance: TypeAlias = Callable[[Array, Operator, Schedule, Array], Array]
-"""`(v [B, ...], J^T, schedule, t []) -> C v [B, ...]`, with C the covariance that x_0 given x_t is
-said to have, and J the denoiser's Jacobian at x_t."""
+"""`(v [B, ...], J^T, schedule, t []) -> C v [B, ...]`, with C the assumed covariance of x_0 given
+x_t and J the denoiser's Jacobian at x_t."""
 
 
 def masked(mask: Array) -> Operator:
-    """Sees the entries where `mask` is True, bool `[*shape]` or `[B, *shape]`; 0 elsewhere."""
+    """Measures the entries where `mask`, bool `[*shape]` or `[B, *shape]`, is True; 0 elsewhere."""
     return lambda x: jnp.where(mask, x, 0.0)
 
 
-def downsampled(factor: int) -> Operator:
-    """Images `[B, H, W, C]` as the means of squares of `factor` pixels, `[B, H/f, W/f, C]`.
+@value
+class Downsampled:
+    """Measures images `[B, H, W, C]` by the means of squares of pixels, `[B, H/f, W/f, C]`.
+
+    Attributes:
+        factor: f, the side of a square.
 
     Raises:
         ValueError: The factor is not positive, or (when measuring) the size of the images is no
             multiple of it.
     """
-    if factor < 1:
-        raise ValueError(f"images cannot be downsampled by {factor}: give 1 or more")
 
-    def measure(x: Array) -> Array:
-        num, height, width, channels = x.shape
-        if height % factor or width % factor:
+    factor: int
+
+    def __post_init__(self) -> None:
+        """Refuses squares without pixels."""
+        if self.factor < 1:
+            raise ValueError(f"images cannot be downsampled by {self.factor}: give 1 or more")
+
+    def __call__(self, x: Array) -> Array:
+        """The means of the squares."""
+        _, height, width, _ = x.shape
+        if height % self.factor or width % self.factor:
             raise ValueError(
-                f"images of {height}x{width} cannot be downsampled by {factor}: give a factor of "
-                "both"
+                f"images of {height}x{width} cannot be downsampled by {self.factor}: give a factor "
+                "of both"
             )
-        blocks = (num, height // factor, factor, width // factor, factor, channels)
-        return jnp.mean(x.reshape(blocks), axis=(2, 4))  # [B, H/f, f, W/f, f, C]
+        return average_pool(x, self.factor)
 
-    return measure
+
+@value
+class LowResolution:
+    """Images downsampled, at the full size again: the condition of a super-resolution model.
+
+    They are brought back to the full size by cubic interpolation, as in SR3 (Saharia et al. 2021,
+    arXiv:2104.07636, sec. 2).
+
+    Attributes:
+        factor: The side of a square of pixels that becomes one.
+    """
+
+    factor: int
+
+    def __post_init__(self) -> None:
+        """Refuses squares without pixels."""
+        Downsampled(self.factor)
+
+    def __call__(self, x: Array) -> Array:
+        """The condition `[B, H, W, C]` of images `[B, H, W, C]`."""
+        return jax.image.resize(Downsampled(self.factor)(x), x.shape, "cubic")
 
 
 def blurred(kernel: Array) -> Operator:
-    """Images `[B, H, W, C]` convolved with a kernel `[k, k]`, k odd; zeros beyond the edges.
+    """Measures images `[B, H, W, C]` convolved with a kernel `[k, k]`, k odd; zeros at the edges.
 
     Raises:
         ValueError: The kernel is not of that shape.
@@ -78,27 +108,29 @@ def blurred(kernel: Array) -> Operator:
     return measure
 
 
-def isotropic(std: float = 1.0) -> Covariance:
-    """`v I` with `v = r^2 s^2 / (r^2 + s^2)`, r = sigma / alpha: that of data N(m, s^2 I).
+@value
+class Isotropic:
+    """The covariance `v I` with `v = r^2 s^2 / (r^2 + s^2)`, r = sigma / alpha: of N(m, s^2 I).
 
-    Args:
+    Attributes:
         std: s, the standard deviation of the data.
 
     References:
         Song et al. 2023, Pseudoinverse-guided diffusion models for inverse problems, whose s is 1.
     """
 
-    def covariance(v: Array, vjp: Operator, schedule: Schedule, t: Array) -> Array:
-        alpha, sigma = schedule(t)
-        return (sigma * std) ** 2 / (sigma**2 + (alpha * std) ** 2) * v
+    std: float = 1.0
 
-    return covariance
+    def __call__(self, v: Array, vjp: Operator, schedule: Schedule, t: Array) -> Array:
+        """The covariance times a vector."""
+        alpha, sigma = schedule(t)
+        return (sigma * self.std) ** 2 / (sigma**2 + (alpha * self.std) ** 2) * v
 
 
 def tweedie(v: Array, vjp: Operator, schedule: Schedule, t: Array) -> Array:
-    """`sigma^2 / alpha J`, which is the covariance of x_0 given x_t of any data.
+    """The covariance `sigma^2 / alpha J`: that of x_0 given x_t for any data.
 
-    Of an exact denoiser the Jacobian is symmetric, and its products are had by `J^T v`.
+    The Jacobian of an exact denoiser is symmetric, so that `J^T v` gives its products.
 
     Boys et al. 2023, arXiv:2310.06721; Rozet et al. 2024, arXiv:2405.13712, sec. 4.
     """
@@ -119,27 +151,28 @@ def posterior(
 
     `x_0 + sigma^2 / alpha J^T A^T (A C A^T + noise^2 I)^{-1} (y - A x_0)`, as if x_0 given x_t were
     normal with the denoised mean and the covariance C. With `tweedie` that is exact for normal data
-    of any covariance, and with `isotropic` for those that have an isotropic one; for other data it
-    is an approximation, best at low noise. The linear system is solved by conjugate gradients.
+    of any covariance, and with `Isotropic` for those with an isotropic one; for other data it is an
+    approximation, best at low noise. The linear system is solved by conjugate gradients.
 
     Args:
         denoise: The denoiser of all data.
         schedule: Its schedule.
         measure: A.
-        y: The measurements, `[B, ...]` or what broadcasts to it, in the units of A. Where A sees
-            nothing, as `masked` does where its mask is False, anything may stand, nan too.
-        noise: The standard deviation of the noise in y. With 0 the problem may be ill-posed, where
-            entries of y say the same of x_0: give some.
-        covariance: C: `tweedie` (moment matching) or `isotropic` (PiGDM, whose solves are cheap).
-        iterations: Conjugate gradient steps: as many as A C A^T has distinct eigenvalues for an
-            exact solution, a few in practice. With `tweedie` each goes back through the network.
+        y: Measurements, in a shape that broadcasts to `[B, ...]`, in the units of A. Where A does
+            not depend on x_0, as `masked` where its mask is False, they may be anything, nan too.
+        noise: Standard deviation of the noise in y. With 0 the problem is ill-posed if entries of
+            y measure the same of x_0.
+        covariance: C, `tweedie` (moment matching) or `Isotropic` (PiGDM, whose solves are cheap).
+        iterations: Number of conjugate gradient steps: as many as A C A^T has distinct eigenvalues
+            for an exact solution, a few in practice. With `tweedie` each goes back through the
+            network.
 
     Returns:
-        The guided denoiser. Where alpha is 0 it is the plain one.
+        The guided denoiser. Where alpha is 0 it is the unguided one.
 
     Raises:
         ValueError: There are no iterations, or the noise is negative; (when denoising) y has
-            another shape than A(x_0), or is not finite where A sees something.
+            another shape than A(x_0), or is not finite where A depends on x_0.
 
     References:
         Song et al. 2023, Pseudoinverse-guided diffusion models for inverse problems (PiGDM); Rozet
@@ -203,9 +236,9 @@ def _fits(a: Any, b: Array) -> bool:
 
 
 def _conjugate_gradients(system: Operator, b: Array, iterations: int) -> Array:
-    """Solves system(x) = b for every example `[B, ...]` by itself, from x = 0.
+    """Solves system(x) = b for each example `[B, ...]` by itself, from x = 0.
 
-    Where nothing but rounding is left to be solved, nothing more is added.
+    Where the residual is no more than rounding, the solution stays as it is.
     """
     axes = tuple(range(1, b.ndim))
     dot = lambda u, v: jnp.sum(u * v, axes, keepdims=True)  # noqa: E731
@@ -229,37 +262,38 @@ def repaint(
     denoise: Denoiser,
     schedule: Schedule,
     x: Array,
-    times: Array,
+    timesteps: Array,
     key: Key,
     *,
-    known: Array,
+    given: Array,
     mask: Array,
     resamplings: int = 10,
     trajectory: bool = False,
 ) -> Array:
-    """Inpainting: ancestral steps, each repeated, with the known part put back at its noise level.
+    """Inpaints by ancestral steps, each repeated, with the given part put back at its noise scale.
 
-    A step draws the whole at the next level and replaces what is known by a noisy copy of it. That
-    the rest knew nothing of this copy is mended by going back a level, by the forward process, and
-    drawing again. With one resampling it is plain replacement, whose parts fit together badly.
+    A step draws the whole at the next noise scale and replaces what is given by a noisy copy of it.
+    The rest was drawn without that copy; so the step goes back, by the forward process, and is
+    drawn again. With one resampling it is plain replacement, whose parts fit together badly.
 
     Args:
-        denoise: The denoiser; it is asked `resamplings` times a step, once in the last.
+        denoise: As in `Sampler`, like all that is not named below; it is asked `resamplings` times
+            a step, once in the last.
         schedule: The schedule.
-        x: Noise at the first time `[B, ...]`.
-        times: The grid `[n]`, falling.
-        key: What all noise is a function of.
-        known: x_0 where it is known, `[B, ...]` or what broadcasts to it; anything elsewhere.
-        mask: Where it is known, bool `[*shape]` or `[B, *shape]`.
-        resamplings: How often each step is drawn; the paper's r.
+        x: The noise.
+        timesteps: The timesteps.
+        key: PRNG key.
+        given: x_0 where it is given, in a shape that broadcasts to `[B, ...]`; anything elsewhere.
+        mask: Where it is given, bool `[*shape]` or `[B, *shape]`.
+        resamplings: Number of times that each step is drawn; the paper's r.
         trajectory: Whether to return every state.
 
     Returns:
-        x_0 `[B, ...]`, with the known part as it was given.
+        x_0 `[B, ...]`, with the given part as it was.
 
     Raises:
-        ValueError: There are no resamplings, the times do not fall, or what is known has another
-            shape than x, or is not finite.
+        ValueError: There are no resamplings, the timesteps do not fall, or the given part has
+            another shape than x, or is not finite.
 
     References:
         Lugmayr et al. 2022, RePaint, arXiv:2201.09865, algorithm 1 (jump length 1); replacement:
@@ -267,38 +301,38 @@ def repaint(
     """
     if resamplings < 1:
         raise ValueError(f"the number of resamplings is {resamplings}: give at least 1")
-    if not (_fits(known, x) and _fits(mask, x)):
+    if not (_fits(given, x) and _fits(mask, x)):
         raise ValueError(
-            f"the known part's shape is {jnp.shape(known)} and the mask's {jnp.shape(mask)}: give "
-            f"what broadcasts to {x.shape}"
+            f"the given part's shape is {jnp.shape(given)} and the mask's {jnp.shape(mask)}: give "
+            f"shapes that broadcast to {x.shape}"
         )
-    if not isinstance(known, Tracer) and not isinstance(mask, Tracer):
-        if np.any(~np.isfinite(known) & np.asarray(mask, bool)):
+    if not isinstance(given, Tracer) and not isinstance(mask, Tracer):
+        if np.any(~np.isfinite(given) & np.asarray(mask, bool)):
             raise ValueError(
-                "known has nan or infinite entries where the mask says that it is known: give "
-                "finite ones, or a mask without them (mask & jnp.isfinite(known))"
+                "given has nan or infinite entries where the mask is True: give finite ones, or a "
+                "mask without them (mask & jnp.isfinite(given))"
             )
-    known = jnp.where(mask, known, 0.0)  # nan elsewhere leaves no trace, in gradients either
+    given = jnp.where(mask, given, 0.0)  # nan elsewhere leaves no trace, in gradients either
 
-    def draw(x: Array, at: Level, to: Level, key: Key) -> Array:
-        key_step, key_known = jax.random.split(key)
+    def draw(x: Array, at: NoiseScale, to: NoiseScale, key: Key) -> Array:
+        key_step, key_given = jax.random.split(key)
         x = ddim_step(denoise, x, at, to, key_step)
-        noisy = to.alpha * known + to.sigma * random.normal(key_known, x.shape, x.dtype)
+        noisy = to.alpha * given + to.sigma * random.normal(key_given, x.shape, x.dtype)
         return jnp.where(mask, noisy, x)
 
-    def back(x: Array, at: Level, to: Level, key: Key) -> Array:
-        """From the next level to this one again, by the forward process."""
+    def back(x: Array, at: NoiseScale, to: NoiseScale, key: Key) -> Array:
+        """From the next noise scale to this one again, by the forward process."""
         kept = at.alpha / to.alpha
         grown = jnp.sqrt(jnp.maximum(at.sigma**2 - (kept * to.sigma) ** 2, 0.0))
         return kept * x + grown * random.normal(key, x.shape, x.dtype)
 
-    def step(x: Array, memory: Any, at: Level, to: Level, key: Key) -> tuple[Array, Any]:
+    def step(x: Array, memory: Any, at: NoiseScale, to: NoiseScale, key: Key) -> tuple[Array, Any]:
         def again(i: Array, x: Array) -> Array:
             key_draw, key_back = jax.random.split(jax.random.fold_in(key, i))
             return draw(back(x, at, to, key_back), at, to, key_draw)
 
-        # The last step has no level to go back from: its end is no noise at all.
+        # From the end of the last step, which has no noise, there is no way back.
         num = jnp.where(to.sigma > 0, resamplings, 1)
         return jax.lax.fori_loop(1, num, again, draw(x, at, to, key)), memory
 
-    return walk(step, schedule, x, times, key, trajectory=trajectory)
+    return sample_loop(step, schedule, x, timesteps, key, trajectory=trajectory)

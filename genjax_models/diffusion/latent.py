@@ -14,16 +14,17 @@ from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.preprocess import from_unit_range, to_unit_range
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
-from genjax_models.diffusion.model import Diffusion
-from genjax_models.diffusion.outputs import DiffusionOutputs
+from genjax_models.core.values import value
+from genjax_models.diffusion.diffusion import Diffusion
+from genjax_models.diffusion.losses import DiffusionOutputs
 
 
-class Codec(Protocol):
-    """What codes come from: an autoencoder, a VAE, `autoencoders.EmbeddedCodes` of a VQ-VAE."""
+class FirstStage(Protocol):
+    """A model with real-valued codes: an autoencoder, a VAE, `EmbeddedCodes` of a VQ-VAE."""
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
+        """Description of one example."""
         ...
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
@@ -39,98 +40,101 @@ class Codec(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class LatentDiffusion:
     """A diffusion of codes, decoded at the end.
 
-    The codec is not trained: it lies in the state, and so in every checkpoint. `adopt` puts a
-    trained one there. Codes are brought to mean 0 and variance 1.
+    The first stage is not trained: it lies in the state, and so in every checkpoint.
+    `with_first_stage` puts a trained one there. Codes are brought to mean 0 and variance 1.
 
     Attributes:
         diffusion: The model of the codes; its `spec` is real-valued and has their shape.
-        codec: What the codes are of.
+        first_stage: The model whose codes these are.
 
     References:
         Rombach et al. 2022, arXiv:2112.10752; Vahdat et al. 2021, arXiv:2106.05931.
     """
 
     diffusion: Diffusion
-    codec: Codec
+    first_stage: FirstStage
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
-        return self.codec.spec
+        """Description of one example."""
+        return self.first_stage.spec
 
     @property
     def num_classes(self) -> int | None:
-        """Number of labels that the diffusion is conditional on; None for none."""
+        """Number of labels of p(x | label); None for p(x)."""
         return self.diffusion.num_classes
 
     @property
     def loss(self) -> Loss:
-        """The diffusion's own loss, of the codes."""
+        """The diffusion's loss, of the codes."""
         return dataclasses.replace(self.diffusion.loss, forward=self.forward)
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """One player, who owns the diffusion and not the codec."""
+        """One player, who owns the diffusion and not the first stage."""
         players = self.diffusion.players.items()
         return {name: dataclasses.replace(player, loss=self.loss) for name, player in players}
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters, and a fresh codec in the state.
+        """Fresh parameters, and a fresh first stage in the state.
 
         Raises:
             ValueError: The batch, or the codes, do not fit the model.
         """
         check_examples(batch["x"], self.spec)
-        key_codec, key_diffusion = jax.random.split(key)
-        params, state = self.codec.init(key_codec, batch)
-        adopted = self.adopt({}, params, state, jnp.asarray(batch["x"]))
-        z = self._encode(adopted, jnp.asarray(batch["x"]))
+        key_first, key_diffusion = jax.random.split(key)
+        params, state = self.first_stage.init(key_first, batch)
+        x = jnp.asarray(batch["x"])
+        first = self.with_first_stage({}, params, state, x)
+        z = self._encode(first, x)
         params, state = self.diffusion.init(key_diffusion, {**batch, "x": z})
-        return params, {**state, **adopted}
+        return params, {**state, **first}
 
-    def adopt(self, state: State, codec_params: Params, codec_state: State, x: Array) -> State:
-        """The state with a trained codec in it.
+    def with_first_stage(
+        self, state: State, first_params: Params, first_state: State, x: Array
+    ) -> State:
+        """The state with a trained first stage in it.
 
         Args:
             state: The model's state.
-            codec_params: The codec's parameters.
-            codec_state: Its state.
-            x: Examples whose codes' mean and variance are those to be brought to 0 and 1.
+            first_params: Parameters of the first stage.
+            first_state: State of the first stage.
+            x: Examples `[B, *shape]`; mean and variance of their codes are brought to 0 and 1.
 
         Raises:
-            ValueError: Its codes do not have the diffusion's shape.
+            ValueError: The codes do not have the diffusion's shape.
         """
-        z = self.codec.encode(codec_params, x, state=codec_state)
+        z = self.first_stage.encode(first_params, x, state=first_state)
         wanted = self.diffusion.spec.shape
         if z.shape[1:] != wanted or not jnp.issubdtype(z.dtype, jnp.floating):
             raise ValueError(
-                f"the codec gives codes {z.dtype}{list(z.shape[1:])}, and the diffusion is of "
-                f"float32{list(wanted)}: give it spec=DataSpec({z.shape[1:]}, num_levels=None), "
-                "and take a VQ-VAE's vectors by autoencoders.EmbeddedCodes"
+                f"the first stage gives codes {z.dtype}{list(z.shape[1:])}, and the diffusion is "
+                f"of float32{list(wanted)}: give it spec=DataSpec({z.shape[1:]}, num_levels=None), and "
+                "take a VQ-VAE's vectors by autoencoders.EmbeddedCodes"
             )
         spread = jnp.std(z)
-        codec = {
-            "params": codec_params,
-            "state": codec_state,
+        first = {
+            "params": first_params,
+            "state": first_state,
             "mean": jnp.mean(z, axis=0),
             "scale": jnp.where(spread > 0.0, spread, 1.0) + 1e-6,
         }
-        return {**state, "codec": codec}
+        return {**state, "first_stage": first}
 
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[DiffusionOutputs, State]:
-        """The diffusion's pass over the codes."""
+        """Predicts the codes, as the diffusion does."""
         z = jax.lax.stop_gradient(self._encode(state, batch["x"]))
         batch = {**batch, "x": z}
         out, after = self.diffusion.forward(params, batch, key, state=state, train=train)
         return out, {**state, **after}
 
-    @entry("num", "guidance", "sampler", "times", "trajectory")
+    @entry("num", "guidance", "sampler", "timesteps", "trajectory")
     def sample(
         self,
         params: Params,
@@ -140,34 +144,35 @@ class LatentDiffusion:
         state: State | None = None,
         **options: Any,
     ) -> Array:
-        """New examples `[num, *shape]` in the data's range: decoded codes.
+        """Draws codes and decodes them to examples `[num, *shape]` in the data's range.
 
         Args:
             params: The model's parameters.
-            key: What the draws are a function of.
-            num: How many.
-            state: The model's state, which holds the codec.
-            **options: As of `Diffusion.sample`: `label`, `guidance`, `sampler`, `times`.
+            key: PRNG key.
+            num: Number of examples.
+            state: The model's state, which holds the first stage.
+            **options: As in `Diffusion.sample`: `label`, `guidance`, `sampler`, `timesteps`.
 
         Raises:
             ValueError: The state is not given.
         """
-        codec = _codec(state)
+        first = _first_stage(state)
         z = self.diffusion.sample(params, key, num, state=state, **options)
-        z = z * codec["scale"] + codec["mean"]
-        x = self.codec.decode(codec["params"], z, state=codec["state"])
+        z = z * first["scale"] + first["mean"]
+        x = self.first_stage.decode(first["params"], z, state=first["state"])
         return from_unit_range(to_unit_range(x, self.spec), self.spec)
 
     def _encode(self, state: State, x: Array) -> Array:
-        codec = _codec(state)
-        z = self.codec.encode(codec["params"], x, state=codec["state"])
-        return (z - codec["mean"]) / codec["scale"]
+        """The codes of examples, standardised."""
+        first = _first_stage(state)
+        z = self.first_stage.encode(first["params"], x, state=first["state"])
+        return (z - first["mean"]) / first["scale"]
 
 
-def _codec(state: State | None) -> Any:
-    if not state or "codec" not in state:
+def _first_stage(state: State | None) -> Any:
+    if not state or "first_stage" not in state:
         raise ValueError(
-            "a LatentDiffusion keeps its codec in its state, which was not given: pass "
+            "a LatentDiffusion keeps its first stage in its state, which was not given: pass "
             "state=train_state.state"
         )
-    return state["codec"]
+    return state["first_stage"]

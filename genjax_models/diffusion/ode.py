@@ -1,8 +1,11 @@
 """The probability-flow ODE by adaptive steps: samples, codes and exact log-likelihoods.
 
-A diffusion's marginals are those of an ODE, which leads every x_t to one x_0 and back. It is solved
-here by diffrax, in the variables in which it is smooth from end to end, whatever the schedule: the
-angle phi = arctan(sigma / alpha), from 0 (data) to at most pi/2 (noise), and
+The marginals of a diffusion are those of an ODE, which leads every x_t to one x_0 and back. The
+functions here solve it for any denoiser; `ProbabilityFlow` is a trained diffusion seen as such a
+flow, and `DequantizedProbabilityFlow` one over discrete data.
+
+diffrax solves the ODE in the variables in which it is smooth from end to end, whatever the
+schedule: the angle phi = arctan(sigma / alpha), from 0 (data) to at most pi/2 (noise), and
 z = x_t / sqrt(alpha^2 + sigma^2) = cos(phi) x_0 + sin(phi) eps, so that
 
     dz / dphi = cos(phi) eps - sin(phi) x_0 = (cos(phi) z - x_0) / sin(phi)
@@ -10,37 +13,44 @@ z = x_t / sqrt(alpha^2 + sigma^2) = cos(phi) x_0 + sin(phi) eps, so that
 (Salimans & Ho 2022, arXiv:2202.00512, app. D; Song et al. 2021, arXiv:2011.13456, sec. 4.3). At
 phi = 0 the right side is 0 / 0, so the ODE starts or ends at a small noise-to-signal ratio.
 
-Solves take rtol and atol, the tolerances of a step relative to z and absolute, and max_steps; if
-that number is not enough the result is nan.
+Solves take `rtol` and `atol`, the tolerances of a step relative to z and absolute, and
+`max_steps`, the number of steps after which the result is nan.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
 from genjax_models.core import random
-from genjax_models.core.types import Array, Key
-from genjax_models.diffusion.grids import check_times
-from genjax_models.diffusion.samplers import Denoiser
-from genjax_models.diffusion.schedules import Schedule
+from genjax_models.core.bounds import check_num_samples, log_mean_weight
+from genjax_models.core.conditions import check_examples, labels_to_sample
+from genjax_models.core.dequantization import Cells, num_levels_of
+from genjax_models.core.distributions import Normal, sum_entries
+from genjax_models.core.entry import entry
+from genjax_models.core.preprocess import identity, of_data, to_unit_range
+from genjax_models.core.protocols import LikelihoodInfo
+from genjax_models.core.types import Array, DataSpec, Key, Params, State
+from genjax_models.core.values import value
+from genjax_models.diffusion.samplers import Denoiser, check_timesteps, initial_noise
+from genjax_models.diffusion.schedules import LearnedSchedule, Schedule, bind, check_signal
 
 Field: TypeAlias = Callable[[Array], Array]
 """A vector field on one example, `[...] -> [...]`."""
 Divergence: TypeAlias = Callable[[Field, Array, Key], tuple[Array, Array]]
-"""`(field, x [...], key) -> (field(x) [...], its divergence [])`; of one example."""
+"""`(field, x [...], key) -> (field(x) [...], its divergence [])`, for one example."""
 
 
 def adaptive(
     denoise: Denoiser,
     schedule: Schedule,
     x: Array,
-    times: Array,
+    timesteps: Array,
     key: Key,
     *,
     rtol: float = 1e-4,
@@ -50,39 +60,39 @@ def adaptive(
 ) -> Array:
     """A sampler along the ODE, by as many steps as the tolerances need (Tsitouras' 5(4) pairs).
 
-    The examples share their steps, of which the least accurate one decides the size.
+    The examples share their steps, whose size the least accurate example decides.
 
     Args:
-        denoise: The denoiser; it is asked six times a step.
+        denoise: As in `Sampler`, like all that is not named below; it is asked six times a step.
         schedule: The schedule.
-        x: Noise at the first time `[B, ...]`.
-        times: The grid `[n]`, falling; its ends matter, and the times between if `trajectory`.
-        key: Of no account: nothing is drawn.
+        x: The noise.
+        timesteps: The timesteps; those between the ends matter only with `trajectory`.
+        key: Not used.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
-        max_steps: Steps after which the result is nan.
-        trajectory: Whether to return the states at the times.
+        max_steps: Number of steps after which the result is nan.
+        trajectory: Whether to return the states at the timesteps.
 
     Returns:
-        x_0 `[B, ...]`, which is what the denoiser makes of the state at the last time; with
-        `trajectory`, `[n + 1, B, ...]`.
+        x_0 `[B, ...]`, the denoised state at the last timestep; with `trajectory`,
+        `[n + 1, B, ...]`.
 
     Raises:
-        ValueError: The times do not fall, or there is no noise at the first.
+        ValueError: The timesteps do not fall, or there is no noise at the first.
     """
     del key
-    times = check_times(times, schedule)
-    ended = schedule(times)[1] == 0  # at most at the last
-    if len(times) > 1:  # where there is no noise the ODE has no value: from as near as `encode`
-        near = jnp.minimum(ends(schedule)[1], 0.5 * times[-2])
-        times = times.at[-1].set(jnp.where(ended[-1], near, times[-1]))
-    angles, size = _polar(schedule, times)
+    timesteps = check_timesteps(timesteps, schedule)
+    ended = schedule(timesteps)[1] == 0  # at most at the last
+    if len(timesteps) > 1:  # where there is no noise the ODE has no value: from as near as `encode`
+        near = jnp.minimum(ends(schedule)[1], 0.5 * timesteps[-2])
+        timesteps = timesteps.at[-1].set(jnp.where(ended[-1], near, timesteps[-1]))
+    angles, size = _polar(schedule, timesteps)
     path = (x / size[0])[None]
-    if len(times) > 1:
+    if len(timesteps) > 1:
         velocity = _velocity(denoise, schedule)
         saved = angles if trajectory else angles[-1:]
         path = _solve(velocity, angles[0], path[0], saved, _worst, rtol, atol, max_steps)
-    x_0 = denoise(size[-1] * path[-1], times[-1])
+    x_0 = denoise(size[-1] * path[-1], timesteps[-1])
     if not trajectory:
         return x_0
     between = size[1:].reshape(-1, *[1] * x.ndim) * path[1:]
@@ -100,19 +110,19 @@ def encode(
     atol: float = 1e-4,
     max_steps: int = 4096,
 ) -> Array:
-    """The noise to which the ODE leads from an example: what a sampler would start from.
+    """The noise to which the ODE leads from an example, where a sampler would start.
 
     Args:
         denoise: The denoiser.
         schedule: The schedule.
         x_0: Data `[B, ...]`.
-        smallest: The noise-to-signal ratio at which to start, or the schedule's own lowest.
+        smallest: The noise-to-signal ratio at which to start, or the schedule's lowest if higher.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
-        max_steps: Steps after which the result is nan.
+        max_steps: Number of steps after which the result is nan.
 
     Returns:
-        x_1 `[B, ...]`, about N(0, sigma(1)^2), which `adaptive` leads back to x_0 on the times
+        x_1 `[B, ...]`, about N(0, sigma(1)^2), which `adaptive` leads back to x_0 on the timesteps
         `ends(schedule, smallest)`.
     """
     (top, bottom), (size, _) = _polar(schedule, ends(schedule, smallest))
@@ -122,11 +132,11 @@ def encode(
 
 
 def ends(schedule: Schedule, smallest: float = 1e-3) -> Array:
-    """The times `[2]` between which the ODE is solved: 1, and that of the lowest noise.
+    """The timesteps `[2]` between which the ODE is solved: 1, and that of the lowest noise.
 
     Args:
         schedule: The schedule.
-        smallest: The noise-to-signal ratio at the end, or the schedule's own lowest.
+        smallest: The noise-to-signal ratio at the end, or the schedule's lowest if higher.
 
     Raises:
         ValueError: There is no noise at the end.
@@ -136,7 +146,7 @@ def ends(schedule: Schedule, smallest: float = 1e-3) -> Array:
 
 
 def _lowest(schedule: Schedule, smallest: Array | float) -> Array:
-    """The noise-to-signal ratio at the data's end: `smallest`, or the schedule's own lowest."""
+    """The ratio at which the ODE meets the data: `smallest`, or the schedule's lowest if higher."""
     with jax.ensure_compile_time_eval():
         ratio = jnp.maximum(jnp.exp(-0.5 * schedule.log_snr(jnp.zeros(()))), smallest)
     if not isinstance(ratio, Tracer) and not 0 < float(ratio) < math.inf:
@@ -148,7 +158,7 @@ def _lowest(schedule: Schedule, smallest: Array | float) -> Array:
 
 
 def exact(field: Field, x: Array, key: Key) -> tuple[Array, Array]:
-    """The divergence as the trace of the Jacobian: as many looks back as x has entries."""
+    """The divergence as the trace of the Jacobian, by one backward pass for each entry of x."""
     del key
     value, vjp = jax.vjp(field, x)
     basis = jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
@@ -156,13 +166,18 @@ def exact(field: Field, x: Array, key: Key) -> tuple[Array, Array]:
     return value, jnp.sum(rows)
 
 
-def hutchinson(num: int = 1, draw: Callable[..., Array] = jax.random.rademacher) -> Divergence:
-    """The divergence as the mean of e^T J e over random e, without bias.
+def rademacher(key: Key, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Draws -1 and 1, equally likely: of all e with covariance I, the estimate varies least."""
+    return jax.random.rademacher(key, shape, dtype)
 
-    Args:
+
+@value
+class Hutchinson:
+    """An unbiased estimate of the divergence: the mean of e^T J e over random e.
+
+    Attributes:
         num: Number of e; the variance is that of one over num.
-        draw: `(key, shape, dtype) -> e` of mean 0 and covariance I: `jax.random.rademacher`, whose
-            variance is least, or `jax.random.normal`.
+        draw: `(key, shape, dtype) -> e` of mean 0 and covariance I.
 
     Raises:
         ValueError: The number is not positive.
@@ -170,16 +185,23 @@ def hutchinson(num: int = 1, draw: Callable[..., Array] = jax.random.rademacher)
     References:
         Hutchinson 1989; Skilling 1989; Grathwohl et al. 2019, FFJORD, arXiv:1810.01367, sec. 3.1.
     """
-    if num < 1:
-        raise ValueError(f"Hutchinson's estimate of {num} draws was asked for: give 1 or more")
 
-    def divergence(field: Field, x: Array, key: Key) -> tuple[Array, Array]:
+    num: int = 1
+    draw: Callable[[Key, tuple[int, ...], Any], Array] = rademacher
+
+    def __post_init__(self) -> None:
+        """Refuses estimates of no draws."""
+        if self.num < 1:
+            raise ValueError(
+                f"Hutchinson's estimate of {self.num} draws was asked for: give 1 or more"
+            )
+
+    def __call__(self, field: Field, x: Array, key: Key) -> tuple[Array, Array]:
+        """`field(x)` and the estimate of its divergence, for one example."""
         # The same e at every look, for it is one ODE that is solved.
-        probes = draw(key, (num, *x.shape), x.dtype)
+        probes = self.draw(key, (self.num, *x.shape), x.dtype)
         value, vjp = jax.vjp(field, x)
         return value, jnp.mean(jax.vmap(lambda e: jnp.sum(vjp(e)[0] * e))(probes))
-
-    return divergence
 
 
 def log_prob(
@@ -198,8 +220,8 @@ def log_prob(
     """The log-density of examples under what the ODE makes of N(0, sigma(1)^2), in nats.
 
     `log p(z_0) = log p(z_1) + integral of div(dz / dphi) dphi`, from the data's end to the noise's.
-    Every example is solved for by itself, in steps of its own: what the denoiser is asked is one
-    example, `denoise(x_t [1, ...], t [], *condition)`, under `vmap`.
+    Each example is solved by itself, in steps of its own: under `vmap` the denoiser is asked about
+    one example, `denoise(x_t [1, ...], t [], *condition)`.
 
     The density is that of x_0 + r eps, with r the noise-to-signal ratio where the ODE starts. It
     differs from that of x_0 by (r^2 / 2) (Laplacian of p) / p, to lowest order.
@@ -208,14 +230,14 @@ def log_prob(
         denoise: The denoiser.
         schedule: The schedule.
         x_0: Real-valued data `[B, ...]`.
-        key: What a random divergence draws from, for each example its own.
-        condition: What else the denoiser is told of each example, arrays `[B, ...]` (labels); each
-            is given the example's row `[1, ...]`.
-        divergence: `exact`, or `hutchinson()` for an unbiased estimate in one look back a step.
-        smallest: r, or the schedule's own lowest ratio where that is higher.
+        key: PRNG key of a random divergence, split among the examples.
+        condition: Further arguments of the denoiser, arrays `[B, ...]` (labels), of which it is
+            given the example's row `[1, ...]`.
+        divergence: `exact`, or `Hutchinson()` for an unbiased estimate in one backward pass a look.
+        smallest: r, or the schedule's lowest if higher.
         rtol: Relative tolerance.
         atol: Absolute tolerance, also of the log-density.
-        max_steps: Steps after which the result is nan.
+        max_steps: Number of steps after which the result is nan.
 
     Returns:
         Nats `[B]`.
@@ -257,7 +279,7 @@ def _velocity(denoise: Denoiser, schedule: Schedule) -> Callable[[Array, Array],
         # At pi/2 rounding may bring the cosine below 0.
         ratio = jnp.maximum(jnp.cos(phi), 0.0) / jnp.sin(phi)
         t = jnp.clip(schedule.time(2.0 * jnp.log(ratio)), 0.0, 1.0)
-        alpha, sigma = schedule(t)  # of the time as rounded, so that all agree with what it is told
+        alpha, sigma = schedule(t)  # of the time as rounded, as the denoiser is asked of it
         size = jnp.hypot(alpha, sigma)
         return (alpha * z - size * denoise(size * z, t)) / sigma
 
@@ -300,6 +322,377 @@ def _worst(error: Array) -> Array:
 
 
 def _either(error: tuple[Array, Array]) -> Array:
-    """Of one example, that of the state and that of the log-density, whichever is larger."""
+    """The larger of the errors of the state and of the log-density, for one example."""
     state, volume = error
     return jnp.maximum(jnp.sqrt(jnp.mean(state**2)), jnp.abs(volume))
+
+
+class DenoisingModel(Protocol):
+    """What is needed of a model; `Diffusion` and `FlowMatching` have it."""
+
+    @property
+    def spec(self) -> DataSpec:
+        """Description of one example."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule | LearnedSchedule:
+        """The schedule."""
+        ...
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of labels, or None."""
+        ...
+
+    def denoiser(
+        self, params: Params, *, label: Array | None = None, state: State | None = None
+    ) -> Denoiser:
+        """The denoiser with these parameters."""
+        ...
+
+    @property
+    def sample(self) -> Callable[..., Array]:
+        """Draws examples."""
+        ...
+
+
+@value
+class ProbabilityFlow:
+    """A diffusion over real-valued data as a continuous flow, whose density is exact.
+
+    Attributes:
+        diffusion: The model; all methods take its parameters and its state.
+        divergence: `exact`, or `Hutchinson()` where examples have many entries.
+        smallest: The noise-to-signal ratio at which the ODE meets the data, as in `log_prob`.
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+
+    Raises:
+        ValueError: The data are discrete, or the flow begins elsewhere than at noise.
+
+    References:
+        Song et al. 2021, arXiv:2011.13456, sec. 4.3 and app. D.
+    """
+
+    diffusion: DenoisingModel
+    divergence: Divergence = exact
+    smallest: float = 1e-3
+    rtol: float = 1e-5
+    atol: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Refuses data that have probabilities rather than a density."""
+        _check_base(self.diffusion)
+        if self.spec.num_levels is not None:
+            raise ValueError(
+                f"{self.spec.name} has discrete entries, whose probabilities the ODE bounds but "
+                "does not give: use DequantizedProbabilityFlow"
+            )
+
+    @property
+    def spec(self) -> DataSpec:
+        """Description of one example."""
+        return self.diffusion.spec
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of labels of p(x | label); None for p(x)."""
+        return self.diffusion.num_classes
+
+    @property
+    def likelihood_info(self) -> LikelihoodInfo:
+        """What its likelihoods rest on."""
+        return LikelihoodInfo(estimated=_estimated(self.divergence))
+
+    @entry()
+    def log_prob(
+        self,
+        params: Params,
+        x: Array,
+        *,
+        key: Key | None = None,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """Log p(x) `[B]` in nats; with `Hutchinson()` an unbiased estimate of it.
+
+        Args:
+            params: The model's parameters.
+            x: Examples `[B, *shape]`.
+            key: PRNG key of a random divergence; a fixed one where None.
+            label: Labels `[B]` of a conditional model.
+            state: The model's state.
+        """
+        check_examples(x, self.spec)
+        key = jax.random.key(0) if key is None else key
+        return _density(self, params, x, key, label, state, self.smallest)
+
+    @entry()
+    def encode(
+        self, params: Params, x: Array, *, label: Array | None = None, state: State | None = None
+    ) -> Array:
+        """The noise `[B, *shape]` from which the ODE leads to each example."""
+        check_examples(x, self.spec)
+        return encode(
+            self.diffusion.denoiser(params, label=label, state=state),
+            bind(self.diffusion.schedule, params),
+            x,
+            smallest=self.smallest,
+            rtol=self.rtol,
+            atol=self.atol,
+        )
+
+    @entry()
+    def decode(
+        self, params: Params, z: Array, *, label: Array | None = None, state: State | None = None
+    ) -> Array:
+        """The example `[B, *shape]` to which the ODE leads from noise."""
+        schedule = bind(self.diffusion.schedule, params)
+        return adaptive(
+            self.diffusion.denoiser(params, label=label, state=state),
+            schedule,
+            z,
+            ends(schedule, self.smallest),
+            jax.random.key(0),
+            rtol=self.rtol,
+            atol=self.atol,
+        )
+
+    @entry("num")
+    def sample(
+        self,
+        params: Params,
+        key: Key,
+        num: int,
+        *,
+        label: Array | int | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """Draws examples `[num, *shape]` of the density of `log_prob`, but for tolerances."""
+        key_label, key_x = jax.random.split(key)
+        label = labels_to_sample(label, self.num_classes, num, key_label)
+        schedule = bind(self.diffusion.schedule, params)
+        noise = initial_noise(schedule, (num, *self.spec.shape), jnp.ones(1), key_x)
+        return self.decode(params, noise, label=label, state=state)
+
+
+@value
+class UniformNoise:
+    """Dequantises by uniform noise, for models of data that were given such noise.
+
+    `log P(x) >= E_u log p(x + u)`, with u uniform in the cells around the levels, which are
+    2 / (num_levels - 1) wide in units of `to_unit_range` (Theis et al. 2016, arXiv:1511.01844, sec.
+    3.1).
+    """
+
+    def smallest(self, spec: DataSpec) -> float:
+        """The noise-to-signal ratio at which the ODE meets v."""
+        del spec
+        return 1e-3
+
+    def __call__(self, x: Array, key: Key, spec: DataSpec) -> tuple[Array, Array]:
+        """Draws v `[B, ...]`; and what raises log p(v) to a bound of log P(x) `[B]`, in nats."""
+        end = 1.0 + 1.0 / (_num_levels(spec) - 1)
+        cells = Cells(-end, end)
+        return cells.dequantize(x, key, spec), jnp.full(x.shape[0], cells.log_volume(spec))
+
+
+@value
+class GaussianNoise:
+    """Dequantises by the diffusion's own noise, for models that were trained on the levels.
+
+    Their density has a peak at every level, which uniform noise mostly misses. With a little of the
+    diffusion's noise q(v | x) = N(x, r^2), and x read from v again by Bayes' rule,
+    `log P(x) >= E_q[log p(v) + log p(x | v) - log q(v | x)]`, where p is the density at that noise.
+
+    Attributes:
+        widths: Half the distance between levels, in units of r.
+
+    Raises:
+        ValueError: `widths` is not positive.
+
+    References:
+        Zheng et al. 2023, arXiv:2305.03935 (dequantisation by the diffusion's noise); Kingma et
+        al. 2021, arXiv:2107.00630, sec. 3 (x read from v).
+    """
+
+    widths: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Refuses noise without a width."""
+        if self.widths <= 0:
+            raise ValueError(f"levels are {self.widths} widths apart: give a positive number")
+
+    def smallest(self, spec: DataSpec) -> float:
+        """The noise-to-signal ratio at which the ODE meets v: r, in units of `to_unit_range`."""
+        return 1.0 / (_num_levels(spec) - 1) / self.widths
+
+    def __call__(self, x: Array, key: Key, spec: DataSpec) -> tuple[Array, Array]:
+        """Draws v `[B, ...]`; and what raises log p(v) to a bound of log P(x) `[B]`, in nats."""
+        r, centre = self.smallest(spec), to_unit_range(x, spec)
+        v = centre + r * random.normal(key, x.shape)
+        log_q = Normal(centre, jnp.full_like(centre, math.log(r))).log_prob(v)
+
+        def squared(level: Array) -> Array:
+            return -0.5 * ((v - to_unit_range(level, spec)) / r) ** 2
+
+        total = jax.lax.fori_loop(
+            1,
+            _num_levels(spec),
+            lambda level, total: jnp.logaddexp(total, squared(level)),
+            squared(jnp.zeros((), jnp.int32)),
+        )
+        return v, sum_entries(squared(x) - total) - log_q
+
+
+@value
+class DequantizedProbabilityFlow:
+    """A diffusion over discrete data as a continuous flow: its density bounds log P(x).
+
+    Data that the model makes real-valued by itself (`preprocess=uniform_dequantization`) are taken
+    as they are.
+
+    Attributes:
+        diffusion: The model; all methods take its parameters and its state.
+        dequantization: `GaussianNoise()`, or `UniformNoise()` if the model was trained with it.
+        divergence: `Hutchinson()`, or `exact` where examples have few entries.
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+
+    Raises:
+        ValueError: The data are real-valued, or the flow begins elsewhere than at noise.
+    """
+
+    diffusion: DenoisingModel
+    dequantization: UniformNoise | GaussianNoise = GaussianNoise()
+    divergence: Divergence = Hutchinson()
+    rtol: float = 1e-5
+    atol: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Refuses data that have a density."""
+        _check_base(self.diffusion)
+        _num_levels(self.spec)
+
+    @property
+    def spec(self) -> DataSpec:
+        """Description of one example."""
+        return self.diffusion.spec
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of labels of p(x | label); None for p(x)."""
+        return self.diffusion.num_classes
+
+    @property
+    def likelihood_info(self) -> LikelihoodInfo:
+        """What its likelihoods rest on."""
+        own = getattr(self.diffusion, "preprocess", identity)  # FlowMatching has none
+        real = own.describe(self.spec).num_levels is None
+        prepared = own.name if real else "dequantisation by noise"
+        return LikelihoodInfo(prepared, _estimated(self.divergence))
+
+    @entry("num_samples")
+    def log_prob_bound(
+        self,
+        params: Params,
+        x: Array,
+        key: Key,
+        num_samples: int = 1,
+        *,
+        label: Array | None = None,
+        state: State | None = None,
+    ) -> Array:
+        """A lower bound of log P(x) `[B]`, in nats; with an estimated divergence, in the mean.
+
+        With `exact` it is importance-weighted, and rises with `num_samples` to log P(x). Weights
+        that are themselves estimated would be too high in the mean: otherwise it is the mean of
+        the bounds of the draws.
+
+        Args:
+            params: The model's parameters.
+            x: Examples `[B, *shape]` of levels.
+            key: PRNG key of the noise and of a random divergence.
+            num_samples: Number of draws of the noise, one after the other.
+            label: Labels `[B]` of a conditional model.
+            state: The model's state.
+        """
+        check_examples(x, self.spec)
+        check_num_samples(num_samples)
+
+        def log_weight(k: Array) -> Array:
+            key_x, key_v, key_e = jax.random.split(jax.random.fold_in(key, k), 3)
+            v, log_weight, smallest = self._dequantized(x, key_x, key_v)
+            return log_weight + _density(self, params, v, key_e, label, state, smallest)
+
+        if self.divergence is exact:
+            bound = log_mean_weight(log_weight, num_samples, x.shape[0])
+        else:
+            bound = jnp.mean(jax.lax.map(log_weight, jnp.arange(num_samples)), axis=0)
+        return of_data(bound, x, self.spec)
+
+    def _dequantized(self, x: Array, key_x: Key, key_v: Key) -> tuple[Array, Array | float, float]:
+        """Values that have a density, what raises their log p to the bound, and the ODE's start."""
+        preprocess = getattr(self.diffusion, "preprocess", identity)  # FlowMatching has none
+        x, spec = preprocess.apply(x, key_x, self.spec), preprocess.describe(self.spec)
+        if spec.num_levels is None:
+            return x, preprocess.log_volume(self.spec), UniformNoise().smallest(spec)
+        return *self.dequantization(x, key_v, spec), self.dequantization.smallest(spec)
+
+    def sample(self, params: Params, key: Key, num: int, **options: Any) -> Array:
+        """The diffusion's own samples; `sampler=ode.adaptive` draws them by the ODE."""
+        return self.diffusion.sample(params, key, num, **options)
+
+
+def _num_levels(spec: DataSpec) -> int:
+    return num_levels_of(spec, "use ProbabilityFlow")
+
+
+def _estimated(divergence: Divergence) -> str:
+    return "" if divergence is exact else "divergence by probes"
+
+
+def _check_base(diffusion: DenoisingModel) -> None:
+    """Raises unless the model's flow begins at noise, and it denoises there.
+
+    Raises:
+        ValueError: It is a `FlowMatching` that begins at examples, or a diffusion that predicts
+            noise on a schedule that ends at noise alone.
+    """
+    prediction = getattr(diffusion, "prediction", None)
+    if prediction is not None and not isinstance(diffusion.schedule, LearnedSchedule):
+        check_signal(prediction, diffusion.schedule, 1.0)
+    base = getattr(diffusion, "base", None)
+    if base is not None:
+        raise ValueError(
+            f"the flow begins at the examples of {base!r}, whose density is not known: only a flow "
+            "from noise, base=None, has a log_prob"
+        )
+
+
+def _density(
+    flow: ProbabilityFlow | DequantizedProbabilityFlow,
+    params: Params,
+    x: Array,
+    key: Key,
+    label: Array | None,
+    state: State | None,
+    smallest: float,
+) -> Array:
+    """Log-density of real-valued x `[B]`, each example denoised given its own label."""
+
+    def denoise(x_t: Array, t: Array, label: Array | None = None) -> Array:
+        return flow.diffusion.denoiser(params, label=label, state=state)(x_t, t)
+
+    return log_prob(
+        denoise,
+        bind(flow.diffusion.schedule, params),
+        x,
+        key,
+        condition=() if label is None else (jnp.asarray(label),),
+        divergence=flow.divergence,
+        smallest=smallest,
+        rtol=flow.rtol,
+        atol=flow.atol,
+    )

@@ -1,21 +1,27 @@
-"""Noise schedules: how much of the data and how much noise there is at each time.
+"""The diffusion process x_t = alpha(t) x_0 + sigma(t) eps, for t from 0 (data) to 1 (noise).
 
-x_t = alpha(t) x_0 + sigma(t) eps, for t from 0 (data) to 1 (noise). A schedule is a frozen
-dataclass; a diffusion in T discrete steps is the same schedule looked at at t = i / T. Models and
-samplers ask for `(alpha, sigma)`, and for the log-SNR, log(alpha^2 / sigma^2), which falls in t and
-by which every schedule can be brought to every other (Kingma et al. 2021, arXiv:2107.00630).
+- `Schedule`: alpha and sigma at each time, and the log-SNR, log(alpha^2 / sigma^2), which falls in
+  t and by which every schedule can be brought to every other (Kingma et al. 2021,
+  arXiv:2107.00630). A diffusion in T discrete steps is a schedule looked at at t = i / T.
+- `NoiseScale`: a time with its alpha and sigma.
+- `Prediction`: what a network predicts of x_t, and how E[x_0 | x_t] follows from it. All
+  predictions are linear in x_0 and eps; with exact networks they are the same denoiser.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.core import Tracer
 
-from genjax_models.core.types import Array
+from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
+from genjax_models.networks.noise_embedding import LOWEST
 
 
 class Schedule(Protocol):
@@ -32,6 +38,35 @@ class Schedule(Protocol):
     def time(self, log_snr: Array) -> Array:
         """The inverse of `log_snr`: the times at which it has these values."""
         ...
+
+
+class NoiseScale(NamedTuple):
+    """A time, and how much of the data and of the noise there is.
+
+    Attributes:
+        t: The time, in [0, 1].
+        alpha: The factor of the data.
+        sigma: The factor of the noise.
+    """
+
+    t: Array
+    alpha: Array
+    sigma: Array
+
+    @property
+    def ratio(self) -> Array:
+        """The noise-to-signal ratio, sigma / alpha; infinite where there is nothing but noise."""
+        return self.sigma / self.alpha
+
+    @property
+    def is_noise(self) -> Array:
+        """Whether there is so little of the data that float32 has no trace of it."""
+        return self.ratio >= math.exp(-0.5 * LOWEST)
+
+
+def noise_scale(schedule: Schedule, t: Array, ndim: int) -> NoiseScale:
+    """The noise scale at times `[B]`, in arrays `[B, 1, ...]` of `ndim` axes."""
+    return NoiseScale(*(a.reshape(-1, *(1,) * (ndim - 1)) for a in (t, *schedule(t))))
 
 
 def of_log_snr(log_snr: Array) -> tuple[Array, Array]:
@@ -57,7 +92,7 @@ def _check_sigmas(sigma_min: float, sigma_max: float, allowed: bool) -> None:
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class LinearBeta:
     """DDPM's: noise is added at a rate that rises linearly, beta(t) = b_0 + t (b_1 - b_0).
 
@@ -104,7 +139,7 @@ class LinearBeta:
         return 2.0 * c / (self.beta_min + root)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Cosine:
     """The cosine schedule, `alpha(t) = cos(pi/2 (t + s)/(1 + s)) / cos(pi/2 s/(1 + s))`.
 
@@ -177,7 +212,7 @@ class Cosine:
         return (jnp.arctan2(sine, cosine) - self._start) / (self._end - self._start)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class VarianceExploding:
     """alpha = 1, `sigma(t) = sigma_min (sigma_max / sigma_min)^t`.
 
@@ -210,7 +245,7 @@ class VarianceExploding:
         return (-0.5 * log_snr - math.log(self.sigma_min)) / log_ratio
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class EDM:
     """alpha = 1, and noise levels between which even times are Karras et al.'s sampling grid.
 
@@ -250,7 +285,7 @@ class EDM:
         return (jnp.exp(-0.5 * log_snr / self.rho) - low) / (high - low)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class RectifiedFlow:
     """Straight lines from data to noise: alpha = 1 - t, sigma = t.
 
@@ -269,3 +304,248 @@ class RectifiedFlow:
     def time(self, log_snr: Array) -> Array:
         """The time of a log-SNR."""
         return jax.nn.sigmoid(-0.5 * log_snr)
+
+
+@value
+class LearnedSchedule:
+    """VDM's: the log-SNR falls from one learned end to the other along a monotone network.
+
+    `log SNR(t) = high - (high - low) (g(t) - g(0)) / (g(1) - g(0))` with
+    `g(t) = t + sum_i softplus(a_i) sigmoid(softplus(b_i) t + c_i)`, alpha^2 + sigma^2 = 1. With
+    continuous times the bound depends on the ends alone, and what the shape changes is how noisy
+    its estimate is.
+
+    Attributes:
+        width: Number of sigmoids.
+        low: The log-SNR at t = 1 to start from.
+        high: That at t = 0.
+
+    References:
+        Kingma et al. 2021, arXiv:2107.00630, app. H.
+    """
+
+    width: int = 64
+    low: float = -10.0
+    high: float = 13.3
+
+    def init(self, key: Key) -> dict[str, Array]:
+        """Fresh parameters, of a schedule that is nearly linear in the log-SNR."""
+        places = jax.random.uniform(key, (self.width,))
+        slope = jnp.full(self.width, 5.0)
+        return {
+            "ends": jnp.array([self.low, self.high]),
+            "weight": jnp.full(self.width, -5.0),
+            "slope": slope,
+            "offset": -places * jax.nn.softplus(slope),
+        }
+
+    def bind(self, params: Any) -> MonotoneSchedule:
+        """The schedule of these parameters."""
+        return MonotoneSchedule(**params)
+
+
+@struct.dataclass
+class MonotoneSchedule:
+    """A `LearnedSchedule` with its parameters: a `Schedule`."""
+
+    ends: Array
+    weight: Array
+    slope: Array
+    offset: Array
+
+    def _g(self, t: Array) -> Array:
+        sigmoids = jax.nn.sigmoid(jax.nn.softplus(self.slope) * t[..., None] + self.offset)
+        return t + jnp.sum(jax.nn.softplus(self.weight) * sigmoids, axis=-1)
+
+    def __call__(self, t: Array) -> tuple[Array, Array]:
+        """`(alpha, sigma)`."""
+        return of_log_snr(self.log_snr(t))
+
+    def log_snr(self, t: Array) -> Array:
+        """log(alpha^2 / sigma^2)."""
+        first, last = self._g(jnp.zeros(())), self._g(jnp.ones(()))
+        low, high = self.ends
+        return high - (high - low) * (self._g(t) - first) / (last - first)
+
+    def time(self, log_snr: Array) -> Array:
+        """The time of a log-SNR, by bisection; its ends for values beyond them."""
+
+        def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+            low, high = bounds
+            middle = 0.5 * (low + high)
+            later = self.log_snr(middle) > log_snr
+            return jnp.where(later, middle, low), jnp.where(later, high, middle)
+
+        start = jnp.zeros_like(log_snr), jnp.ones_like(log_snr)
+        low, high = jax.lax.fori_loop(0, 26, halve, start)
+        return 0.5 * (low + high)
+
+
+def bind(schedule: Schedule | LearnedSchedule, params: Any) -> Schedule:
+    """The schedule to use: a learned one with its parameters, any other as it is."""
+    return schedule.bind(params["schedule"]) if isinstance(schedule, LearnedSchedule) else schedule
+
+
+class Prediction(Protocol):
+    """What a network predicts; alpha and sigma broadcast against data `[B, ...]`."""
+
+    needs_signal: ClassVar[bool]
+    """Whether x_0 follows from the prediction only where x_t has some of x_0 in it."""
+
+    def target(self, x_0: Array, eps: Array, alpha: Array, sigma: Array) -> Array:
+        """What the network is to predict `[B, ...]`."""
+        ...
+
+    def denoised(self, prediction: Array, x_t: Array, alpha: Array, sigma: Array) -> Array:
+        """E[x_0 | x_t] `[B, ...]`, given the prediction."""
+        ...
+
+    def input_scale(self, alpha: Array, sigma: Array) -> Array:
+        """The factor of x_t at the network's input."""
+        ...
+
+
+@value
+class NoisePrediction:
+    """eps (Ho et al. 2020, arXiv:2006.11239, eq. 11). Where alpha is 0 it does not tell x_0."""
+
+    needs_signal: ClassVar[bool] = True
+
+    def target(self, x_0: Array, eps: Array, alpha: Array, sigma: Array) -> Array:
+        """The noise."""
+        return eps
+
+    def denoised(self, prediction: Array, x_t: Array, alpha: Array, sigma: Array) -> Array:
+        """(x_t - sigma eps) / alpha."""
+        return (x_t - sigma * prediction) / alpha
+
+    def input_scale(self, alpha: Array, sigma: Array) -> Array:
+        """1."""
+        return jnp.ones_like(alpha)
+
+
+@value
+class DataPrediction:
+    """x_0 itself."""
+
+    needs_signal: ClassVar[bool] = False
+
+    def target(self, x_0: Array, eps: Array, alpha: Array, sigma: Array) -> Array:
+        """The data."""
+        return x_0
+
+    def denoised(self, prediction: Array, x_t: Array, alpha: Array, sigma: Array) -> Array:
+        """The prediction."""
+        return prediction
+
+    def input_scale(self, alpha: Array, sigma: Array) -> Array:
+        """1."""
+        return jnp.ones_like(alpha)
+
+
+@value
+class VelocityPrediction:
+    """v = alpha eps - sigma x_0 (Salimans & Ho 2022, arXiv:2202.00512, app. D)."""
+
+    needs_signal: ClassVar[bool] = False
+
+    def target(self, x_0: Array, eps: Array, alpha: Array, sigma: Array) -> Array:
+        """The velocity v."""
+        return alpha * eps - sigma * x_0
+
+    def denoised(self, prediction: Array, x_t: Array, alpha: Array, sigma: Array) -> Array:
+        """(alpha x_t - sigma v) / (alpha^2 + sigma^2)."""
+        return (alpha * x_t - sigma * prediction) / (alpha**2 + sigma**2)
+
+    def input_scale(self, alpha: Array, sigma: Array) -> Array:
+        """1."""
+        return jnp.ones_like(alpha)
+
+
+@value
+class FlowPrediction:
+    """u = eps - x_0, the velocity of the straight line (Lipman et al. 2023, arXiv:2210.02747)."""
+
+    needs_signal: ClassVar[bool] = False
+
+    def target(self, x_0: Array, eps: Array, alpha: Array, sigma: Array) -> Array:
+        """The velocity u."""
+        return eps - x_0
+
+    def denoised(self, prediction: Array, x_t: Array, alpha: Array, sigma: Array) -> Array:
+        """(x_t - sigma u) / (alpha + sigma)."""
+        return (x_t - sigma * prediction) / (alpha + sigma)
+
+    def input_scale(self, alpha: Array, sigma: Array) -> Array:
+        """1."""
+        return jnp.ones_like(alpha)
+
+
+@value
+class EDMPrediction:
+    """Karras et al.'s preconditioning: the network's input and output have unit variance.
+
+    With s = sigma / alpha and y = x_t / alpha: `E[x_0 | x_t] = c_skip y + c_out F(c_in y)`, where
+    c_skip = s_d^2 / (s^2 + s_d^2), c_out = s s_d / sqrt(s^2 + s_d^2), c_in = 1 / sqrt(s^2 + s_d^2).
+
+    Attributes:
+        sigma_data: s_d, the standard deviation of the data.
+
+    References:
+        Karras et al. 2022, arXiv:2206.00364, eq. 7 and table 1.
+    """
+
+    sigma_data: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses data without spread."""
+        if not 0 < self.sigma_data < math.inf:
+            raise ValueError(
+                f"sigma_data is {self.sigma_data}: give the data's standard deviation, above 0"
+            )
+
+    needs_signal: ClassVar[bool] = False
+
+    def target(self, x_0: Array, eps: Array, alpha: Array, sigma: Array) -> Array:
+        """(x_0 - c_skip y) / c_out, without the division by sigma."""
+        root = jnp.sqrt(self._variance(alpha, sigma))
+        return (sigma * x_0 / self.sigma_data - alpha * self.sigma_data * eps) / root
+
+    def denoised(self, prediction: Array, x_t: Array, alpha: Array, sigma: Array) -> Array:
+        """c_skip y + c_out F, F the prediction."""
+        # Times alpha above and below, so that they are finite where alpha is 0.
+        variance = self._variance(alpha, sigma)
+        skip = alpha * self.sigma_data**2 / variance
+        return skip * x_t + sigma * self.sigma_data / jnp.sqrt(variance) * prediction
+
+    def input_scale(self, alpha: Array, sigma: Array) -> Array:
+        """c_in / alpha."""
+        return 1.0 / jnp.sqrt(self._variance(alpha, sigma))
+
+    def _variance(self, alpha: Array, sigma: Array) -> Array:
+        """The variance of x_t."""
+        return sigma**2 + (alpha * self.sigma_data) ** 2
+
+
+def check_signal(prediction: Prediction, schedule: Schedule, t: Array | float) -> None:
+    """Raises unless the denoised data follow from the prediction at all of the times.
+
+    Args:
+        prediction: What is predicted.
+        schedule: The schedule.
+        t: Times, of any shape; abstract ones are not checked.
+
+    Raises:
+        ValueError: At one of the times they do not.
+    """
+    if not prediction.needs_signal or isinstance(t, Tracer):
+        return
+    with jax.ensure_compile_time_eval():
+        log_snr = schedule.log_snr(jnp.max(jnp.asarray(t, float)))
+    if not isinstance(log_snr, Tracer) and float(log_snr) < LOWEST:
+        raise ValueError(
+            f"the model has a {type(prediction).__name__}, which does not tell x_0 at t = "
+            f"{np.max(np.asarray(t)):g}, where {type(schedule).__name__} leaves nothing of it (its "
+            f"log-SNR is {float(log_snr):.4g}): build the model with "
+            "prediction=VelocityPrediction(), or sample at timesteps=karras_timesteps(schedule, 50)"
+        )

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from genjax_models import diffusion
 from genjax_models.core import DataSpec
-from genjax_models.diffusion import Consistency, Diffusion, grids, predictions
+from genjax_models.diffusion import Consistency, Diffusion, samplers
 from genjax_models.diffusion.consistency import pseudo_huber, squared_difference
 from genjax_models.diffusion.schedules import of_log_snr
 
@@ -28,7 +29,7 @@ class Points(nn.Module):
         variance = (alpha * S) ** 2 + sigma**2
         x_0 = jnp.where(end > 0, S * x / jnp.sqrt(variance), alpha * S**2 / variance * x)
         eps = (x - alpha * x_0) / sigma
-        return predictions.velocity.target(x_0, eps, alpha, sigma)
+        return diffusion.VelocityPrediction().target(x_0, eps, alpha, sigma)
 
 
 def student(intervals=200, **kwargs):
@@ -43,7 +44,7 @@ def points(num):
 def test_the_end_of_the_ode_is_consistent_along_the_teachers_path():
     def difference(intervals):
         model, params, state = student(intervals)
-        state = model.adopt(state, {"network": {"end": jnp.zeros(())}})
+        state = model.with_teacher(state, {"network": {"end": jnp.zeros(())}})
         forward = jax.jit(functools.partial(model.forward, train=True))
         out, _ = forward(params, {"x": points(2000)}, KEY, state=state)
         return float(jnp.mean(squared_difference(out)) ** 0.5)
@@ -56,7 +57,7 @@ def test_the_end_of_the_ode_is_consistent_along_the_teachers_path():
 @pytest.mark.parametrize("steps", [1, 3])
 def test_one_step_or_a_few_draw_the_data(steps):
     model, params, state = student()
-    x = model.sample(params, KEY, 20_000, times=grids.linear(steps), state=state)
+    x = model.sample(params, KEY, 20_000, timesteps=samplers.linear_timesteps(steps), state=state)
     np.testing.assert_allclose(jnp.std(x, axis=0), S, rtol=0.03)
     np.testing.assert_allclose(jnp.mean(x, axis=0), 0.0, atol=0.02)
 

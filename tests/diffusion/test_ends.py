@@ -15,12 +15,12 @@ import pytest
 
 from genjax_models import diffusion
 from genjax_models.core.types import Array
-from genjax_models.diffusion import consistency, grids, ode, predictions, samplers
+from genjax_models.diffusion import consistency, ode, samplers
 from genjax_models.networks.noise_embedding import LOWEST
 
 M, S, NUM = 0.7, 0.6, 2000
 KEY = jax.random.key(0)
-LEARNED = diffusion.Learned(width=8)
+LEARNED = diffusion.LearnedSchedule(width=8)
 SCHEDULES = {
     "linear_beta": diffusion.LinearBeta(),
     "to_noise": diffusion.LinearBeta(0.0, 90.0),
@@ -32,18 +32,18 @@ SCHEDULES = {
     "learned": LEARNED.bind(LEARNED.init(KEY)),
 }
 GRIDS = {
-    "linear": lambda schedule: grids.linear(10),
-    "quadratic": lambda schedule: grids.quadratic(10),
-    "karras": lambda schedule: grids.karras(schedule, 10),
+    "linear": lambda schedule: samplers.linear_timesteps(10),
+    "quadratic": lambda schedule: samplers.quadratic_timesteps(10),
+    "karras": lambda schedule: samplers.karras_timesteps(schedule, 10),
     "to_zero": lambda schedule: jnp.linspace(1.0, 0.0, 10),
     "rounded": lambda schedule: jnp.linspace(1.0, 0.0, 10) + 1.1e-7,
 }
 PREDICTIONS = [
-    predictions.noise,
-    predictions.data,
-    predictions.velocity,
-    predictions.flow,
-    predictions.edm(0.5),
+    diffusion.NoisePrediction(),
+    diffusion.DataPrediction(),
+    diffusion.VelocityPrediction(),
+    diffusion.FlowPrediction(),
+    diffusion.EDMPrediction(0.5),
 ]
 
 
@@ -92,7 +92,7 @@ def after(line, other):
 
 
 class At(NamedTuple):
-    """A level in float64, and what is denoised there as functions of x_t."""
+    """A noise scale in float64, and what is denoised there as functions of x_t."""
 
     t: float
     alpha: float
@@ -117,8 +117,8 @@ class At(NamedTuple):
         return np.array([self.sigma, -self.sigma * self.alpha * M]) / variance
 
 
-def level(schedule, t):
-    """The levels of times `[n]`, or that of one time."""
+def scale_at(schedule, t):
+    """The noise scales of times `[n]`, or that of one time."""
     with jax.enable_x64(True):
         alpha, sigma = map(np.asarray, schedule(jnp.asarray(t, jnp.float64)))
     return (
@@ -126,8 +126,8 @@ def level(schedule, t):
     )
 
 
-# Each reference: (level, next level, schedule, memory, number of steps) -> the step as a function
-# of x, the variance of the noise that it adds, and its memory.
+# Each reference: (noise scale, next one, schedule, memory, number of steps) -> the step as a
+# function of x, the variance of the noise that it adds, and its memory.
 
 
 def ddim(at, to, schedule, memory, num, eta=0.0):
@@ -162,7 +162,7 @@ def heun(at, to, schedule, memory, num, churn=0.0, low=0.0, high=np.inf, noise=1
         if not at.is_noise:  # else r is infinite, and so is r times the factor
             with jax.enable_x64(True):
                 t = float(schedule.time(jnp.asarray(-2 * np.log(at.ratio * factor))))
-            hat = level(schedule, t)
+            hat = scale_at(schedule, t)
             factor = hat.ratio / at.ratio  # 1 where the schedule does not go on
         line = np.array([hat.sigma / at.sigma / factor, 0.0])
         v, at = (hat.sigma / factor * noise) ** 2 * max(factor**2 - 1, 0.0), hat
@@ -183,7 +183,7 @@ def dpm_solver_2s(at, to, schedule, memory, num):
         return solved(at, to, at.x_0), 0.0, memory
     with jax.enable_x64(True):
         t = float(schedule.time(jnp.asarray(-np.log(at.ratio) - np.log(to.ratio))))
-    middle = level(schedule, t)
+    middle = scale_at(schedule, t)
     return solved(at, to, after(solved(at, middle, at.x_0), middle.x_0)), 0.0, memory
 
 
@@ -231,7 +231,7 @@ def expected(reference, schedule, times):
     """The function of the start that a sampler is, and the variance that it adds."""
     times = np.asarray(times, float)
     times = np.where(times < 1.2e-7, 0.0, np.minimum(times, 1.0))
-    path = [a for a in level(schedule, times) if a.sigma > 0]
+    path = [a for a in scale_at(schedule, times) if a.sigma > 0]
     whole, variance, memory = np.array([1.0, 0.0]), 0.0, None
     for at, to in zip(path, [*path[1:], At(0.0, 1.0, 0.0)], strict=True):
         line, added, memory = reference(at, to, schedule, memory, len(path))
@@ -248,7 +248,7 @@ def drawn(sampler, cases):
     def one(number, times):
         schedule = Either(number)
         low = schedule.log_snr(jnp.minimum(times[0], 1.0))
-        x = samplers.start(schedule, (NUM, len(PREDICTIONS)), times, KEY)
+        x = samplers.initial_noise(schedule, (NUM, len(PREDICTIONS)), times, KEY)
         return x, sampler(denoiser(schedule, low), schedule, x, times, jax.random.key(1))
 
     return jax.jit(jax.vmap(one))(numbers, times)
@@ -278,12 +278,12 @@ def test_every_sampler_is_right_on_every_schedule_and_grid_by_every_prediction(n
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_one_step_is_right(name):
-    check(*SAMPLERS[name], [(schedule, grids.linear(1)) for schedule in SCHEDULES])
+    check(*SAMPLERS[name], [(schedule, samplers.linear_timesteps(1)) for schedule in SCHEDULES])
 
 
 @pytest.mark.parametrize("name", ["ddim_0", "ancestral_large", "heun", "dpm_solver_2m"])
 def test_more_steps_than_a_thousand_are_right(name):
-    check(*SAMPLERS[name], [(schedule, grids.linear(1100)) for schedule in SCHEDULES])
+    check(*SAMPLERS[name], [(schedule, samplers.linear_timesteps(1100)) for schedule in SCHEDULES])
 
 
 def test_corrections_end_at_the_data_on_every_schedule_and_grid():
@@ -313,7 +313,7 @@ BAD = {
 def test_options_out_of_their_range_are_refused_in_one_line(message):
     x = jnp.ones((2, 5))
     with pytest.raises(ValueError, match=message) as caught:
-        BAD[message](EXACT, SCHEDULES["edm"], x, grids.linear(5), KEY)
+        BAD[message](EXACT, SCHEDULES["edm"], x, samplers.linear_timesteps(5), KEY)
     assert "\n" not in str(caught.value)
 
 
@@ -321,11 +321,11 @@ def test_options_out_of_their_range_are_refused_in_one_line(message):
 def test_times_without_a_beginning_are_refused_before_anything_is_drawn(times):
     flow = SCHEDULES["rectified_flow"]
     for draw in (
-        lambda t: samplers.start(flow, (2, 5), t, KEY),
+        lambda t: samplers.initial_noise(flow, (2, 5), t, KEY),
         lambda t: diffusion.ddim(EXACT, flow, jnp.ones((2, 5)), t, KEY),
         lambda t: ode.adaptive(EXACT, flow, jnp.ones((2, 5)), t, KEY),
     ):
-        with pytest.raises(ValueError, match="a sampler's (first )?time") as caught:
+        with pytest.raises(ValueError, match="a sampler's (first )?timestep") as caught:
             draw(jnp.asarray(times))
         assert "\n" not in str(caught.value)
 
@@ -335,8 +335,8 @@ def test_times_without_a_beginning_are_refused_before_anything_is_drawn(times):
 @pytest.mark.parametrize("sigmas", [(0.002, 80.0), (1e-4, 1e4)])
 def test_the_karras_grid_of_every_schedule_is_one_that_samplers_take(name, num, sigmas):
     schedule = SCHEDULES[name]
-    times = grids.karras(schedule, num, sigma_min=sigmas[0], sigma_max=sigmas[1])
-    grids.check_times(times, schedule)
+    times = samplers.karras_timesteps(schedule, num, sigma_min=sigmas[0], sigma_max=sigmas[1])
+    samplers.check_timesteps(times, schedule)
     ends = np.exp(-0.5 * np.asarray(schedule.log_snr(jnp.array([0.0, 1.0]))))
     alpha, sigma = schedule(times)
     assert float(sigma[0] / alpha[0]) == pytest.approx(min(sigmas[1], ends[1]), rel=0.02)
@@ -347,9 +347,9 @@ def test_the_karras_grid_of_every_schedule_is_one_that_samplers_take(name, num, 
 def test_a_karras_grid_that_cannot_be_is_refused():
     for options in ({"sigma_min": 1.0, "sigma_max": 0.5}, {"sigma_min": 0.0}, {"rho": 0.0}):
         with pytest.raises(ValueError, match="levels that rise"):
-            grids.karras(SCHEDULES["edm"], 5, **options)
+            samplers.karras_timesteps(SCHEDULES["edm"], 5, **options)
     with pytest.raises(ValueError, match="give fewer steps"):
-        grids.karras(SCHEDULES["edm"], 5, sigma_min=100.0, sigma_max=200.0)
+        samplers.karras_timesteps(SCHEDULES["edm"], 5, sigma_min=100.0, sigma_max=200.0)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def test_a_karras_grid_that_cannot_be_is_refused():
         lambda: diffusion.VarianceExploding(1.0, 0.5),
         lambda: diffusion.EDM(-0.1),
         lambda: diffusion.EDM(rho=0.0),
-        lambda: predictions.edm(0.0),
+        lambda: diffusion.EDMPrediction(0.0),
     ],
 )
 def test_schedules_that_cannot_be_are_refused(make):
@@ -391,7 +391,7 @@ def test_churn_goes_above_the_schedule_and_nowhere_outside_its_range():
         jax.debug.callback(lambda t: asked.append(float(t)), t, ordered=True)
         return EXACT(x_t, t)
 
-    schedule, times = SCHEDULES["edm"], grids.linear(6)
+    schedule, times = SCHEDULES["edm"], samplers.linear_timesteps(6)
     x, run = jnp.ones((2, 5)), part(diffusion.heun, denoise, schedule)
     run(x, times, KEY, churn=10.0)
     top = 80.0 * min(1 + 10.0 / 6, 2**0.5)
@@ -405,7 +405,7 @@ def test_churn_goes_above_the_schedule_and_nowhere_outside_its_range():
 
 def test_the_adaptive_solver_takes_times_that_end_at_no_noise():
     flow, times = SCHEDULES["rectified_flow"], jnp.linspace(1.0, 0.0, 5)
-    x = samplers.start(flow, (8, 5), times, KEY)
+    x = samplers.initial_noise(flow, (8, 5), times, KEY)
 
     def data(x_t, t):
         gain = (1 - t) * S**2 / ((1 - t) ** 2 * S**2 + t**2)

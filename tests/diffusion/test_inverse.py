@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_models.diffusion import inverse, samplers, solvers
-from genjax_models.diffusion.grids import karras, linear
+from genjax_models.diffusion import inverse, samplers
+from genjax_models.diffusion.samplers import karras_timesteps, linear_timesteps
 from genjax_models.diffusion.schedules import LinearBeta, RectifiedFlow
 
 VP, FLOW = LinearBeta(), RectifiedFlow()
@@ -56,7 +56,7 @@ def test_the_isotropic_covariance_is_exact_for_isotropic_data_and_only_there():
     y, t = jnp.asarray([[0.7, -1.0]]), jnp.asarray(0.5)
     measure, x = lambda x: x @ MIX.T, jax.random.normal(KEY, (1, 4))
     spread = 0.7**2 * jnp.eye(4)
-    pigdm = functools.partial(inverse.posterior, covariance=inverse.isotropic(0.7))
+    pigdm = functools.partial(inverse.posterior, covariance=inverse.Isotropic(0.7))
     for covariance, is_exact in ((spread, True), (SIGMA, False)):
         guided = pigdm(gaussian(FLOW, MEAN, covariance), FLOW, measure, y, NOISE)
         exact = gaussian(FLOW, *given(y[0], MIX, NOISE, covariance=covariance))
@@ -69,9 +69,9 @@ def test_samples_have_the_exact_posteriors_moments():
     guided = inverse.posterior(
         gaussian(VP, MEAN, SIGMA), VP, lambda x: x @ MIX.T, jnp.tile(y, (4000, 1)), NOISE
     )
-    times = karras(VP, 30)
-    x = samplers.start(VP, (4000, 4), times, KEY)
-    x_0 = jax.jit(lambda x: solvers.dpm_solver_2m(guided, VP, x, times, KEY))(x)
+    times = karras_timesteps(VP, 30)
+    x = samplers.initial_noise(VP, (4000, 4), times, KEY)
+    x_0 = jax.jit(lambda x: samplers.dpm_solver_2m(guided, VP, x, times, KEY))(x)
     mean, covariance = given(y, MIX, NOISE)
     np.testing.assert_allclose(jnp.mean(x_0, 0), mean, atol=0.03)
     np.testing.assert_allclose(jnp.cov(x_0.T), covariance, atol=0.02)
@@ -90,7 +90,7 @@ def test_nothing_is_measured_where_there_is_no_signal_and_nothing_is_left_of_a_p
 
 def test_operators_measure_what_they_say():
     x = jax.random.normal(KEY, (2, 4, 6, 2))
-    small = inverse.downsampled(2)(x)
+    small = inverse.Downsampled(2)(x)
     assert small.shape == (2, 2, 3, 2)
     np.testing.assert_allclose(small[0, 1, 2, 1], jnp.mean(x[0, 2:4, 4:6, 1]), rtol=1e-5)
     mask = jnp.arange(6)[None, :, None] < 3
@@ -103,14 +103,14 @@ def test_operators_measure_what_they_say():
     np.testing.assert_allclose(blurred[0, 1:4, 1:4, 1], kernel)
     assert float(jnp.sum(jnp.abs(blurred))) == pytest.approx(36.0)
     with pytest.raises(ValueError, match="4x6 cannot be downsampled by 4"):
-        inverse.downsampled(4)(x)
+        inverse.Downsampled(4)(x)
 
 
 @pytest.mark.parametrize(
     "measure",
     [
         inverse.masked(jnp.arange(4)[:, None, None] < 2),
-        inverse.downsampled(2),
+        inverse.Downsampled(2),
         inverse.blurred([[0.0, 0.1, 0.0], [0.2, 0.4, 0.1], [0.0, 0.2, 0.0]]),
     ],
     ids=["masked", "downsampled", "blurred"],
@@ -136,12 +136,12 @@ PAIR = gaussian(VP, jnp.zeros(2), jnp.asarray([[1.0, RHO], [RHO, 1.0]]))
 @pytest.fixture(scope="module")
 def inpainted():
     """Draws of x_2 given x_1 = KNOWN, by the number of resamplings."""
-    times = linear(25)
-    x = samplers.start(VP, (600, 2), times, KEY)
+    times = linear_timesteps(25)
+    x = samplers.initial_noise(VP, (600, 2), times, KEY)
     known, mask = jnp.asarray([KNOWN, jnp.nan]), jnp.asarray([True, False])
     run = jax.jit(
         lambda x, num: inverse.repaint(
-            PAIR, VP, x, times, KEY, known=known, mask=mask, resamplings=num, trajectory=True
+            PAIR, VP, x, times, KEY, given=known, mask=mask, resamplings=num, trajectory=True
         ),
         static_argnums=1,
     )
@@ -167,7 +167,14 @@ def test_repaint_is_nearer_to_the_conditional_than_replacement(inpainted):
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="resamplings is 0"):
         inverse.repaint(
-            PAIR, VP, jnp.zeros((1, 2)), linear(3), KEY, known=0.0, mask=True, resamplings=0
+            PAIR,
+            VP,
+            jnp.zeros((1, 2)),
+            linear_timesteps(3),
+            KEY,
+            given=0.0,
+            mask=True,
+            resamplings=0,
         )
     for noise, iterations in ((-1.0, 5), (0.1, 0)):
         with pytest.raises(ValueError, match="give at least 1"):
@@ -215,12 +222,12 @@ def test_measurements_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="k odd"):
         inverse.blurred(np.ones((2, 2)))
     with pytest.raises(ValueError, match="downsampled by 0"):
-        inverse.downsampled(0)
-    repaint = functools.partial(inverse.repaint, denoise, FLOW, x, linear(3), KEY)
-    with pytest.raises(ValueError, match="known has nan"):
-        repaint(known=jnp.asarray([jnp.nan, 1.0, 1.0, 1.0]), mask=MASK)
-    with pytest.raises(ValueError, match="broadcasts to"):
-        repaint(known=jnp.ones((3, 4)), mask=MASK)
+        inverse.Downsampled(0)
+    repaint = functools.partial(inverse.repaint, denoise, FLOW, x, linear_timesteps(3), KEY)
+    with pytest.raises(ValueError, match="given has nan"):
+        repaint(given=jnp.asarray([jnp.nan, 1.0, 1.0, 1.0]), mask=MASK)
+    with pytest.raises(ValueError, match="that broadcast to"):
+        repaint(given=jnp.ones((3, 4)), mask=MASK)
 
 
 @pytest.mark.parametrize("mask", [ALL, NONE])
@@ -230,7 +237,7 @@ def test_repaint_of_all_and_of_none_and_its_gradient_are_finite(mask):
     known = jnp.where(mask, 1.5, jnp.nan)
 
     def run(x, known):
-        options = {"known": known, "mask": mask, "resamplings": 2}
+        options = {"given": known, "mask": mask, "resamplings": 2}
         return inverse.repaint(denoise, FLOW, x, times, KEY, **options)
 
     found = run(x, known)

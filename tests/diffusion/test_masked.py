@@ -12,9 +12,8 @@ from flax import linen as nn
 
 from genjax_models.core import ApproximateDensity, DataSpec, TractableDensity
 from genjax_models.data import Dataset
-from genjax_models.diffusion import masking
-from genjax_models.diffusion.masked import MaskedDiffusion
-from genjax_models.diffusion.masked_losses import masked_lm, vlb
+from genjax_models.diffusion import masked
+from genjax_models.diffusion.masked import MaskedDiffusion, masked_lm, vlb
 from genjax_models.metrics import evaluate, likelihood_kind
 from genjax_models.networks.transformer import Transformer
 
@@ -41,7 +40,7 @@ class Truth(nn.Module):
 
 
 TRUTH = MaskedDiffusion(Truth(), TEXT)
-COSINE = MaskedDiffusion(Truth(), TEXT, masking.cosine)
+COSINE = MaskedDiffusion(Truth(), TEXT, masked.cosine_alpha)
 NONE = {"network": {}}
 NETWORK = Transformer(V + 1, 8, 2, 1, N, causal=False, outputs=V)
 MODEL = MaskedDiffusion(NETWORK, TEXT, num_classes=2)
@@ -86,7 +85,7 @@ def test_with_the_true_conditionals_the_bound_is_log_p_mask_by_mask():
     np.testing.assert_allclose(SHARE @ by_mask, -LOG_P, rtol=1e-4)
 
 
-@pytest.mark.parametrize("alpha", [masking.linear, masking.cosine])
+@pytest.mark.parametrize("alpha", [masked.linear_alpha, masked.cosine_alpha])
 def test_masks_and_weights_are_those_of_the_continuous_time_bound(alpha):
     """E[weight; mask = S] is the integral of -alpha' / (1 - alpha) P(S | t) over t."""
     t = (np.arange(200_000) + 0.5) / 200_000
@@ -98,7 +97,7 @@ def test_masks_and_weights_are_those_of_the_continuous_time_bound(alpha):
 
     t = jnp.asarray((np.arange(60_000) + 0.5) / 60_000)
     may = jnp.ones((len(t), N), bool)
-    hidden, weight = jax.jit(masking.hide, static_argnums=1)(jax.random.key(0), alpha, t, may)
+    hidden, weight = jax.jit(masked.mask_tokens, static_argnums=1)(jax.random.key(0), alpha, t, may)
     hidden, weight = np.asarray(hidden), np.asarray(weight)
     which = np.array([np.all(hidden == s, axis=1) for s in SUBSETS])
     assert np.all(which.sum(0) == 1)  # never nothing
@@ -174,7 +173,7 @@ def draw(model, num=20_000, key=0, **options):
 
 
 @pytest.mark.parametrize(
-    ("model", "options"), [(COSINE, dict(steps=100)), (TRUTH, dict(reveal=masking.evenly))]
+    ("model", "options"), [(COSINE, dict(steps=100)), (TRUTH, dict(reveal=masked.evenly))]
 )
 def test_samples_have_the_joint_law(model, options):
     assert distance(draw(model, **options), JOINT) < 0.025
@@ -208,9 +207,9 @@ def test_what_is_given_stays_and_is_known_on_both_sides():
 @pytest.mark.parametrize(
     ("reveal", "alpha", "steps"),
     [
-        (masking.independently, masking.cosine, 7),
-        (masking.evenly, masking.linear, 2),
-        (masking.most_confident, masking.linear, 5),
+        (masked.independently, masked.cosine_alpha, 7),
+        (masked.evenly, masked.linear_alpha, 2),
+        (masked.most_confident, masked.linear_alpha, 5),
     ],
 )
 def test_no_sample_holds_a_mask(params, reveal, alpha, steps):
@@ -232,17 +231,17 @@ def test_which_tokens_a_step_shows():
     hidden = jnp.array([[True, True, True, False], [True, False, True, False]])
     log_prob = jnp.array([[-3.0, -1.0, -2.0, 0.0], [-5.0, 0.0, -4.0, 0.0]])
     key = jax.random.key(0)
-    shown = masking.most_confident(key, log_prob, hidden, jnp.float32(1 / 3))
+    shown = masked.most_confident(key, log_prob, hidden, jnp.float32(1 / 3))
     np.testing.assert_array_equal(shown, [[0, 1, 0, 0], [0, 0, 1, 0]])
-    shown = masking.most_confident(key, log_prob, hidden, jnp.float32(0.5))
+    shown = masked.most_confident(key, log_prob, hidden, jnp.float32(0.5))
     np.testing.assert_array_equal(shown, [[0, 1, 1, 0], [0, 0, 1, 0]])
-    shown = masking.evenly(key, log_prob, hidden, jnp.float32(1 / 3))
+    shown = masked.evenly(key, log_prob, hidden, jnp.float32(1 / 3))
     np.testing.assert_array_equal(np.sum(shown, axis=1), [1, 1])
     assert np.all(hidden | ~shown)
-    for reveal in (masking.independently, masking.evenly, masking.most_confident):
+    for reveal in (masked.independently, masked.evenly, masked.most_confident):
         np.testing.assert_array_equal(reveal(key, log_prob, hidden, jnp.float32(1)), hidden)
     np.testing.assert_array_equal(
-        masking.independently(key, log_prob, hidden, 0.0), ~hidden & hidden
+        masked.independently(key, log_prob, hidden, 0.0), ~hidden & hidden
     )
 
 

@@ -13,10 +13,9 @@ from genjax_models.core import random
 from genjax_models.core.preprocess import Preprocess, identity, uniform_dequantization
 from genjax_models.core.protocols import ApproximateDensity, Representation, TractableDensity
 from genjax_models.core.types import DataSpec
-from genjax_models.diffusion import dequantized, ode, samplers
-from genjax_models.diffusion.dequantized import DequantizedProbabilityFlow
+from genjax_models.diffusion import ode, samplers
 from genjax_models.diffusion.flow_matching import FlowMatching
-from genjax_models.diffusion.probability_flow import ProbabilityFlow
+from genjax_models.diffusion.ode import DequantizedProbabilityFlow, ProbabilityFlow
 from genjax_models.diffusion.schedules import EDM, LinearBeta, RectifiedFlow
 
 KEY = jax.random.key(0)
@@ -95,7 +94,7 @@ X = jax.random.normal(jax.random.key(1), (6, 2))
 def test_the_adaptive_sampler_is_on_the_solution_at_every_time_of_the_grid():
     schedule, model = FLOW, dataclasses.replace(LABELLED, schedule=FLOW)
     times = jnp.concatenate([jnp.asarray([1.0, 0.6, 0.3]), ode.ends(schedule)[1:]])
-    x = samplers.start(schedule, X.shape, times, KEY)
+    x = samplers.initial_noise(schedule, X.shape, times, KEY)
     run = jax.jit(
         lambda x: ode.adaptive(
             model.denoiser(None, label=LABEL),
@@ -147,7 +146,7 @@ def test_hutchinsons_estimate_is_unbiased_and_the_same_on_any_devices(exact_log_
 
     def estimate(x):
         return ode.log_prob(
-            mixture(FLOW), FLOW, x, KEY, divergence=ode.hutchinson(2), rtol=1e-4, atol=1e-4
+            mixture(FLOW), FLOW, x, KEY, divergence=ode.Hutchinson(2), rtol=1e-4, atol=1e-4
         )
 
     found = jax.jit(estimate)(x)
@@ -165,7 +164,7 @@ def test_divergences(draw):
     value, divergence = ode.exact(field, X[0], KEY)
     np.testing.assert_allclose(value, field(X[0]))
     assert float(divergence) == pytest.approx(float(jnp.trace(jax.jacobian(field)(X[0]))))
-    value, estimate = ode.hutchinson(20_000, draw)(field, X[0], KEY)
+    value, estimate = ode.Hutchinson(20_000, draw)(field, X[0], KEY)
     np.testing.assert_allclose(value, field(X[0]))
     assert float(estimate) == pytest.approx(float(divergence), abs=0.1)
 
@@ -181,7 +180,7 @@ def test_a_labelled_model_as_a_flow():
     exact = noise_of_mean + (X - LABELLED.mean(LABEL)) / 0.6  # sigma(1) is nearly 1
     np.testing.assert_allclose(z, exact, atol=2e-3)
     draw = jax.jit(lambda k: flow.sample(None, k, 6, label=LABEL))(KEY)
-    noise = samplers.start(VP, (6, 2), jnp.ones(1), jax.random.split(KEY)[1])
+    noise = samplers.initial_noise(VP, (6, 2), jnp.ones(1), jax.random.split(KEY)[1])
     np.testing.assert_allclose(draw, LABELLED.solution(noise, LABEL), atol=1e-3)
 
 
@@ -201,7 +200,7 @@ GREY = DataSpec((1,), num_levels=9, name="grey")
 def test_the_uniform_bound_rises_to_the_cells_probabilities():
     """log P(x) of a Gaussian integrated over the cells, which are 2 / 8 wide."""
     model = Gaussians(VE, GREY, means=(0.1,), scale=0.3)
-    flow = DequantizedProbabilityFlow(model, dequantized.uniform, ode.exact)
+    flow = DequantizedProbabilityFlow(model, ode.UniformNoise(), ode.exact)
     assert isinstance(flow, ApproximateDensity) and not isinstance(flow, TractableDensity)
     level = jnp.arange(9)[:, None]
     (mean,), (scale,) = (a[0] for a in model.pushed(None))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genjax_models import diffusion
-from genjax_models.diffusion import grids
+from genjax_models.diffusion import samplers
 
 M, S = 0.7, 0.6  # the data: N(M, S^2)
 KEY = jax.random.key(0)
@@ -40,7 +40,7 @@ def solution(schedule, x, t, end=None):
 
 
 def draw(sampler, schedule, times, num=20_000):
-    x = diffusion.start(schedule, (num,), times, KEY)
+    x = diffusion.initial_noise(schedule, (num,), times, KEY)
     run = jax.jit(lambda x, k: sampler(denoiser(schedule), schedule, x, times, k))
     return x, run(x, jax.random.key(1))
 
@@ -87,7 +87,7 @@ STOCHASTIC = {
 
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_stochastic_samplers_have_the_datas_moments(name):
-    _, x_0 = draw(STOCHASTIC[name], VP, grids.linear(300))
+    _, x_0 = draw(STOCHASTIC[name], VP, samplers.linear_timesteps(300))
     assert float(jnp.mean(x_0)) == pytest.approx(M, abs=0.02)
     assert float(jnp.std(x_0)) == pytest.approx(S, rel=0.03)
 
@@ -104,21 +104,21 @@ def test_stochastic_samplers_have_the_datas_moments(name):
 )
 @pytest.mark.parametrize("schedule", [VP, FLOW, EDM], ids=["vp", "flow", "edm"])
 def test_deterministic_samplers_follow_the_ode_to_its_end(sampler, tolerance, schedule):
-    times = grids.karras(schedule, 200, sigma_min=0.002)
+    times = samplers.karras_timesteps(schedule, 200, sigma_min=0.002)
     x, x_0 = draw(sampler, schedule, times, num=64)
     exact = solution(schedule, x, times[0])
     np.testing.assert_allclose(x_0, exact, atol=tolerance)
 
 
 def test_ancestral_is_ddim_with_eta_1():
-    times = grids.linear(20)
+    times = samplers.linear_timesteps(20)
     _, one = draw(diffusion.ancestral, VP, times, num=16)
     _, other = draw(functools.partial(diffusion.ddim, eta=1.0), VP, times, num=16)
     np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_on_straight_lines_euler_is_ddim():
-    times = grids.linear(20)
+    times = samplers.linear_timesteps(20)
     _, one = draw(diffusion.euler, FLOW, times, num=16)
     _, other = draw(diffusion.ddim, FLOW, times, num=16)
     np.testing.assert_allclose(one, other, atol=1e-5)
@@ -141,8 +141,8 @@ def test_on_straight_lines_euler_is_ddim():
 def test_data_of_one_point_are_drawn_exactly(sampler, steps):
     # Whatever the noise, the last step ends at the denoised value: no noise left, none missing.
     point = jnp.asarray([0.3, -2.0, 5.0])
-    times = grids.linear(steps)
-    x = diffusion.start(VP, (3,), times, KEY)
+    times = samplers.linear_timesteps(steps)
+    x = diffusion.initial_noise(VP, (3,), times, KEY)
     path = sampler(lambda x_t, t: point, VP, x, times, KEY, trajectory=True)
     assert path.shape == (steps + 1, 3)
     np.testing.assert_array_equal(path[0], x)
@@ -151,20 +151,26 @@ def test_data_of_one_point_are_drawn_exactly(sampler, steps):
 
 def test_predictions_of_exact_networks_are_one_denoiser():
     x_0, eps = jnp.asarray([0.5, -1.2]), jnp.asarray([0.1, 2.0])
-    p = diffusion.predictions
+    predictions = (
+        diffusion.NoisePrediction(),
+        diffusion.DataPrediction(),
+        diffusion.VelocityPrediction(),
+        diffusion.FlowPrediction(),
+        diffusion.EDMPrediction(0.5),
+    )
     for schedule in (VP, FLOW, EDM):
         alpha, sigma = schedule(jnp.asarray(0.6))
         x_t = alpha * x_0 + sigma * eps
-        for prediction in (p.noise, p.data, p.velocity, p.flow, p.edm(0.5)):
+        for prediction in predictions:
             network = prediction.target(x_0, eps, alpha, sigma)
             found = prediction.denoised(network, x_t, alpha, sigma)
-            np.testing.assert_allclose(found, x_0, atol=2e-5, err_msg=prediction.name)
+            np.testing.assert_allclose(found, x_0, atol=2e-5, err_msg=str(prediction))
 
 
 def test_edm_is_karras_preconditioning():
-    p, s, s_d = diffusion.predictions.edm(0.5), 0.8, 0.5
+    p, s, s_d = diffusion.EDMPrediction(0.5), 0.8, 0.5
     root = np.sqrt(s**2 + s_d**2)
-    one, level = jnp.ones(()), jnp.asarray(s)
-    assert float(p.scale(one, level)) == pytest.approx(1 / root)
-    assert float(p.denoised(0.0, 1.0, one, level)) == pytest.approx(s_d**2 / root**2)
-    assert float(p.denoised(1.0, 0.0, one, level)) == pytest.approx(s * s_d / root)
+    one, sigma = jnp.ones(()), jnp.asarray(s)
+    assert float(p.input_scale(one, sigma)) == pytest.approx(1 / root)
+    assert float(p.denoised(0.0, 1.0, one, sigma)) == pytest.approx(s_d**2 / root**2)
+    assert float(p.denoised(1.0, 0.0, one, sigma)) == pytest.approx(s * s_d / root)

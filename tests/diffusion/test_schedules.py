@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genjax_models import diffusion
-from genjax_models.diffusion import grids
+from genjax_models.diffusion import samplers
 
 SCHEDULES = {
     "linear_beta": diffusion.LinearBeta(),
@@ -66,25 +66,25 @@ def test_edm_times_are_karras_grid():
     sigma = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
     _, ours = diffusion.EDM()(1 - jnp.asarray(i) / 17)
     np.testing.assert_allclose(ours, sigma, rtol=1e-4)
-    times = grids.karras(diffusion.LinearBeta(), 18, sigma_max=40.0)
+    times = samplers.karras_timesteps(diffusion.LinearBeta(), 18, sigma_max=40.0)
     alpha, ours = diffusion.LinearBeta()(times)
     sigma = (40 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 40 ** (1 / 7))) ** 7
     np.testing.assert_allclose(ours / alpha, sigma, rtol=1e-2)
 
 
 def test_grids_fall_from_one():
-    np.testing.assert_allclose(grids.linear(4), [1.0, 0.75, 0.5, 0.25])
-    np.testing.assert_allclose(grids.quadratic(4), [1.0, 0.5625, 0.25, 0.0625])
-    grids.check_times(grids.karras(diffusion.RectifiedFlow(), 10))
+    np.testing.assert_allclose(samplers.linear_timesteps(4), [1.0, 0.75, 0.5, 0.25])
+    np.testing.assert_allclose(samplers.quadratic_timesteps(4), [1.0, 0.5625, 0.25, 0.0625])
+    samplers.check_timesteps(samplers.karras_timesteps(diffusion.RectifiedFlow(), 10))
 
 
 @pytest.mark.parametrize("num", [0, -3])
 def test_a_grid_without_steps_is_refused(num):
     with pytest.raises(ValueError, match=f"is {num}: give a whole number"):
-        grids.linear(num)
+        samplers.linear_timesteps(num)
 
 
 @pytest.mark.parametrize("times", [[0.5, 0.7], [1.0, 1.0], [1.2, 0.5], [0.5, -0.1]])
 def test_times_that_do_not_fall_are_refused(times):
-    with pytest.raises(ValueError, match="give times that fall"):
-        grids.check_times(jnp.asarray(times))
+    with pytest.raises(ValueError, match="give timesteps that fall"):
+        samplers.check_timesteps(jnp.asarray(times))

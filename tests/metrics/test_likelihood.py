@@ -19,8 +19,7 @@ from genjax_models.core.preprocess import (
 from genjax_models.core.protocols import LikelihoodInfo
 from genjax_models.core.types import DataSpec
 from genjax_models.diffusion import ode
-from genjax_models.diffusion.dequantized import DequantizedProbabilityFlow
-from genjax_models.diffusion.probability_flow import ProbabilityFlow
+from genjax_models.diffusion.ode import DequantizedProbabilityFlow, ProbabilityFlow
 from genjax_models.energy import EnergyModel, Normalized, NormalizedDiscrete
 from genjax_models.flows import Uniform, Variational
 from genjax_models.flows.linear import ActNorm
@@ -100,7 +99,7 @@ def test_kinds():
 def test_kinds_of_flows():
     flow = gm.diffusion.FlowMatching(nn.Dense(2), spec=REAL)
     assert likelihood_kind(ProbabilityFlow(flow)) == "exact"
-    probed = ProbabilityFlow(flow, divergence=ode.hutchinson())
+    probed = ProbabilityFlow(flow, divergence=ode.Hutchinson())
     assert likelihood_kind(probed) == "estimate, divergence by probes"
     diffusion = gm.Diffusion(nn.Dense(2), spec=gm.core.DIGITS)
     noised = DequantizedProbabilityFlow(diffusion, divergence=ode.exact)

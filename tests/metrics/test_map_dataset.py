@@ -12,8 +12,8 @@ from genjax_models import flows
 from genjax_models.applications import anomaly
 from genjax_models.applications.bias import encode_dataset
 from genjax_models.core import random
-from genjax_models.diffusion import ode, times
-from genjax_models.diffusion.dequantized import DequantizedProbabilityFlow
+from genjax_models.diffusion import ode, time_sampler
+from genjax_models.diffusion.ode import DequantizedProbabilityFlow
 from genjax_models.energy import mcmc
 from genjax_models.metrics.evaluate import default_metrics
 from genjax_models.metrics.map_dataset import map_dataset
@@ -48,7 +48,7 @@ MODELS = {
 
 
 PROBED = DequantizedProbabilityFlow(
-    gm.FlowMatching(gm.networks.DiT(2, 4, 1, 2), spec=SPEC), divergence=ode.hutchinson()
+    gm.FlowMatching(gm.networks.DiT(2, 4, 1, 2), spec=SPEC), divergence=ode.Hutchinson()
 )
 """Its bound takes the longest to compile."""
 
@@ -127,7 +127,7 @@ def test_a_row_of_a_key_reaches_what_is_drawn_from_it():
             "normal": random.normal(first, (num, 2)),
             "uniform": random.uniform(second, (num,)),
             "gumbel": random.gumbel(second, (num,)),
-            "times": times.sequence(first, num),
+            "timesteps": time_sampler.sequence(first, num),
         }
 
     whole = drawn(random.from_row(KEY, 0), 40)
@@ -145,7 +145,7 @@ def test_a_row_of_a_key_reaches_what_is_drawn_from_it():
 
 @pytest.mark.parametrize("first", [0, 1, 1000, 2**24])
 def test_times_in_sequence_are_even_in_any_part(first):
-    t = np.sort(times.sequence(random.from_row(KEY, first), 100))
+    t = np.sort(time_sampler.sequence(random.from_row(KEY, first), 100))
     assert 0 < t[0] and t[-1] <= 1
     # The three-distance theorem: no gap is larger than phi^2 / N, about.
     assert np.diff(t).max() < 2.7 / 100

@@ -40,17 +40,17 @@ class Reads:
 def test_a_diffusion_of_codes_starts_from_a_vae(tmp_path, monkeypatch):
     monkeypatch.setattr("genjax_models.metrics.load_classifier", lambda name: Reads())
     monkeypatch.setattr("experiments.measures.images.NUM_IMAGES", 40)
-    codec = ("hidden", "8", "latent-dim", "2")
-    vae = [f"--model.{a}" if i % 2 == 0 else a for i, a in enumerate(codec)]
+    first_stage = ("hidden", "8", "latent-dim", "2")
+    vae = [f"--model.{a}" if i % 2 == 0 else a for i, a in enumerate(first_stage)]
     train("vae", tmp_path / "vae", *vae)
-    latent = [f"--model.codec.{a}" if i % 2 == 0 else a for i, a in enumerate(codec)]
+    latent = [f"--model.first-stage.{a}" if i % 2 == 0 else a for i, a in enumerate(first_stage)]
     small = ("--model.width", "8", "--model.blocks", "1", "--model.sampling-steps", "2")
     start = ("--initial", str(tmp_path / "vae"), "--optimizer.warmup-steps", "1")
     result = train("latent_diffusion", tmp_path / "run", *latent, *small, *start)
     share = 100 * 45 / 447  # of labels 0 .. 9 in turn, as many as the split has
     assert result["metrics"]["labels_read"]["value"] == pytest.approx(share)
     assert "three" in result["metrics"]["frechet_distance"]["kind"]
-    carried = loading.load_run(tmp_path / "run").state.state["codec"]["params"]
+    carried = loading.load_run(tmp_path / "run").state.state["first_stage"]["params"]
     trained = loading.load_run(tmp_path / "vae").params
     np.testing.assert_array_equal(
         carried["decoder"]["Dense_0"]["kernel"], trained["decoder"]["Dense_0"]["kernel"]

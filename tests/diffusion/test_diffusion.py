@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from genjax_models import diffusion
-from genjax_models.diffusion import Diffusion, losses, predictions, samplers
+from genjax_models.diffusion import Diffusion, losses, samplers
 from tests.diffusion.exact import PMF, SPEC, Exact, data, log_prob
 
 KEY = jax.random.key(0)
 X = data(2000)
+VELOCITY = diffusion.VelocityPrediction()
 
 
-def exact(prediction=predictions.velocity, variance=None, pmf=None, **kwargs):
+def exact(prediction=VELOCITY, variance=None, pmf=None, **kwargs):
     network = Exact(prediction, variance, tuple(PMF.tolist()) if pmf is None else pmf)
     model = Diffusion(network, prediction=prediction, spec=SPEC, **kwargs)
     return model, *model.init(KEY, {"x": X[:2]})
@@ -29,8 +30,8 @@ def bound(model, params, state, num_samples=40):
 @pytest.mark.parametrize(
     ("kwargs", "gap"),
     [
-        ({"schedule": diffusion.Cosine(), "prediction": predictions.noise}, 0.0),
-        ({"schedule": diffusion.Learned()}, 0.0),
+        ({"schedule": diffusion.Cosine(), "prediction": diffusion.NoisePrediction()}, 0.0),
+        ({"schedule": diffusion.LearnedSchedule()}, 0.0),
         ({"schedule": diffusion.LinearBeta(), "steps": 1000}, 0.1),
         ({"steps": 1000, "learned_variance": True, "variance": -1.0}, 0.05),
     ],
@@ -53,7 +54,12 @@ def test_the_bound_lies_below_log_p_by_the_divergence_from_a_wrong_network():
 def test_all_parameterisations_are_one_denoiser():
     x_t, t = jax.random.normal(KEY, (8, *SPEC.shape)), jnp.linspace(0.05, 0.9, 8)
     found = []
-    for prediction in (predictions.noise, predictions.data, predictions.velocity, predictions.flow):
+    for prediction in (
+        diffusion.NoisePrediction(),
+        diffusion.DataPrediction(),
+        diffusion.VelocityPrediction(),
+        diffusion.FlowPrediction(),
+    ):
         model, params, _ = exact(prediction)
         found.append(model.denoise(params, x_t, t))
     for denoised in found[1:]:
@@ -73,9 +79,9 @@ def test_a_learned_variance_at_its_ends_is_a_fixed_one():
     for variance, fixed in ((-1.0, samplers.fixed_small), (1.0, samplers.fixed_large)):
         model, params, _ = exact(variance=variance, steps=100, learned_variance=True)
         learned = functools.partial(samplers.ancestral, variance=model.variance(params))
-        times = diffusion.grids.linear(20)
+        timesteps = diffusion.linear_timesteps(20)
         one, other = (
-            jax.jit(functools.partial(model.sample, num=50, sampler=sampler, times=times))(
+            jax.jit(functools.partial(model.sample, num=50, sampler=sampler, timesteps=timesteps))(
                 params, KEY
             )
             for sampler in (learned, functools.partial(samplers.ancestral, variance=fixed))
@@ -95,7 +101,9 @@ def test_a_learned_variance_is_only_learned_by_its_term():
 
     # The one parameter moves mean and variance alike: the terms share its gradient out.
     def of_the_mean(out):
-        return losses.diffusion(out.replace(v=jax.lax.stop_gradient(out.v)))
+        return losses.diffusion(
+            out.replace(bound=out.bound.replace(v=jax.lax.stop_gradient(out.bound.v)))
+        )
 
     whole, nats = gradient(losses.diffusion), SPEC.num_dims * np.log(2)  # of a bit per dimension
     found = gradient(losses.variance) * nats + gradient(of_the_mean)
@@ -106,9 +114,9 @@ def test_a_learned_variance_is_only_learned_by_its_term():
 def test_guidance_of_one_is_the_conditional_model_and_labels_can_be_left_out():
     model, params, state = exact(num_classes=3, drop_label=0.5)
     label = jnp.array([0, 1, 2, 0])
-    plain = model.sample(params, KEY, 4, label=label, times=diffusion.grids.linear(5))
+    plain = model.sample(params, KEY, 4, label=label, timesteps=diffusion.linear_timesteps(5))
     guided = model.sample(
-        params, KEY, 4, label=label, guidance=1.0, times=diffusion.grids.linear(5)
+        params, KEY, 4, label=label, guidance=1.0, timesteps=diffusion.linear_timesteps(5)
     )
     np.testing.assert_array_equal(plain, guided)
     x_t = jnp.zeros((4, *SPEC.shape))
@@ -116,16 +124,18 @@ def test_guidance_of_one_is_the_conditional_model_and_labels_can_be_left_out():
 
 
 def test_labels_are_hidden_as_often_as_asked():
-    from genjax_models.diffusion.conditioning import hide_some
+    from genjax_models.diffusion.guidance import drop_condition
 
     context = jax.nn.one_hot(jnp.zeros(4000, int), 3)
-    hidden = 1.0 - float(jnp.mean(hide_some(context, KEY, 0.25)[:, 0]))
+    hidden = 1.0 - float(jnp.mean(drop_condition(context, KEY, 0.25)[:, 0]))
     assert hidden == pytest.approx(0.25, abs=0.03)
-    np.testing.assert_array_equal(hide_some(context, None, 0.25), context)
+    np.testing.assert_array_equal(drop_condition(context, None, 0.25), context)
 
 
 def test_what_is_shown_comes_in_as_channels():
-    model, params, state = exact(self_condition=True, observe=lambda x: jnp.repeat(x, 2, axis=-1))
+    model, params, state = exact(
+        self_condition=True, condition_fn=lambda x: jnp.repeat(x, 2, axis=-1)
+    )
     seen = []
 
     class Spy(Exact):
@@ -134,16 +144,19 @@ def test_what_is_shown_comes_in_as_channels():
             return super().__call__(x, log_snr, context, train=train)
 
     spy = Diffusion(
-        Spy(predictions.velocity), spec=SPEC, self_condition=True, observe=model.observe
+        Spy(diffusion.VelocityPrediction()),
+        spec=SPEC,
+        self_condition=True,
+        condition_fn=model.condition_fn,
     )
-    observed = model.observe(jnp.ones((3, *SPEC.shape)))
+    condition = model.condition_fn(jnp.ones((3, *SPEC.shape)))
     x_t = jnp.zeros((3, *SPEC.shape))
     with jax.disable_jit():
-        denoised = spy.denoise(params, x_t, jnp.asarray(0.3), observed=observed)
-    assert [x.shape[-1] for x in seen] == [4, 4]  # x_t, the estimate, two observed
+        denoised = spy.denoise(params, x_t, jnp.asarray(0.3), condition=condition)
+    assert [x.shape[-1] for x in seen] == [4, 4]  # x_t, the estimate, two of the condition
     np.testing.assert_array_equal(seen[0][..., 1], 0.0)
     np.testing.assert_allclose(seen[1][..., 1], denoised[..., 0], atol=1e-6)
-    np.testing.assert_array_equal(seen[1][..., 2:], observed)
+    np.testing.assert_array_equal(seen[1][..., 2:], condition)
 
 
 @pytest.mark.parametrize(
@@ -156,24 +169,24 @@ def test_what_is_shown_comes_in_as_channels():
 )
 def test_settings_that_cannot_be_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
-        Diffusion(Exact(predictions.velocity), spec=SPEC, **kwargs)
+        Diffusion(Exact(diffusion.VelocityPrediction()), spec=SPEC, **kwargs)
 
 
 def test_bad_calls_are_refused_in_a_line():
     model, params, _ = exact()
     with pytest.raises(ValueError, match="was not trained for it"):
         model.sample(params, KEY, 2, guidance=2.0)
-    with pytest.raises(ValueError, match="leave observed= out"):
-        model.sample(params, KEY, 2, observed=jnp.zeros((2, *SPEC.shape)))
+    with pytest.raises(ValueError, match="leave condition= out"):
+        model.sample(params, KEY, 2, condition=jnp.zeros((2, *SPEC.shape)))
     with pytest.raises(ValueError, match="give a whole number of at least 1"):
-        diffusion.grids.linear(0)
-    with pytest.raises(ValueError, match="give times that fall"):
-        model.sample(params, KEY, 2, times=jnp.array([0.2, 0.5]))
+        diffusion.linear_timesteps(0)
+    with pytest.raises(ValueError, match="give timesteps that fall"):
+        model.sample(params, KEY, 2, timesteps=jnp.array([0.2, 0.5]))
     labelled, params, _ = exact(num_classes=3, drop_label=0.1)
     with pytest.raises(ValueError, match="give labels in 0 .. 2"):
         labelled.sample(params, KEY, 2, label=3)
-    seeing, params, _ = exact(observe=lambda x: x)
-    with pytest.raises(ValueError, match="pass observed=model.observe"):
+    seeing, params, _ = exact(condition_fn=lambda x: x)
+    with pytest.raises(ValueError, match="pass condition=model.condition_fn"):
         seeing.sample(params, KEY, 2)
     with pytest.raises(ValueError, match="the network returns"):
-        Diffusion(Exact(predictions.velocity, -1.0), spec=SPEC).init(KEY, {"x": X[:2]})
+        Diffusion(Exact(diffusion.VelocityPrediction(), -1.0), spec=SPEC).init(KEY, {"x": X[:2]})
