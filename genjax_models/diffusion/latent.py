@@ -113,8 +113,8 @@ class LatentDiffusion:
         if z.shape[1:] != wanted or not jnp.issubdtype(z.dtype, jnp.floating):
             raise ValueError(
                 f"the first stage gives codes {z.dtype}{list(z.shape[1:])}, and the diffusion is "
-                f"of float32{list(wanted)}: give it spec=DataSpec({z.shape[1:]}, num_levels=None), and "
-                "take a VQ-VAE's vectors by autoencoders.EmbeddedCodes"
+                f"of float32{list(wanted)}: give it spec=DataSpec({z.shape[1:]}, num_levels=None), "
+                "and take a VQ-VAE's vectors by autoencoders.EmbeddedCodes"
             )
         spread = jnp.std(z)
         first = {
