@@ -20,6 +20,7 @@ from genjax_models.adversarial import GAN, CycleGAN, Pix2Pix
 from genjax_models.autoencoders import VAE, VQVAE, Autoencoder, HierarchicalVAE
 from genjax_models.autoregressive import Autoregressive
 from genjax_models.core import DataSpec, Loss, Player, likelihoods, partial, preprocess
+from genjax_models.core.version import __version__
 from genjax_models.data import Dataset, load
 from genjax_models.diffusion import Diffusion, FlowMatching, MaskedDiffusion
 from genjax_models.energy import EnergyModel, JointEnergyModel
@@ -27,8 +28,6 @@ from genjax_models.flows import Dequantized, Flow
 from genjax_models.metrics import evaluate
 from genjax_models.saving import load_model, save
 from genjax_models.training import TrainState, fit, make_step
-
-__version__ = "0.2.0"
 
 __all__ = [
     "GAN",

@@ -29,6 +29,7 @@ from genjax_models.core.preprocess import data_dtype
 from genjax_models.core.protocols import Model, TractableDensity
 from genjax_models.core.types import DataSpec, Params, State
 from genjax_models.core.values import register
+from genjax_models.core.version import __version__
 
 __all__ = ["export_log_prob", "export_sampler", "load_model", "register", "save"]
 
@@ -74,7 +75,7 @@ def save(
         state = {}
     page = {
         "format": FORMAT,
-        "library": _version(),
+        "library": __version__,
         "model": _encode(model, type(model).__name__),
         "data": _encode(spec, "spec"),
         "metadata": dict(metadata or {}),
@@ -122,7 +123,7 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Any, Params, State]:
     except Exception as error:
         raise ValueError(
             f"{folder / MODEL}, written by genjax_models {page.get('library')}, holds no model of"
-            f" {_version()}: {error}"
+            f" {__version__}: {error}"
         ) from error
     arrays = load_file(folder / WEIGHTS)  # `load` of safetensors 0.8 knows no bfloat16
     names = _named(template)
@@ -147,7 +148,7 @@ def read_page(folder: str | os.PathLike[str]) -> Mapping[str, Any]:
     if form != FORMAT:
         raise ValueError(
             f"{path} is of format {form}, written by genjax_models {page.get('library')}; this is"
-            f" {_version()}, which reads format {FORMAT}: install"
+            f" {__version__}, which reads format {FORMAT}: install"
             " that version"
         )
     return page
@@ -287,12 +288,6 @@ def _read(path: Path) -> bytes:
         raise FileNotFoundError(
             f"there is no {path.name} in {path.parent}: gm.save(folder, model, params) writes it"
         ) from None
-
-
-def _version() -> str:
-    import genjax_models  # which imports this file
-
-    return genjax_models.__version__
 
 
 def _digest(data: bytes) -> str:

@@ -1,6 +1,7 @@
 """Imports point one way, files can be read in one sitting, and importing the package is cheap."""
 
 import ast
+import graphlib
 import io
 import itertools
 import subprocess
@@ -36,19 +37,23 @@ def name(path):
     return str(path.relative_to(ROOT))
 
 
-def imported(tree):
-    """The modules of ours that a file imports, as dotted names below the package."""
+def all_imports(tree):
+    """What a file imports, as dotted names, and in which line."""
+    found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found |= {alias.name: node.lineno for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: imports are absolute"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for full in names:
-            if full.split(".")[0] == "genjax_models":
-                yield node.lineno, full.split(".")[1:]
+            found |= {f"{node.module}.{alias.name}": node.lineno for alias in node.names}
+    return found
+
+
+def imported(tree):
+    """The modules of ours that a file imports, as names below the package."""
+    for full, line in all_imports(tree).items():
+        if full.split(".")[0] == "genjax_models":
+            yield line, full.split(".")[1:]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
@@ -70,6 +75,24 @@ def test_imports_point_one_way(path):
 
 def _is_lazy_picture(path, parts):
     return parts[0] == "plots" and path == PACKAGE / "training" / "hooks.py"
+
+
+@pytest.mark.parametrize("package", ["genjax_models", "experiments"])
+def test_no_files_import_each_other(package):
+    """In no circle of any length, type checking and imports within functions included."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (ROOT / package).rglob("*.py")
+    }
+    imports = {
+        module: {full if full in modules else full.rpartition(".")[0]
+                 for full in all_imports(ast.parse(path.read_text("utf-8")))} & modules.keys()
+        for module, path in modules.items()
+    }  # fmt: skip
+    try:
+        tuple(graphlib.TopologicalSorter(imports).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
