@@ -353,4 +353,7 @@ COMMANDS: Mapping[str, Command] = {
         "[add RUN ...]", "write RESULTS.md from the records, with those of more runs",
         _in("results"), begins_group=True,
     ),
+    "reference": Command(
+        "[--out FOLDER]", "the library's reference as pages", _in("reference")
+    ),
 }  # fmt: skip
