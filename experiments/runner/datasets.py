@@ -13,10 +13,12 @@ import genjax_models as gm
 from experiments.runner.config import Config, TokenizerName
 from experiments.runner.needs import in_words
 from genjax_models.data import Dataset, tokenizers
-from genjax_models.data.transforms import without_labels
+from genjax_models.data.transforms import divided, without_labels
 
 M = TypeVar("M")
 
+WHOLE = ("train",)
+"""The splits of a dataset that nobody divided, such as an `.npz` file."""
 MAY_LACK = ("validation", "test")
 """Splits that experiments watch by default: of a dataset without it, nothing is watched."""
 
@@ -59,11 +61,13 @@ def load_splits(config: Config[Any]) -> Splits:
         data, labels = load(split), config.without_labels
         return without_labels(data, labels) if labels else data
 
-    train = load_without(config.split or gm.data.training_split(config.dataset))
     known = gm.data.split_names(config.dataset)
+    if is_divided_here(config):
+        known = tuple(divided(_load(config, "train")))
     watched = config.evaluation.split
     is_lacking = watched in MAY_LACK and watched not in known
     validation = None if is_lacking else load_without(watched)
+    train = load_without(config.split or gm.data.training_split(config.dataset))
     test = load("test") if "test" in known else validation or train
     for other in (validation, test):
         if other is not None:
@@ -98,12 +102,27 @@ def of_test_split(config: Config[Any], name: str) -> Callable[[int], Mapping[str
 def load_split(config: Config[Any], split: str) -> Dataset:
     """One split of the configured dataset, a text in its tokens and windows.
 
+    A dataset of one split is divided (`data.transforms.divided`), so that no figure is of what was
+    trained on.
+
     Raises:
         ValueError: There is no such dataset or split, or its examples cannot be used.
         FileNotFoundError: Its files are neither at hand nor to be had.
     """
     if isinstance(config.model, Loads):
         return config.model.load(config, split)
+    if not is_divided_here(config) or split not in ("train", *MAY_LACK):
+        return _load(config, split)
+    parts = divided(_load(config, "train"))
+    if split not in parts:
+        raise ValueError(
+            f"{config.dataset} has no {split} split, and too few examples to hold one back: give it"
+            " three of a class at least"
+        )
+    return parts[split]
+
+
+def _load(config: Config[Any], split: str) -> Dataset:
     fits: Mapping[TokenizerName, tokenizers.Fit | None] = {
         "characters": None,  # what a text has, and what is not asked of any other data
         "bytes": tokenizers.utf8,
@@ -119,6 +138,11 @@ def load_split(config: Config[Any], split: str) -> Dataset:
         window=config.window,
         tokenizer=fits[config.tokenizer],
     )
+
+
+def is_divided_here(config: Config[Any]) -> bool:
+    """Whether the configured dataset has one split, of which parts are held back."""
+    return not isinstance(config.model, Loads) and gm.data.split_names(config.dataset) == WHOLE
 
 
 def num_examples(data: Dataset) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.runner import evaluate, loading, needs, rehearsal, runs, samples, starting
 from experiments.runner.config import Config, to_json
-from experiments.runner.datasets import load_splits, num_examples, size_in_words
+from experiments.runner.datasets import is_divided_here, load_splits, num_examples, size_in_words
 from experiments.runner.experiment import Experiment, Setup
 from experiments.runner.files import locked
 from experiments.runner.hooks import Patience, StoppedEarly
@@ -239,6 +239,9 @@ def _tell_what_is_left_out(setup: Setup, config: Config[Any], data: Dataset) -> 
 
 
 def _announce(record: runs.Record, data: Dataset, start: int) -> None:
-    where = f"{record.experiment.name} on {data.spec.name} ({size_in_words(data)})"
+    size = size_in_words(data)
+    if is_divided_here(record.config):
+        size += "; a tenth of every class is held back for validation, and a tenth for test"
+    where = f"{record.experiment.name} on {data.spec.name} ({size})"
     what = f"resuming from step {start} of {record.config.steps}" if start else "training"
     print(f"{what}: {where} in {record.directory}", file=sys.stderr, flush=True)

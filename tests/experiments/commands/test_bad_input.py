@@ -15,7 +15,7 @@ from experiments import recipes
 from experiments.commands.arguments import in_options
 from experiments.runner import files, samples
 from experiments.runner.config import Config
-from experiments.runner.datasets import load_splits
+from experiments.runner.datasets import load_split, load_splits
 from genjax_models.core import DIGITS
 from tests.experiments.conftest import TINY
 
@@ -125,8 +125,28 @@ def test_a_split_to_watch_that_is_not_there(run, tmp_path):
         answer = run("train", "vae", *TINY, "--dataset", name, "--evaluation.split", "valdation")
         assert answer.code == 2
         assert "has no split 'valdation'" in answer.line and known in answer.line
-    assert load_splits(Config(None, dataset="mine.npz")).validation is None
     assert len(load_splits(Config(None)).validation) > 0
+
+
+def test_a_dataset_of_one_split_is_divided(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (40, 6, 6, 1)).astype(np.uint8)
+    y = np.repeat([0, 1], [35, 5])
+    np.savez(tmp_path / "mine.npz", x=x, y=y)
+    np.savez(tmp_path / "shuffled.npz", x=x[::-1], y=y[::-1])
+    np.savez(tmp_path / "two.npz", x=x[:2])
+    parts = load_splits(Config(None, dataset=str(tmp_path / "mine.npz")))
+    assert [len(part) for part in parts] == [30, 5, 5]
+    rows = [{row.tobytes() for row in part.arrays["x"]} for part in parts]
+    assert rows[0] | rows[1] | rows[2] == {row.tobytes() for row in x}
+    assert sum(map(len, rows)) == 40
+    assert [sum(part.arrays["label"] == 1) for part in parts] == [3, 1, 1]
+    again = load_splits(Config(None, dataset=str(tmp_path / "shuffled.npz")))
+    assert rows == [{row.tobytes() for row in part.arrays["x"]} for part in again]
+    few = Config(None, dataset=str(tmp_path / "two.npz"))
+    assert load_splits(few).validation is None and len(load_splits(few).test) == 2
+    with pytest.raises(ValueError, match="no test split, and too few"):
+        load_split(few, "test")
 
 
 def test_a_message_of_the_library_names_options():
@@ -173,8 +193,9 @@ def test_files_that_cannot_be_written(tmp_path, monkeypatch):
 
 
 def test_patience_needs_something_to_watch(run, tmp_path):
-    np.savez(tmp_path / "mine.npz", x=np.zeros((40, 6, 6, 1), np.uint8))
-    answer = run("train", "vae", "--dataset", "mine.npz", *TINY, "--evaluation.patience", "2")
+    np.savez(tmp_path / "mine.npz", x=np.zeros((2, 6, 6, 1), np.uint8))
+    few = ("--dataset", "mine.npz", "--batch-size", "2", "--evaluation.patience", "2")
+    answer = run("train", "vae", *TINY, *few)
     assert answer.code == 2
     assert "--evaluation.patience needs held-back data" in answer.line
 
