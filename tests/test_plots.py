@@ -144,3 +144,19 @@ def test_a_notebook_can_show_a_figure_without_pyplot(tmp_path):
     np.testing.assert_array_equal(
         np.asarray(Image.open(tmp_path / "grid.png").convert("RGB")), pixels(figure)
     )
+
+
+def test_a_gif_shows_the_films(tmp_path):
+    films = np.random.default_rng(0).integers(0, 5, (2, 3, 4, 4, 1))
+    plots.write_gif(tmp_path / "a.gif", films, 5, milliseconds=200)
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == 3 and gif.info["duration"] == 200 and gif.info["loop"] == 0
+        assert gif.size == (2 * 96 + 2, 96)
+        for t in range(3):
+            gif.seek(t)
+            shown = np.asarray(gif.convert("L")).astype(int)
+            for i, left in enumerate((0, 98)):
+                pixels = shown[12::24, left + 12 : left + 96 : 24]
+                np.testing.assert_allclose(pixels, films[i, t, ..., 0] * 63.75, atol=1)
+    with pytest.raises(ValueError, match="the films have shape"):
+        plots.write_gif(tmp_path / "b.gif", films[0, 0], 5)

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import genjax_models as gm
 from genjax_models.data.dataset import Dataset
 from genjax_models.data.moving_digits import bounce, dataset
-from genjax_models.plots import write_gif
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +75,3 @@ def test_it_is_loaded_by_name_and_refuses_what_cannot_be(dots):
             dataset(dots, **options)
     with pytest.raises(ValueError, match="cannot be filmed"):
         dataset(gm.load("ring"))
-
-
-def test_a_gif_shows_the_films(tmp_path):
-    films = np.random.default_rng(0).integers(0, 5, (2, 3, 4, 4, 1))
-    write_gif(tmp_path / "a.gif", films, 5, milliseconds=200)
-    with Image.open(tmp_path / "a.gif") as gif:
-        assert gif.n_frames == 3 and gif.info["duration"] == 200 and gif.info["loop"] == 0
-        assert gif.size == (2 * 96 + 2, 96)
-        for t in range(3):
-            gif.seek(t)
-            shown = np.asarray(gif.convert("L")).astype(int)
-            for i, left in enumerate((0, 98)):
-                pixels = shown[12::24, left + 12 : left + 96 : 24]
-                np.testing.assert_allclose(pixels, films[i, t, ..., 0] * 63.75, atol=1)
-    with pytest.raises(ValueError, match="the films have shape"):
-        write_gif(tmp_path / "b.gif", films[0, 0], 5)

@@ -109,14 +109,22 @@ def test_both_published_forms_of_usps_agree(original_files: Path, tmp_path: Path
     np.testing.assert_array_equal(labels_again, labels[:50])
 
 
+def first_rows(path: Path, num: int) -> np.ndarray:
+    """The first rows of the array `images` of an .npz file: the whole takes seconds to unpack."""
+    with zipfile.ZipFile(path) as archive, archive.open("images.npy") as file:
+        assert np.lib.format.read_magic(file) == (1, 0)
+        (_, *shape), _, dtype = np.lib.format.read_array_header_1_0(file)
+        content = file.read(num * int(np.prod(shape)) * dtype.itemsize)
+    return np.frombuffer(content, dtype).reshape(num, *shape)
+
+
 @pytest.mark.parametrize("form", ["npz", "zip"])
 def test_omniglot(form: str, original_files: Path, tmp_path: Path, small):
     names = [f"images_{part}.{form}" for part in ("background", "evaluation")]
     folder = small("omniglot", *(RawFile(name, 0) for name in names))
     drawings = {}
     for name in names:
-        with np.load(original_files / "omniglot" / name.replace("zip", "npz")) as arrays:
-            drawings[name] = arrays["images"][:3]
+        drawings[name] = first_rows(original_files / "omniglot" / name.replace("zip", "npz"), 3)
         if form == "npz":
             np.savez(folder / name, images=drawings[name])
             continue

@@ -10,10 +10,9 @@ from flax import nnx
 
 import genjax_models as gm
 from genjax_models.networks import MLP, Transformer, gelu_erf, gelu_tanh
+from tests.training.toys import Affine, points
 
-X = np.random.default_rng(0).normal(size=(32, 2)).astype(np.float32)
-DATA = gm.Dataset.from_arrays(X)
-MODEL = gm.flows.maf(DATA.spec, steps=1, hidden=(4,))
+DATA, MODEL = points(), Affine()
 ADAM = optax.adam(1e-2)
 
 
@@ -26,12 +25,12 @@ def fit(**given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"losses": MODEL.loss}, 'give losses={"flow": loss}'),
-        ({"losses": {"flow": lambda outputs: outputs}}, "give a Loss, such as model.loss.weigh"),
+        ({"losses": MODEL.loss}, 'give losses={"affine": loss}'),
+        ({"losses": {"affine": lambda outputs: outputs}}, "give a Loss, such as model.loss.weigh"),
         ({"optimizer": 1e-2}, r"give an Optax transformation, such as optax.adam\(0.01\)"),
         ({"optimizer": optax.adam}, "give an Optax transformation"),
         ({"optimizer": optax.lbfgs()}, r"linesearch=None"),
-        ({"data": X}, r"gm.Dataset.from_arrays\(x\)"),
+        ({"data": DATA.arrays["x"]}, r"gm.Dataset.from_arrays\(x\)"),
         ({"data": "digits"}, r"gm.load"),
         ({"model": gm.VAE}, r"build one, VAE\(...\)"),
         ({"model": MLP((4,))}, "give a model of this library"),
@@ -61,16 +60,16 @@ def test_optimizers_that_ask_for_the_loss_are_told_it():
     """A plateau that nothing is good enough to leave halves every step after the first."""
     plateau = optax.contrib.reduce_on_plateau(factor=0.5, patience=1, rtol=0.0, atol=1e9)
     state = fit(optimizer=optax.chain(ADAM, plateau))
-    assert float(state.opt_state["flow"][-1].scale) < 1.0
+    assert float(state.opt_state["affine"][-1].scale) < 1.0
     fit(optimizer=optax.lbfgs(1e-2, linesearch=None), steps=1)
 
 
 @pytest.mark.parametrize("weight", ["4", None, True, [1.0]])
 def test_weights_are_numbers_or_schedules(weight):
-    with pytest.raises(TypeError, match="'nll' is .*: give a number, or a schedule"):
-        MODEL.loss.weigh(nll=weight)
+    with pytest.raises(TypeError, match="'squared' is .*: give a number, or a schedule"):
+        MODEL.loss.weigh(squared=weight)
     for good in (4, np.float32(4), jnp.float32(4), optax.constant_schedule(4.0)):
-        MODEL.loss.weigh(nll=good)
+        MODEL.loss.weigh(squared=good)
     with pytest.raises(TypeError, match="give a function"):
         MODEL.loss.add(more=1.0)
 
@@ -141,7 +140,10 @@ def test_both_gelus_are_had_by_name():
     network = Transformer(3, 4, 1, 1, 3)
     params = jax.jit(network.init)(jax.random.key(0), tokens)
     params = jax.tree.map(lambda a: a * 20, params)
-    of = lambda f: Transformer(3, 4, 1, 1, 3, activation=f).apply(params, tokens)  # noqa: E731
-    np.testing.assert_array_equal(network.apply(params, tokens), of(gelu_tanh))
-    assert not np.array_equal(of(gelu_erf), of(gelu_tanh))
+    with_tanh, with_erf = (
+        jax.jit(Transformer(3, 4, 1, 1, 3, activation=f).apply)(params, tokens)
+        for f in (gelu_tanh, gelu_erf)
+    )
+    np.testing.assert_array_equal(jax.jit(network.apply)(params, tokens), with_tanh)
+    assert not np.array_equal(with_erf, with_tanh)
     assert hash(Transformer(3, 4, 1, 1, 3, activation=gelu_erf))

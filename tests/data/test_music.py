@@ -1,5 +1,6 @@
-"""Chorales from JSON: the layouts that are about, windows, other keys, and files that are none."""
+"""Music: files are read as laid out, MIDI holds the notes, progressions cost their rate."""
 
+import itertools
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import genjax_models as gm
 from genjax_models.data import music
 from genjax_models.data.dataset import Dataset
+from genjax_models.data.music import TRIADS, Progressions, held, write_midi
 
 RISING = [[72 + t, 67, 60, 48 + t] for t in range(10)]
 LONG = [[60, 57, 53, 40 + t] for t in range(7)]
@@ -103,3 +105,107 @@ def test_bad_files_are_refused_in_one_line(write, content, line):
 def test_a_tokenizer_is_for_texts(write):
     with pytest.raises(ValueError, match="is no text: only a text takes a tokenizer"):
         gm.load(write({"train": [RISING]}), tokenizer=gm.data.tokenizers.utf8)
+
+
+mido = pytest.importorskip("mido")
+
+
+def read(path, steps):
+    """The file's notes `[steps, 4]`, and how often each voice begins one."""
+    file = mido.MidiFile(path)
+    roll, begun = np.zeros((steps, 4), int), []
+    for voice, track in enumerate(file.tracks):
+        now, sounding = 0, {}
+        begun.append(0)
+        for message in track:
+            now += message.time
+            if message.type == "note_on":
+                sounding[message.note] = now
+                begun[-1] += 1
+            elif message.type == "note_off":
+                start = sounding.pop(message.note)
+                roll[start // 480 : now // 480, voice] = message.note
+        assert not sounding and now == steps * 480
+    return roll, begun, file
+
+
+def test_notes_and_rests_come_back(tmp_path):
+    x = Progressions().sample(2, 12)
+    x[0, 3:6, 1] = 0
+    x[1, :2] = 0
+    write_midi(tmp_path / "a.mid", x, tempo=120)
+    roll, begun, file = read(tmp_path / "a.mid", 2 * 16)
+    np.testing.assert_array_equal(roll.reshape(2, 16, 4)[:, :12], x)
+    assert not roll.reshape(2, 16, 4)[:, 12:].any()  # a bar's rest behind each piece
+    assert begun == [sum(note > 0 for note, _ in held(voice)) for voice in roll.T]
+    assert [t.name for t in file.tracks] == ["soprano", "alto", "tenor", "bass"]
+    assert file.length == pytest.approx(32 / 2)  # seconds, at two steps a second
+
+
+def test_a_held_note_is_one_note(tmp_path):
+    write_midi(tmp_path / "a.mid", np.full((5, 4), 60))
+    assert read(tmp_path / "a.mid", 9)[1] == [1, 1, 1, 1]
+    assert held(np.array([60, 60, 0, 62])) == [(60, 2), (0, 1), (62, 1)]
+
+
+@pytest.mark.parametrize("x", [np.zeros((3, 3)), np.full((3, 4), 128), np.zeros((3, 4), float)])
+def test_what_is_no_music_is_refused(x, tmp_path):
+    with pytest.raises(ValueError, match="the music has"):
+        write_midi(tmp_path / "a.mid", x)
+    assert not (tmp_path / "a.mid").exists()
+
+
+SOURCE = Progressions()
+
+
+def test_it_is_a_stationary_chain():
+    p, pi = SOURCE.transition, SOURCE.stationary
+    np.testing.assert_allclose(p.sum(1), 1.0)
+    np.testing.assert_allclose(pi @ p, pi, atol=1e-12)
+    assert abs(pi.sum() - 1) < 1e-12 and pi.min() > 0  # every voicing is sung
+
+
+def test_probabilities_of_all_windows_sum_to_one():
+    chords = SOURCE.voicings
+    pairs = np.array([(a, b) for a in chords for b in chords])
+    assert np.exp(SOURCE.log_prob(pairs)).sum() == pytest.approx(1.0)
+    wrong = pairs[:1].copy()
+    wrong[0, 1, 0] += 1
+    assert SOURCE.log_prob(wrong)[0] == -np.inf and not SOURCE.follows(wrong).any()
+
+
+def test_samples_are_of_that_law():
+    x = SOURCE.sample(400, 200, seed=3)
+    first = -(SOURCE.stationary * np.log(SOURCE.stationary)).sum()
+    nats = -SOURCE.log_prob(x)
+    expected = first + 199 * SOURCE.entropy_rate
+    assert abs(nats.mean() - expected) < 4 * nats.std() / 20  # four standard errors
+    assert SOURCE.follows(x).all()
+    np.testing.assert_array_equal(x, SOURCE.sample(400, 200, seed=3))
+    assert (x != SOURCE.sample(400, 200, seed=4)).any()
+
+
+def test_the_rules_are_kept():
+    x = SOURCE.sample(100, 50).astype(int)
+    soprano, alto, tenor, bass = np.moveaxis(x, -1, 0)
+    assert (soprano > alto).all() and (alto > tenor).all() and (tenor > bass).all()
+    assert (soprano - tenor < 12).all()
+    assert {tuple(sorted(set(chord % 12))) for chord in x.reshape(-1, 4)} == {
+        tuple(sorted(triad)) for triad in TRIADS
+    }
+    roots = {tuple(sorted(triad)): triad[0] for triad in TRIADS}
+    assert all(roots[tuple(sorted(set(c % 12)))] == c[3] % 12 for c in x.reshape(-1, 4))
+    for i, j in itertools.combinations(range(4), 2):  # no parallel fifths or octaves
+        before, after = ((x[:, s, i] - x[:, s, j]) % 12 for s in (slice(-1), slice(1, None)))
+        move = np.diff(x, axis=1)
+        together = (np.sign(move[..., i]) == np.sign(move[..., j])) & (move[..., i] != 0)
+        assert not (together & (before == after) & np.isin(before, (0, 7))).any()
+
+
+def test_it_is_loaded_by_name():
+    test = gm.load("progressions", "test", window=16)
+    assert len(test) == 200 * 4 and test.spec.shape == (16, 4)
+    assert np.isfinite(SOURCE.log_prob(test.arrays["x"])).all()
+    assert gm.load("progressions", "validation[:10]").spec.shape == (32, 4)
+    with pytest.raises(ValueError, match="temperature is 0"):
+        Progressions(0)
