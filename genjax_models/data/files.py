@@ -18,7 +18,7 @@ TEXT_ENDINGS = (".txt", ".md", ".text", ".csv", ".json", ".py")
 TEXT_SPLITS = MappingProxyType({"train": "train", "validation": "train[90%:]"})
 """The splits of a text file: its last tenth is held back."""
 EVERYTHING = "all"
-"""What a folder of images has beside its splits: all of them."""
+"""Name of the union of all splits of a folder of images."""
 EXAMPLES, LABELS, CLASS_NAMES = ("x", "images"), ("label", "labels", "y"), "class_names"
 """The arrays of an `.npz` file that are read; of each kind, the first that is there."""
 

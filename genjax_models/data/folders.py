@@ -34,7 +34,7 @@ _PARTS = 10
 
 
 class Layout(NamedTuple):
-    """What a folder of images holds.
+    """Splits and classes of a folder of images.
 
     Attributes:
         splits: Split -> its files with their labels, sorted by path; labels are 0 where there are

@@ -17,7 +17,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".
 """How the names of image files end."""
 
 Background = int | Sequence[int]
-"""What lies behind transparent pixels: a grey level 0 .. 255, or red, green and blue."""
+"""Colour behind transparent pixels: a grey level 0 .. 255, or red, green and blue."""
 
 # What is in the file decides, not its ending. Others, PostScript among them, would run programs.
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")

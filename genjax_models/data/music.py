@@ -33,7 +33,7 @@ from genjax_models.data.dataset import Dataset, parse_split, split_bounds
 
 VOICES = ("soprano", "alto", "tenor", "bass")
 REST = 0
-"""What stands where a voice is silent; every other value is a MIDI note number."""
+"""Value of a silent voice; every other value is a MIDI note number."""
 LEVELS = 128
 WINDOW = 32
 """Steps of one example, unless another number is asked for."""

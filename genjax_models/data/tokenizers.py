@@ -38,7 +38,7 @@ class Tokenizer(Protocol):
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """What each token stands for, to be read by people: half a character is an escape."""
+        """Readable text of each token; parts of a character are escaped."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class Tokenizer(Protocol):
 
     @property
     def description(self) -> str:
-        """What `DataSpec.tokenizer` holds: with the vocabulary, all that `of` needs."""
+        """Value of `DataSpec.tokenizer`: with the vocabulary, all that `of` needs."""
         ...
 
     def encode(self, text: str) -> np.ndarray:
@@ -161,7 +161,7 @@ class BPE:
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """What each token reads; escapes for parts of a character."""
+        """Readable text of each token; parts of a character are escaped."""
         return _readable(self.pieces)
 
     def encode(self, text: str) -> np.ndarray:

@@ -18,7 +18,7 @@ STREAMED_STEPS = 8
 
 
 class Data(Protocol):
-    """What training needs of a dataset; `data.Dataset` is one."""
+    """Interface of a dataset that models are trained on; `data.Dataset` is one."""
 
     @property
     def spec(self) -> DataSpec:

@@ -1,4 +1,4 @@
-"""What training carries from step to step, and how it starts."""
+"""State that training carries from step to step, and its initialisation."""
 
 from __future__ import annotations
 
