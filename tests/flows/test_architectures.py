@@ -149,4 +149,4 @@ def test_vectors_of_an_odd_length():
 def test_discrete_vectors_are_dequantised():
     model = maf(DataSpec((5,), num_levels=3), steps=1, hidden=(8,))
     assert isinstance(model, Dequantized)
-    assert not isinstance(model.flow.bijector.parts[1], Flattened)
+    assert not isinstance(model.flow.bijector.bijectors[1], Flattened)
