@@ -15,9 +15,14 @@ from genjax_models.autoencoders import losses
 from genjax_models.autoencoders.latents import normal_of_halves
 from genjax_models.autoencoders.losses import HierarchicalVAEOutputs
 from genjax_models.core import likelihoods, preprocess
-from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
-from genjax_models.core.distributions import ExplicitMean, Normal, standard_normal, sum_entries
+from genjax_models.core.distributions import (
+    ExplicitMean,
+    Normal,
+    log_mean_weight,
+    standard_normal,
+    sum_entries,
+)
 from genjax_models.core.entry import entry
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player

@@ -20,9 +20,8 @@ from genjax_models.autoencoders.latents import (
 )
 from genjax_models.autoencoders.losses import VAEOutputs
 from genjax_models.core import likelihoods, preprocess
-from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context, labels_to_sample
-from genjax_models.core.distributions import Distribution, ExplicitMean, Normal
+from genjax_models.core.distributions import Distribution, ExplicitMean, Normal, log_mean_weight
 from genjax_models.core.entry import entry
 from genjax_models.core.likelihoods import Likelihood
 from genjax_models.core.loss import Loss, Player

@@ -14,7 +14,6 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any, Protocol
 
@@ -23,6 +22,7 @@ import jax.numpy as jnp
 from genjax_models.core import random
 from genjax_models.core.distributions import level_dtype
 from genjax_models.core.types import Array, DataSpec, Key
+from genjax_models.core.values import value
 
 
 def num_levels_of(spec: DataSpec, otherwise: str) -> int:
@@ -40,7 +40,7 @@ def num_levels_of(spec: DataSpec, otherwise: str) -> int:
     return spec.num_levels
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Cells:
     """The division of an interval into cells of one width, one for each level.
 
@@ -108,7 +108,7 @@ class Dequantization(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Uniform:
     """Uniform noise in the cells, which has no parameters.
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core import preprocess, random
-from genjax_models.core.bounds import check_num_samples
 from genjax_models.core.conditions import check_examples, labels_to_sample
+from genjax_models.core.distributions import check_num_samples
 from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules

@@ -28,10 +28,9 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from genjax_models.core import random
-from genjax_models.core.bounds import check_num_samples, log_mean_weight
 from genjax_models.core.conditions import check_examples, labels_to_sample
 from genjax_models.core.dequantization import Cells, num_levels_of
-from genjax_models.core.distributions import Normal, sum_entries
+from genjax_models.core.distributions import Normal, check_num_samples, log_mean_weight, sum_entries
 from genjax_models.core.entry import entry
 from genjax_models.core.preprocess import identity, of_data, to_unit_range
 from genjax_models.core.protocols import LikelihoodInfo

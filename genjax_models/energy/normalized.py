@@ -6,9 +6,9 @@ from typing import Any
 
 import jax
 
-from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples
 from genjax_models.core.dequantization import SYMMETRIC
+from genjax_models.core.distributions import log_mean_weight
 from genjax_models.core.entry import entry
 from genjax_models.core.preprocess import of_data
 from genjax_models.core.protocols import LikelihoodInfo

@@ -6,7 +6,6 @@ A bijector is a frozen dataclass of hyperparameters whose methods are pure funct
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 
 from genjax_models.core.distributions import sum_entries
 from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
 
 
 class Bijector(Protocol):
@@ -109,7 +109,7 @@ def inverse_through(
     return y, log_det
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Chain:
     """Bijectors one after another: f = f_n o ... o f_1.
 
@@ -147,7 +147,7 @@ class Chain:
         return [(f"{i}_{type(part).__name__}", part) for i, part in enumerate(self.bijectors)]
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Repeat:
     """A bijector applied several times, each time with its own parameters.
 
@@ -196,7 +196,7 @@ class Repeat:
         return x, jnp.sum(log_dets, axis=0)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Inverse:
     """The inverse of a bijector: an IAF is the inverse of a MAF.
 
@@ -224,7 +224,7 @@ class Inverse:
         return self.bijector.forward(params, y, context)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Flattened:
     """A bijector of vectors applied to examples of any shape, their entries in a row.
 
@@ -253,7 +253,7 @@ class Flattened:
         return x.reshape(y.shape), log_det
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Logit:
     """[0, 1] to the real line: y = logit(alpha + (1 - 2 alpha) x).
 

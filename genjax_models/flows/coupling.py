@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from jax import lax
 
 from genjax_models.core.distributions import sum_entries
 from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
 from genjax_models.flows import splines
 
 START = 0.1
@@ -33,7 +33,7 @@ class Mask(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Halves:
     """The first half of the last axis is kept, and the second half changed.
 
@@ -59,7 +59,7 @@ class Halves:
         return jnp.concatenate(parts, axis=-1)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Alternate:
     """Every other entry of the last axis is kept: the even ones, or the odd ones.
 
@@ -90,7 +90,7 @@ def _spread(x: Array, start: int, size: int) -> Array:
     return lax.pad(x, x.dtype.type(0), [(0, 0, 0)] * (x.ndim - 1) + [(start, end, 1)])
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Checkerboard:
     """Every other pixel is kept, as the white squares of a chessboard.
 
@@ -121,7 +121,7 @@ class Checkerboard:
         return ((rows + columns) % 2 == self.parity)[..., None]
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class AffineCoupling:
     """y_changed = exp(s(x_kept)) x_changed + t(x_kept), and y_kept = x_kept.
 
@@ -168,7 +168,7 @@ class AffineCoupling:
         return raw[..., 0], self.max_log_scale * jnp.tanh(raw[..., 1] / self.max_log_scale)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class SplineCoupling:
     """Each changed entry goes through a rational-quadratic spline whose knots x_kept gives.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,21 +10,21 @@ import jax.numpy as jnp
 from flax import struct
 
 from genjax_models.core import random
-from genjax_models.core.bounds import log_mean_weight
 from genjax_models.core.conditions import check_examples, label_context
 from genjax_models.core.dequantization import UNIT, Dequantization, Uniform, num_levels_of
-from genjax_models.core.distributions import standard_normal, sum_entries
+from genjax_models.core.distributions import log_mean_weight, standard_normal, sum_entries
 from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.preprocess import of_data, to_unit_range
 from genjax_models.core.protocols import LikelihoodInfo
 from genjax_models.core.types import DIGITS, Array, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import value
 from genjax_models.flows import losses
 from genjax_models.flows.bijector import Bijector
 from genjax_models.flows.flow import Flow
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Variational:
     """y = (x + sigmoid(g(eps; x))) / num_levels with eps ~ N(0, I): noise that is learned.
 
@@ -89,7 +88,7 @@ class DequantizedOutputs:
     log_p_z: Array
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Dequantized:
     """A flow whose likelihood is that of discrete data, `P(x)` for x in {0 .. num_levels - 1}^D.
 

@@ -16,6 +16,7 @@ from genjax_models.core.distributions import Distribution, standard_normal
 from genjax_models.core.entry import entry
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
+from genjax_models.core.values import value
 from genjax_models.flows import losses
 from genjax_models.flows.bijector import Bijector, all_finite, first_non_finite, layers
 
@@ -43,7 +44,7 @@ class FlowOutputs:
     log_p_z: Array
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Flow:
     """A normalizing flow over real-valued data.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from jax.scipy.linalg import solve_triangular
 
 from genjax_models.core.random import all_examples
 from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
 
 
 def _positions(x: Array) -> int:
@@ -26,7 +26,7 @@ def _same_for_all(log_det: Array, x: Array) -> Array:
     return jnp.full(x.shape[0], log_det, x.dtype)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Permute:
     """A fixed permutation of the last axis: y[..., i] = x[..., order[i]].
 
@@ -86,7 +86,7 @@ class Permute:
         return np.asarray(self.order)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class ActNorm:
     """A scale and a shift of each channel: y = exp(log_scale) x + shift.
 
@@ -124,7 +124,7 @@ class ActNorm:
         return x, _same_for_all(-_positions(y) * jnp.sum(params["log_scale"]), y)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class InvertibleConv1x1:
     """A linear map of the channels at every position, y = W x, by its LU decomposition.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
 from genjax_models.networks.made import MADE
 
 
@@ -32,7 +32,7 @@ class Elementwise(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Affine:
     """y = (x - mu) exp(-alpha) with |alpha| < max_log_scale, however large the network's outputs.
 
@@ -61,7 +61,7 @@ class Affine:
         return h[..., 0], self.max_log_scale * jnp.tanh(h[..., 1] / self.max_log_scale)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class MaskedAutoregressive:
     """y_i = g(x_i; h_i) with h_i = network(x_1 .. x_{i-1}, context), entries in their own order.
 

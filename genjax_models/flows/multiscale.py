@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
 from genjax_models.flows.bijector import (
     Bijector,
     Inverse,
@@ -22,7 +22,7 @@ from genjax_models.flows.coupling import AffineCoupling, Halves
 from genjax_models.networks.conv import depth_to_space, space_to_depth
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Squeeze:
     """Each 2x2 block of pixels becomes the channels of one: `[B, H, W, C] -> [B, H/2, W/2, 4C]`.
 
@@ -64,7 +64,7 @@ class Squeeze:
         return depth_to_space(y), jnp.zeros(y.shape[0], y.dtype)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Split:
     """Half of the channels is done, and the other half goes on: a step to the next scale.
 
@@ -107,7 +107,7 @@ class Split:
         return {"prior": prior, "inner": FirstHalf(self.inner)}
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class FirstHalf:
     """A bijector of the first half of the channels; the second half is left as it is.
 

@@ -6,7 +6,6 @@ examples' axis in front, `[B, ...]`, or not.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -14,12 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
 
 _NEWTON_STEPS = 48
 """For double precision, and slopes at the hyperplane down to 1e-16, where it is slowest."""
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Planar:
     """y = x + u_hat tanh(w^T x + b): a stretch or a squeeze at right angles to a hyperplane.
 
@@ -105,7 +105,7 @@ def _solve(slope: Array, c: Array) -> Array:
     return newton(jax.lax.stop_gradient(a * jnp.sign(c)), c, slope)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Radial:
     """y = x + beta_hat (x - x_0) / (alpha + r), r = |x - x_0|: a pull to a point, or a push away.
 

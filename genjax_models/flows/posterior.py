@@ -5,7 +5,6 @@ Both are what an autoencoder takes as such by what they do; there is nothing to 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -15,6 +14,7 @@ from flax import struct
 
 from genjax_models.core.distributions import Normal, standard_normal
 from genjax_models.core.types import Array, Key
+from genjax_models.core.values import value
 from genjax_models.flows.bijector import Bijector, Inverse
 
 AMORTIZED_SCALE = 0.1
@@ -71,7 +71,7 @@ class Transformed:
         return jax.vmap(one)(self.own, z, self.context)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class FlowPosterior:
     """q(z | x): a diagonal normal that a bijector bends.
 
@@ -155,7 +155,7 @@ def _like(tree: Any, rows: Array) -> Any:
     return jax.tree.unflatten(structure, parts)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class FlowPrior:
     """p(z): the distribution of z = f(eps), eps ~ N(0, I), with a learned bijector f.
 

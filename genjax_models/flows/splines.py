@@ -9,7 +9,6 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax_models.core.types import Array
+from genjax_models.core.values import value
 
 MIN_SLOPE = 1e-3
 """The least derivative at a knot."""
@@ -128,7 +128,7 @@ def inverse(knots: Knots, y: Array) -> tuple[Array, Array]:
     return jnp.where(inside, x_0 + width * theta, y), jnp.where(inside, -log_slope, 0.0)
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class Spline:
     """A rational-quadratic spline for each entry of a `MaskedAutoregressive`, in `Affine`'s place.
 

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax_models.core.bounds import check_num_samples
 from genjax_models.core.conditions import check_params, checked_key, labels_of
+from genjax_models.core.distributions import check_num_samples
 from genjax_models.core.protocols import (
     ApproximateDensity,
     Model,

@@ -4,14 +4,20 @@ from genjax_models.networks import attention
 from genjax_models.networks.causal import Causal
 from genjax_models.networks.convolutional import ConvDecoder, ConvEncoder, ResidualNetwork
 from genjax_models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from genjax_models.networks.denoising_mlp import DenoisingMLP
 from genjax_models.networks.dit import DiT
 from genjax_models.networks.inception import InceptionV3
 from genjax_models.networks.layers import Centred, MinibatchStandardDeviation
 from genjax_models.networks.layouts import FramesAsImages, PatchesAsChannels
 from genjax_models.networks.made import MADE
-from genjax_models.networks.mlp import MLP
-from genjax_models.networks.normalization import BatchNorm, InstanceNorm, SpectralNormalized
+from genjax_models.networks.mlp import MLP, DenoisingMLP
+from genjax_models.networks.normalization import (
+    BatchNorm,
+    GroupNorm,
+    InstanceNorm,
+    SpectralNormalized,
+    group_norm,
+    instance_norm,
+)
 from genjax_models.networks.pixelcnn import GatedPixelCNN
 from genjax_models.networks.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
 from genjax_models.networks.progressive import (
@@ -26,8 +32,6 @@ from genjax_models.networks.translators import PatchDiscriminator, ResNetTransla
 from genjax_models.networks.unet import UNet
 
 __all__ = [
-    "MADE",
-    "MLP",
     "BatchNorm",
     "Causal",
     "Centred",
@@ -42,8 +46,11 @@ __all__ = [
     "EqualizedDense",
     "FramesAsImages",
     "GatedPixelCNN",
+    "GroupNorm",
     "InceptionV3",
     "InstanceNorm",
+    "MADE",
+    "MLP",
     "MinibatchStandardDeviation",
     "PatchDiscriminator",
     "PatchesAsChannels",
@@ -63,4 +70,6 @@ __all__ = [
     "attention",
     "gelu_erf",
     "gelu_tanh",
+    "group_norm",
+    "instance_norm",
 ]

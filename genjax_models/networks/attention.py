@@ -56,7 +56,13 @@ def rotate_pairs(x: Array, t: Array, base: float = 10_000.0) -> Array:
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
 
 
-learned = Positions(learned=True, rotate=lambda x, t: x)
+def as_they_are(x: Array, t: Array) -> Array:
+    """Queries or keys `[B, heads, T, d]` whatever their positions are."""
+    del t
+    return x
+
+
+learned = Positions(learned=True, rotate=as_they_are)
 """A learned vector for each position, added to the embeddings (GPT-2)."""
 
 rotary = Positions(learned=False, rotate=rotate_pairs)

@@ -39,7 +39,7 @@ class DCGANGenerator(nn.Module):
         channels: Channels of each level before it is doubled; there are as many doublings:
             `(128, 64)` for images of 28 pixels, `(256, 128, 64)` for 32.
         shape: Height, width and channels of the output.
-        norm: `train -> normalisation` of every level (`BatchNorm`, `lambda train: GroupNorm(8)`);
+        norm: `train -> normalisation` of every level (`BatchNorm`, `gm.partial(group_norm, 8)`);
             None for none.
         dtype: What the layers compute in; parameters and outputs are float32.
 
@@ -84,7 +84,7 @@ class DCGANDiscriminator(nn.Module):
     Attributes:
         channels: Channels of each level after it is halved; there are as many halvings.
         norm: `train -> normalisation` of every level but the first (`BatchNorm`,
-            `lambda train: GroupNorm(8)`); None for none, which a gradient penalty asks for.
+            `gm.partial(group_norm, 8)`); None for none, which a gradient penalty asks for.
         num_outputs: Size of the output; None for the last level itself, as `Projection` takes it.
         dtype: What the layers compute in; parameters and outputs are float32.
 

@@ -14,7 +14,7 @@ from genjax_models.core.types import Array
 
 Norm: TypeAlias = Callable[[bool], nn.Module]
 """`train -> module`, a normalisation as networks ask for it: `BatchNorm`, `instance_norm`, or
-`lambda train: GroupNorm(8)`."""
+`gm.partial(group_norm, 8)`."""
 
 
 class BatchNorm(nn.Module):
@@ -172,6 +172,12 @@ def instance_norm(train: bool) -> nn.Module:
     """An affine `InstanceNorm`, as networks ask for their normalisation."""
     del train
     return InstanceNorm()
+
+
+def group_norm(groups: int, train: bool) -> nn.Module:
+    """A `GroupNorm`, as networks ask for their normalisation once `groups` is given."""
+    del train
+    return GroupNorm(groups)
 
 
 class SpectralNormalized(nn.Module):

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax_models.core.values import partial
 from genjax_models.networks.conv import average_pool, upsample_nearest
 from genjax_models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from genjax_models.networks.mlp import MLP
-from genjax_models.networks.normalization import BatchNorm, GroupNorm, SpectralNormalized
+from genjax_models.networks.normalization import BatchNorm, SpectralNormalized, group_norm
 from genjax_models.networks.residual_gan import (
     Projection,
     ResidualDiscriminator,
@@ -49,7 +50,7 @@ def test_the_pair_of_dcgan():
 
 
 def test_normalisations_are_given():
-    for norm, kept in ((BatchNorm, True), (None, False), (lambda train: GroupNorm(2), False)):
+    for norm, kept in ((BatchNorm, True), (None, False), (partial(group_norm, 2), False)):
         for network, shape in (
             (DCGANGenerator((4, 4), (8, 8, 1), norm), (3,)),
             (DCGANDiscriminator((4, 4), norm), (8, 8, 1)),

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from genjax_models.networks.denoising_mlp import DenoisingMLP
 from genjax_models.networks.dit import DiT
+from genjax_models.networks.mlp import DenoisingMLP
 from genjax_models.networks.unet import UNet
 
 LEVELS = jnp.array([-3.0, 0.5, jnp.inf])
