@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import chex
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -171,8 +172,9 @@ def started(model, digits):
     return jax.jit(functools.partial(init_state, model, optax.sgd(0.1)))(batch, 0), batch
 
 
-def test_is_a_frozen_hashable_value(model):
-    assert hash(model) == hash(dataclasses.replace(model))
+def test_is_a_frozen_value_that_prints_as_what_builds_it(model):
+    again = eval(repr(model), {"gm": gm, "jax": jax, "flax": flax})
+    assert again == model and hash(again) == hash(model)
     with pytest.raises(dataclasses.FrozenInstanceError):
         model.spec = None
 

@@ -15,7 +15,7 @@ import pytest
 
 import genjax_models as gm
 from genjax_models.training.state import init_state
-from tests.test_contract import MODELS
+from tests.test_contract import BESIDE, MODELS
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,6 +43,22 @@ def vae():
 def saved(vae, examples, tmp_path):
     gm.save(tmp_path / "vae", vae, *started(vae, examples), metadata={"note": "mine"})
     return tmp_path / "vae"
+
+
+def test_every_model_draws_the_same_samples_in_a_fresh_process(examples, tmp_path):
+    expected = {}
+    for name, model in MODELS.items():
+        params, state = started(model, examples)
+        given = {BESIDE[name]: examples.arrays["x"][:5]} if name in BESIDE else {}
+        gm.save(tmp_path / name, model, params, state)
+        np.savez(tmp_path / name / "given.npz", **given)
+        x = model.sample(params, jax.random.key(1), num=5, state=state, **given)
+        expected[name] = np.asarray(x).tobytes().hex()
+    end = subprocess.run(
+        [sys.executable, "-m", "tests.loading", tmp_path],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert dict(line.split() for line in end.stdout.splitlines()) == expected
 
 
 def test_what_is_loaded_is_what_was_saved(vae, saved, examples):

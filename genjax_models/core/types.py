@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 
+from genjax_models.core.values import value
+
 Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array
 """A typed PRNG key, as `jax.random.key` makes it."""
@@ -35,7 +37,7 @@ class Aux(NamedTuple):
     state: State
 
 
-@dataclasses.dataclass(frozen=True)
+@value
 class DataSpec:
     """What one example of a data set is.
 
