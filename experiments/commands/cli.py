@@ -356,4 +356,7 @@ COMMANDS: Mapping[str, Command] = {
     "reference": Command(
         "[--out FOLDER]", "the library's reference as pages", _in("reference")
     ),
+    "notebooks": Command(
+        "[FILE ...]", "execute the notebooks, and keep their outputs in them", _in("notebooks")
+    ),
 }  # fmt: skip

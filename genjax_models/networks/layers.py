@@ -24,7 +24,7 @@ def drop(x: Array, rate: float, key: Key) -> Array:
     Args:
         x: Activations `[B, ...]`.
         rate: In [0, 1).
-        key: What the noise is a function of, with an example's position in the batch.
+        key: PRNG key; the noise also depends on the position of an example in the batch.
 
     References:
         Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting.

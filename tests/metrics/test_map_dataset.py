@@ -86,7 +86,7 @@ def every_kind():
     return measure, init(KEY), map_dataset(MODELS["vae"], measure, batch_size=NUM, devices=1)
 
 
-@pytest.mark.parametrize(("devices", "batch_size"), [(1, 1), (2, 4), (4, 12), (8, 64)])
+@pytest.mark.parametrize(("devices", "batch_size"), [(1, 1), (2, 4), (8, 64)])
 def test_figures_are_the_same_for_any_devices_and_batch_size(every_kind, devices, batch_size):
     measure, whole, at_once = every_kind
     expected = at_once(whole, KEY, DATA)
@@ -112,7 +112,7 @@ def test_alike_examples_have_noise_of_their_own(every_kind):
 
 def test_scores_and_codes_are_keyed_by_example_too():
     model = MODELS["planar"]  # its codes are drawn
-    params, _ = model.init(KEY, {"x": X})
+    params, _ = jax.jit(model.init)(KEY, {"x": X})
     scores = [anomaly.score(model, params, DATA, KEY, batch_size=n, devices=1) for n in (3, 64)]
     codes = [encode_dataset(model, params, DATA, batch_size=n, devices=1) for n in (3, 64)]
     for a, b in (*((scores[0][name], scores[1][name]) for name in scores[0]), codes):
@@ -152,7 +152,7 @@ def test_times_in_sequence_are_even_in_any_part(first):
 
 
 class Batches:
-    """A data set that is no more than its batches."""
+    """A dataset that is no more than its batches."""
 
     spec = SPEC
 
@@ -189,5 +189,6 @@ def test_a_bound_of_no_sample_is_refused(name):
     with pytest.raises(ValueError, match="num_samples"):
         gm.evaluate(model, {}, DATA, KEY, num_samples=0)
     with pytest.raises(ValueError, match="num_samples"):
-        params, state = getattr(model, "diffusion", model).init(KEY, {"x": X})
+        init = getattr(model, "diffusion", model).init
+        params, state = jax.eval_shape(init, KEY, {"x": X})  # it is refused before any work
         model.log_prob_bound(params, X, KEY, 0, state=state)
