@@ -10,7 +10,6 @@ arguments. Only names of this library, `jax.nn`, `flax.linen` and those that wer
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -148,8 +147,7 @@ def read_page(folder: str | os.PathLike[str]) -> Mapping[str, Any]:
     if form != FORMAT:
         raise ValueError(
             f"{path} is of format {form}, written by genjax_models {page.get('library')}; this is"
-            f" {__version__}, which reads format {FORMAT}: install"
-            " that version"
+            f" {__version__}, which reads format {FORMAT}: install that version"
         )
     return page
 
@@ -304,7 +302,7 @@ def _encode(x: Any, where: str) -> Any:
         x = getattr(jnp, x.name)
     if (name := values.public_name(x)) is not None:
         return {"name": name}
-    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+    if values.has_arguments(x) and not isinstance(x, type):
         args, kwargs = values.arguments(x, defaults=True)
         page: dict[str, Any] = {"call": _encode(type(x), where)["name"]}
         if args:
@@ -333,7 +331,7 @@ def _decode(page: Any) -> Any:
             return _public(name)
         case {"call": str(name), "kwargs": dict(kwargs)}:
             cls = _public(name)
-            if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+            if not (isinstance(cls, type) and values.has_arguments(cls)):
                 raise ValueError(f"{name} is no class of a model's parts, and is not called")
             args = [_decode(arg) for arg in page.get("args", [])]
             return cls(*args, **{key: _decode(arg) for key, arg in kwargs.items()})

@@ -69,15 +69,22 @@ class partial:
         return source(self)
 
 
+def has_arguments(x: Any) -> bool:
+    """Whether `arguments` can say what built a value, or an instance of a class."""
+    return dataclasses.is_dataclass(x) or hasattr(x, "_fields")
+
+
 def arguments(x: Any, defaults: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What a dataclass was built from: positional and keyword arguments of its class.
+    """What a value was built from: positional and keyword arguments of its class.
 
     Args:
-        x: A dataclass, a Flax module or a `partial`.
+        x: A dataclass, a Flax module, a named tuple or a `partial`.
         defaults: Whether to name arguments that have their default value too.
     """
     if isinstance(x, partial):
         return (x.function, *x.args), dict(x.kwargs)
+    if isinstance(x, tuple):
+        return (), x._asdict()  # pyright: ignore[reportAttributeAccessIssue]
     kwargs = {}
     for field in dataclasses.fields(x):
         if not field.init or (isinstance(x, nn.Module) and field.name in ("parent", "name")):
@@ -105,7 +112,7 @@ def public_name(x: Any) -> str | None:
         name = _names().get(x)
     except TypeError:  # what cannot be hashed has no name
         return None
-    if name is None or isinstance(x, type) or not dataclasses.is_dataclass(x):
+    if name is None or isinstance(x, type) or not has_arguments(x):
         return name
     # Equal is not yet the same: a spec's class names, say, are of no account to `==`.
     return name if arguments(x, True) == arguments(public_object(name), True) else None
@@ -154,12 +161,9 @@ def source(x: Any) -> str:
         return f"{x.__module__}.{x.__qualname__}"
     if isinstance(x, np.dtype):
         return source(getattr(jnp, x.name))
-    if dataclasses.is_dataclass(x):
+    if has_arguments(x):
         args, kwargs = arguments(x)
         inside = [source(a) for a in args] + [f"{k}={source(v)}" for k, v in kwargs.items()]
-        return f"{source(type(x))}({', '.join(inside)})"
-    if isinstance(x, tuple) and (fields := getattr(x, "_fields", None)) is not None:
-        inside = (f"{k}={source(getattr(x, k))}" for k in fields)
         return f"{source(type(x))}({', '.join(inside)})"
     if type(x) in (tuple, list):
         inside = ", ".join(map(source, x))
@@ -202,7 +206,7 @@ def _is_value(x: Any) -> bool:
     What works on models is no part of one, and some of it writes files.
     """
     is_definition = isinstance(x, type) or inspect.isfunction(x)
-    if not (is_definition or dataclasses.is_dataclass(x)):
+    if not (is_definition or has_arguments(x)):
         return False
     package, folder, *_ = (x if is_definition else type(x)).__module__.split(".") + [""]
     return package == PACKAGE and folder not in NO_PARTS

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array
+from genjax_models.core.values import value
 
 WEIGHT_SCALE = 0.02
 """Standard deviation at the start of weights and embeddings (Radford et al. 2019)."""
 
 
-class Positions(NamedTuple):
+@value
+class Positions:
     """How a Transformer is told the positions of its tokens.
 
     Attributes:

@@ -313,7 +313,7 @@ def test_training_on_images_from_disk(run, tmp_path):
     os.remove(tmp_path / "mine.npz")
     assert run("sample", directory).code == 0
     result = json.loads((directory / "result.json").read_text())
-    assert result["split"] == "train"  # there is no other, and it says so
+    assert result["split"] == "test"  # held back of the one split that there is
 
 
 def test_bench(run):
@@ -361,7 +361,7 @@ def test_a_command_line_says_the_configuration_again():
     num_flipped = 0
     for name, found in recipes.experiments().items():
         changed = dataclasses.replace(flipped(found.config), steps=12_345, without_labels=(1, 2))
-        line = runs.command_line(name, changed, runs.default_directory(name, changed))
+        line = runs.command_line(found, changed, runs.default_directory(name, changed))
         kind = arguments.TrainArguments[type(found.config.model)]
         words = shlex.split(line)
         assert words[:5] == ["python", "-m", "experiments", "train", name]
