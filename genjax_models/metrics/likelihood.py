@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
 from genjax_models.core.protocols import (
@@ -14,8 +13,10 @@ from genjax_models.core.protocols import (
     LikelihoodInfo,
     TractableDensity,
 )
-from genjax_models.core.types import Array, DataSpec, Key, Params, State
+from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
+from genjax_models.data.dataset import Dataset
 from genjax_models.metrics.figure import Figure, mean_figure
+from genjax_models.metrics.map_dataset import combine, map_dataset
 
 
 def bits_per_dim(nats: float, spec: DataSpec) -> float:
@@ -125,23 +126,21 @@ def kl_to_truth(
         batch_size: Number of samples at a time.
 
     Returns:
-        The divergence in nats.
+        The divergence in nats: the same, up to rounding, for any batch size and number of devices.
 
     Raises:
         ValueError: Fewer than 2 samples, which have no standard error.
     """
     if num < 2 or batch_size < 1:
         raise ValueError(f"num is {num} and batch_size {batch_size}: give at least 2 and 1")
-    size = min(num, batch_size)
 
-    @jax.jit
-    def log_ratios(params: Params, state: State | None, key: Key) -> Array:
-        x = truth.sample(key, size)
-        return truth.log_prob(x) - model.log_prob(params, x, state=state)
+    def log_ratio(params: Params, state: State | None, batch: Batch, key: Key) -> Array:
+        del key
+        return truth.log_prob(batch["x"]) - model.log_prob(params, batch["x"], state=state)
 
-    keys = jax.random.split(key, -(-num // size))
-    ratios = np.concatenate([np.asarray(log_ratios(params, state, k), np.float64) for k in keys])
-    return mean_figure(ratios[:num])
+    apply = map_dataset(model, combine({"log_ratio": log_ratio}), batch_size=min(num, batch_size))
+    samples = Dataset.from_arrays(np.asarray(truth.sample(key, num)))
+    return mean_figure(apply((params, state), key, samples)["log_ratio"].astype(np.float64))
 
 
 def shared_error(model: Any) -> float:

@@ -220,6 +220,8 @@ def test_the_kl_to_a_known_truth():
     kl = kl_to_truth(model, params, Normal(), jax.random.key(0), 40_000)
     assert abs(kl.value - exact) < 4 * kl.standard_error
     assert 0 < kl.standard_error < 0.03
+    again = kl_to_truth(model, params, Normal(), jax.random.key(0), 40_000, batch_size=7_001)
+    assert again.value == pytest.approx(kl.value, rel=1e-5)
 
 
 def test_a_chain_by_hand_needs_no_builder():
