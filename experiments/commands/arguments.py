@@ -241,6 +241,8 @@ def _describe(hint: Any) -> str:
         return f"one of {', '.join(map(str, parts))}"
     if origin in (Union, types.UnionType):
         return " or ".join(_describe(part) for part in parts)
+    if origin is tuple and Ellipsis not in parts:
+        return f"{len(parts)} separated by spaces"
     if origin is tuple:
         return f"{_describe(parts[0])}, or several separated by spaces"
     if origin is not None:  # Annotated

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_type_hints
 
 M = TypeVar("M")
 
@@ -53,6 +53,9 @@ Fraction = Annotated[float, Allowed(0, 1, below=True)]
 """0 <= value < 1."""
 Seed = Annotated[int, Allowed(0, 2**32 - 1)]
 """What JAX's and NumPy's generators both tell apart."""
+
+Size = PositiveInt | tuple[PositiveInt, PositiveInt]
+"""Pixels of a square's side, or height and width."""
 
 ScheduleName = Literal["constant", "linear", "cosine", "exponential"]
 TokenizerName = Literal["characters", "bytes", "bpe"]
@@ -118,8 +121,15 @@ class Config(Generic[M]):
     """The split to train on; None is all of train that is not also validation."""
     without_labels: tuple[NonNegativeInt, ...] = ()
     """Labels whose examples are left out of training and validation, not of the test split."""
-    size: PositiveInt | None = None
-    """Height and width that the images of a folder are scaled to; None takes them as they are."""
+    size: Size | None = None
+    """Height and width of the images of a folder, or one number for both: each is scaled until its
+    shorter side fits, and cropped; None takes them as they are."""
+    crop: Literal["center", "random"] = "center"
+    """Which part of them is kept; of training images a random one anew each time."""
+    flip: bool = False
+    """Whether training mirrors images, left and right, by a fair coin."""
+    color: Literal["gray", "rgb"] | None = None
+    """What the images of a folder are brought to; None is gray where all of them are."""
     window: PositiveInt | None = None
     """Tokens of one example of a text; None is the dataset's own, 256."""
     tokenizer: TokenizerName = "characters"
@@ -233,6 +243,7 @@ def from_json(values: Mapping[str, Any], default: Config[M], where: str) -> Conf
     import cattrs
 
     converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(int | tuple[int, int] | None, _size)  # of `Size`
     try:
         config = converter.structure(values, Config[type(default.model)])
         check(config)
@@ -246,6 +257,14 @@ def from_json(values: Mapping[str, Any], default: Config[M], where: str) -> Conf
             f"{where} holds no configuration of this experiment: {'; '.join(problems)}"
         ) from error
     return config
+
+
+def _size(value: Any, _: Any) -> Any:
+    """A `Size | None` from what JSON held, which cattrs does not tell apart itself."""
+    if value is None:
+        return None
+    sides = cast(Any, value) if isinstance(value, list) else (value,)
+    return int(sides[0]) if len(sides) < 2 else (int(sides[0]), int(sides[1]))
 
 
 def differences(old: Config[Any], new: Config[Any]) -> dict[str, tuple[Any, Any]]:

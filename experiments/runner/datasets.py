@@ -128,13 +128,20 @@ def _load(config: Config[Any], split: str) -> Dataset:
         "bytes": tokenizers.utf8,
         "bpe": tokenizers.bpe(config.bpe_size),
     }
-    if config.size is not None and not Path(config.dataset).expanduser().is_dir():
-        raise ValueError(f"--size is for a folder of images, and {config.dataset} is none")
+    if not Path(config.dataset).expanduser().is_dir():
+        for option in ("size", "color"):
+            if getattr(config, option) is not None:
+                raise ValueError(
+                    f"--{option} is for a folder of images, and {config.dataset} is none"
+                )
     return gm.load(
         config.dataset,
         split,
         config.data_dir,
         size=config.size,
+        crop=config.crop,
+        flip=config.flip,
+        color=config.color,
         window=config.window,
         tokenizer=fits[config.tokenizer],
     )

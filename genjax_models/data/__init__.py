@@ -2,6 +2,7 @@
 
 from genjax_models.data import (
     audio,
+    augment,
     densities,
     markov,
     moving_digits,
@@ -11,7 +12,8 @@ from genjax_models.data import (
     text,
     tokenizers,
 )
-from genjax_models.data.dataset import Dataset, Source
+from genjax_models.data.augment import augmented
+from genjax_models.data.dataset import Augment, Dataset, Source
 from genjax_models.data.load import load, names, split_names, training_split
 from genjax_models.data.transforms import (
     alike,
@@ -24,10 +26,13 @@ from genjax_models.data.transforms import (
 )
 
 __all__ = [
+    "Augment",
     "Dataset",
     "Source",
     "alike",
     "audio",
+    "augment",
+    "augmented",
     "cropped",
     "densities",
     "load",

@@ -27,6 +27,25 @@ class Source(Protocol):
         ...
 
 
+Example = Mapping[str, np.ndarray]
+"""One example: `x` `[...]`, and what it is conditioned on, by name."""
+
+
+class Augment(Protocol):
+    """What training does to an example by chance, as mirroring it (`data.augment` has some)."""
+
+    def __call__(self, example: Example, random: np.random.Generator | None) -> Example:
+        """Returns the example as it is learned from, `x` of `spec.shape`.
+
+        Args:
+            example: An example as it lies in memory or comes from the source.
+            random: Generator that is a function of (seed, step, number of the example), so that a
+                resumed run draws the same; None outside of training, where nothing may be left to
+                chance.
+        """
+        ...
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """One split of a data set: examples by number, in memory or read when asked for.
@@ -44,6 +63,8 @@ class Dataset:
             `[N]`), or `x` `[num_tokens]` for a text. None where the set streams from `source`.
         source: Random access to the records of a set too large for memory, else None.
         window: For a text, the number of tokens of one example; else None.
+        augment: What is done to each example where a batch is formed, on the host; by chance in
+            training (`training_rows`), and nowhere else. None leaves the examples as they are.
     """
 
     spec: DataSpec
@@ -51,6 +72,7 @@ class Dataset:
     arrays: Mapping[str, np.ndarray] | None = None
     source: Source | None = None
     window: int | None = None
+    augment: Augment | None = None
 
     def __post_init__(self) -> None:
         """Checks that there is exactly one place to read from."""
@@ -137,17 +159,38 @@ class Dataset:
         Returns:
             `x` `[B, *spec.shape]` and every condition `[B, ...]`.
         """
-        indices = np.asarray(indices)
+        return self._batch(np.asarray(indices), [None] * len(indices))
+
+    def training_rows(self, indices: Any, seed: int, step: int) -> dict[str, np.ndarray]:
+        """`rows` as a step of training sees them: augmented, if the data are.
+
+        Args:
+            indices: Integers `[B]`, 0 .. len - 1.
+            seed: Seed of the run.
+            step: Step, from 0: what is left to chance is a function of both and of the index.
+        """
+        return self._batch(np.asarray(indices), [_generator(seed, step, i) for i in indices])
+
+    def _batch(
+        self, indices: np.ndarray, randoms: Sequence[np.random.Generator | None]
+    ) -> dict[str, np.ndarray]:
         if self.arrays is None:
             assert self.source is not None
             records = self.source.__getitems__([int(i) for i in indices])
-            return {k: np.stack([np.asarray(r[k]) for r in records]) for k in records[0]}
-        if self.window is not None:
-            indices = indices[:, None] + np.arange(self.window)  # [B, T]
-        return {name: array[indices] for name, array in self.arrays.items()}
+        else:
+            rows = indices[:, None] + np.arange(self.window) if self.window else indices  # [B, T]
+            batch = {name: array[rows] for name, array in self.arrays.items()}
+            if self.augment is None:
+                return batch
+            records = [{name: a[i] for name, a in batch.items()} for i in range(len(indices))]
+        if self.augment is not None:
+            records = [self.augment(r, g) for r, g in zip(records, randoms, strict=True)]
+        return {k: np.stack([np.asarray(r[k]) for r in records]) for k in records[0]}
 
     def gather(self, arrays: Mapping[str, jax.Array], indices: jax.Array) -> dict[str, jax.Array]:
         """`rows` as a pure function of arrays that lie on the device; it can be jitted.
+
+        Data that are augmented are not gathered so: training asks for their `training_rows`.
 
         Args:
             arrays: `self.arrays`, copied to the device.
@@ -217,7 +260,14 @@ class Dataset:
             parts.append("streaming")
         else:
             parts.append(", ".join(f"{k} {a.dtype}" for k, a in self.arrays.items()))
+        if self.augment is not None:
+            parts.append(f"augmented by {self.augment}")
         return f"Dataset({spec.name}[{self.split}]: {'; '.join(parts)})"
+
+
+def _generator(seed: int, step: int, index: int) -> np.random.Generator:
+    """What one example of one step draws from; the order of the examples uses other counters."""
+    return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, int(index), 1, 0]))
 
 
 @dataclasses.dataclass(frozen=True)

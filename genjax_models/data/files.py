@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from genjax_models.data import folders, images, text
+from genjax_models.core.types import DataSpec
+from genjax_models.data import augment, folders, images, text
 from genjax_models.data.array_files import npz_names, read_npz
 from genjax_models.data.dataset import Dataset
 from genjax_models.data.music import is_chorales_file, read_chorales
@@ -19,6 +22,8 @@ TEXT_SPLITS = MappingProxyType({"train": "train", "validation": "train[90%:]"})
 """The splits of a text file: its last tenth is held back."""
 EVERYTHING = "all"
 """Name of the union of all splits of a folder of images."""
+TRAINED_ON = ("train", EVERYTHING)
+"""Splits of a folder that are learned from, and so may be augmented."""
 EXAMPLES, LABELS, CLASS_NAMES = ("x", "images"), ("label", "labels", "y"), "class_names"
 """The arrays of an `.npz` file that are read; of each kind, the first that is there."""
 
@@ -54,16 +59,14 @@ def is_text(path: Path) -> bool:
 def load(
     path: Path,
     split: str = "train",
-    size: int | None = None,
-    background: images.Background = 255,
+    reading: images.Reading = images.AS_THEY_ARE,
 ) -> Dataset:
     """The images or arrays that lie at a path, as a data set; `texts` reads a text.
 
     Args:
         path: A folder of images or an `.npz` file.
         split: `train`, or another one of `splits_of(path)`, or of a folder all of them, `all`.
-        size: Images in a folder are scaled to `size` x `size`; others stay as they are.
-        background: What lies behind transparent pixels of images in a folder.
+        reading: How the images of a folder are read.
 
     Raises:
         FileNotFoundError: There is nothing at that path.
@@ -76,7 +79,7 @@ def load(
         )
     name = path.name or str(path)
     if path.is_dir():
-        return _load_folder(path, name, split, size, background)
+        return _load_folder(path, name, split, reading)
     if not path.is_file():
         raise ValueError(
             f"{path} is no file or folder but a device, a pipe or a socket: give the path of a"
@@ -85,38 +88,69 @@ def load(
     return load_npz(path, name)
 
 
-def _load_folder(
-    path: Path, name: str, split: str, size: int | None, background: images.Background
-) -> Dataset:
+def _load_folder(path: Path, name: str, split: str, reading: images.Reading) -> Dataset:
     """Images uint8 `[N, H, W, C]`: C = 1 if all of the folder's are grey, of all splits, else 3."""
     layout = folders.read(path)
     files = layout.everything if split == EVERYTHING else layout.splits[split]
     if split != EVERYTHING:  # which is of one kind, whatever is held back
         folders.tell(layout, name)
-    grey = all(
-        images.is_grey(file, background) for part in layout.splits.values() for file, _ in part
-    )
-    paths = [file for file, _ in files]
-    first, notes = layout.splits["train"][0][0], []
-
-    def read(file: Path) -> np.ndarray:
-        picture = images.read(file, background)
-        notes.extend((note, file) for note in picture.notes)
-        return picture.pixels if size is None else images.scaled(picture.pixels, size)
-
+    if split not in TRAINED_ON:  # chance is for what is learned from
+        reading = dataclasses.replace(reading, crop="center")
+    if reading.color is None:
+        every = (file for part in layout.splits.values() for file, _ in part)
+        is_grey = all(images.is_grey(file, reading.background) for file in every)
+        reading = dataclasses.replace(reading, color="gray" if is_grey else "rgb")
+    paths, classes, notes = [file for file, _ in files], layout.class_names, []
     # One of `train` beside another split's, so that they are refused where their sizes differ.
-    beside = [] if split == "train" else [first]
-    x = images.stack([read(file) for file in (*beside, *paths)], (*beside, *paths), grey=grey)
+    beside = [layout.splits["train"][0][0]] if split not in TRAINED_ON else []
+    pictures = []
+    for file in (*beside, *paths):
+        picture = reading(file)
+        pictures.append(picture.pixels)
+        notes.extend((note, file) for note in picture.notes)
     images.tell(notes, name)
-    classes = layout.class_names
+    if reading.shape is None:
+        images.check_sizes([p.shape[:2] for p in pictures], (*beside, *paths))
+    labels = np.array([label for _, label in files], np.int32) if classes else None
+    num_classes = len(classes) or None
+    if reading.crop == "random":
+        assert reading.shape is not None
+        shape = (*reading.shape, pictures[0].shape[-1])
+        spec = DataSpec(shape, 256, num_classes, name=name, class_names=classes)
+        crop = augment.RandomCrop(*reading.shape)
+        return Dataset(spec, split, source=Pictures(pictures, labels), augment=crop)
     return Dataset.from_arrays(
-        x[len(beside) :],
-        [label for _, label in files] if classes else None,
-        num_classes=len(classes) or None,
+        np.stack(pictures[len(beside) :]),
+        labels,
+        num_classes=num_classes,
         class_names=classes,
         name=name,
         split=split,
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pictures:
+    """Images of several sizes in memory: a `data.Source`.
+
+    Attributes:
+        pixels: Each uint8 `[H, W, C]`.
+        labels: int32 `[N]`, or None.
+    """
+
+    pixels: Sequence[np.ndarray]
+    labels: np.ndarray | None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.pixels)
+
+    def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
+        """The images of those numbers, with their labels."""
+        labels = {} if self.labels is None else {"label": self.labels}
+        return [
+            {"x": self.pixels[i], **{name: a[i] for name, a in labels.items()}} for i in record_keys
+        ]
 
 
 def load_npz(path: Path, name: str) -> Dataset:

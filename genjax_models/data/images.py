@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import re
 import stat
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+
+from genjax_models.data.arrays import positive_int
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
            ".pbm", ".apng")  # fmt: skip
@@ -18,6 +21,14 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".
 
 Background = int | Sequence[int]
 """Colour behind transparent pixels: a grey level 0 .. 255, or red, green and blue."""
+Size: TypeAlias = int | Sequence[int]
+"""Pixels of a square's side, or height and width."""
+Crop: TypeAlias = Literal["center", "random"]
+Color: TypeAlias = Literal["gray", "rgb"]
+
+_REACH = 32
+"""How many times the wanted size a scaled image is at most, each way: a strip of one pixel by a
+million would take as much memory as a data set."""
 
 # What is in the file decides, not its ending. Others, PostScript among them, would run programs.
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
@@ -200,13 +211,99 @@ def _compose(pixels: np.ndarray, alpha: np.ndarray, colour: np.ndarray) -> np.nd
     return ((pixels * alpha + colour * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def scaled(pixels: np.ndarray, size: int) -> np.ndarray:
-    """An image `[H, W, C]` of uint8 scaled to `[size, size, C]`."""
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How the image files of a folder are read: each as a viewer shows it, then scaled and cut.
+
+    Attributes:
+        size: Pixels that an image of the data set has: one number for a square, or height and
+            width. None takes the files as they are.
+        crop: Which part is kept of what is longer than that once the rest fits: the `center`, or
+            what is left to chance (`random`), so that `__call__` cuts nothing off.
+        color: `gray` for one channel, `rgb` for three; None for one where all files are grey.
+        background: What lies behind transparent pixels.
+
+    Raises:
+        ValueError: An option that is none of these, or `random` without a size.
+    """
+
+    size: Size | None = None
+    crop: Crop = "center"
+    color: Color | None = None
+    background: Background = 255
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        if self.crop not in ("center", "random"):
+            raise ValueError(f"crop is {self.crop!r}: give 'center' or 'random'")
+        if self.color not in ("gray", "rgb", None):
+            raise ValueError(f"color is {self.color!r}: give 'gray', 'rgb' or None")
+        if self.crop == "random" and self.size is None:
+            raise ValueError("crop is 'random', and nothing says how much is kept: give size= too")
+        if self.size is not None:
+            sides = self.size if isinstance(self.size, Sequence) else (self.size,)
+            if len(sides) not in (1, 2):
+                raise ValueError(f"size is {self.size!r}: give one number, or height and width")
+            for side in sides:
+                positive_int(side, "size")
+        _background(self.background)
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width that are asked for; None for those of the files."""
+        if self.size is None:
+            return None
+        sides = self.size if isinstance(self.size, Sequence) else (self.size,)
+        return int(sides[0]), int(sides[-1])
+
+    def __call__(self, path: Path) -> Picture:
+        """One file; where `crop` is `random`, of more pixels than `shape` one way."""
+        picture = read(path, self.background)
+        pixels = _in_color(picture.pixels, self.color)
+        if self.shape is not None:
+            pixels = scaled(pixels, *self.shape, 1 if self.crop == "center" else _REACH)
+        return Picture(pixels, picture.notes)
+
+
+AS_THEY_ARE = Reading()
+"""The files as they are."""
+
+
+def _in_color(pixels: np.ndarray, color: Color | None) -> np.ndarray:
     from PIL import Image
 
+    if color == "gray" and pixels.shape[-1] == 3:  # ITU-R 601-2, as viewers do
+        return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+    if color == "rgb" and pixels.shape[-1] == 1:
+        return np.repeat(pixels, 3, axis=-1)
+    return pixels
+
+
+def scaled(pixels: np.ndarray, height: int, width: int, reach: float = 1) -> np.ndarray:
+    """An image scaled, up or down, until it just covers a size; its aspect stays.
+
+    Args:
+        pixels: uint8 `[H, W, C]`.
+        height: Pixels to cover.
+        width: Pixels to cover.
+        reach: How many times that size the result may be; what goes beyond is cut off at both
+            ends alike.
+
+    Returns:
+        uint8 `[height, W', C]` or `[H', width, C]`; for a reach of 1, `[height, width, C]`.
+    """
+    from PIL import Image
+
+    high, wide = pixels.shape[:2]
+    scale = max(height / high, width / wide)
+    # What is kept of the image in its own pixels, which need not be whole ones.
+    kept_high, kept_wide = min(high, reach * height / scale), min(wide, reach * width / scale)
+    left, top = (wide - kept_wide) / 2, (high - kept_high) / 2
+    size = max(width, round(kept_wide * scale)), max(height, round(kept_high * scale))
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    image = image.resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(image, np.uint8).reshape(size, size, -1)
+    box = (left, top, left + kept_wide, top + kept_high)
+    image = image.resize(size, Image.Resampling.LANCZOS, box)  # antialiased where it shrinks
+    return np.asarray(image, np.uint8).reshape(size[1], size[0], -1)
 
 
 def is_grey(path: Path, background: Background = 255) -> bool:
@@ -227,23 +324,19 @@ def is_grey(path: Path, background: Background = 255) -> bool:
     return read(path, background).pixels.shape[-1] == 1
 
 
-def stack(
-    pictures: Sequence[np.ndarray], paths: Sequence[Path], *, grey: bool | None = None
-) -> np.ndarray:
-    """Images of one size as one array uint8 `[N, H, W, C]`.
+def check_sizes(sizes: Sequence[tuple[int, int]], paths: Sequence[Path]) -> None:
+    """Refuses images that differ in size.
 
     Args:
-        pictures: Images `[H, W, C]`, C of 1 or 3.
+        sizes: Height and width of each.
         paths: Their files, for messages.
-        grey: Whether all have one channel; by default where all of `pictures` do. Otherwise grey
-            ones get three that are equal.
 
     Raises:
-        ValueError: They differ in size.
+        ValueError: How many files have which size.
     """
     files = collections.defaultdict(list)
-    for picture, path in zip(pictures, paths, strict=True):
-        files[picture.shape[1], picture.shape[0]].append(path)
+    for (height, width), path in zip(sizes, paths, strict=True):
+        files[width, height].append(path)
     if len(files) > 1:
         by_number = sorted(files.items(), key=lambda item: -len(item[1]))
         told = [
@@ -252,12 +345,9 @@ def stack(
         ]
         rest = f" and {len(files) - 3} sizes more" if len(files) > 3 else ""
         raise ValueError(
-            f"images differ in size: {', '.join(told)}{rest}; scale the files to one size"
-            " (gm.load(..., size=64) scales them as it reads)"
+            f"images differ in size: {', '.join(told)}{rest}; give size=64 (or another) to have"
+            " them scaled and cropped to one size"
         )
-    grey = all(picture.shape[-1] == 1 for picture in pictures) if grey is None else grey
-    channels = 1 if grey else 3
-    return np.stack([np.broadcast_to(p, (*p.shape[:2], channels)) for p in pictures])
 
 
 def tell(notes: Sequence[tuple[str, Path]], name: str) -> None:

@@ -26,8 +26,9 @@ from genjax_models.data import (
     text,
 )
 from genjax_models.data.array_files import read_cache, write_cache
+from genjax_models.data.augment import RandomFlip, augmented
 from genjax_models.data.dataset import Dataset, parse_split, split_bounds
-from genjax_models.data.images import Background
+from genjax_models.data.images import Background, Color, Crop, Reading, Size
 from genjax_models.data.prepare import RECIPES, SUBSTITUTES, Recipe
 from genjax_models.data.tokenizers import Fit
 
@@ -78,7 +79,10 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     *,
     in_memory: bool = True,
-    size: int | None = None,
+    size: Size | None = None,
+    crop: Crop = "center",
+    flip: bool = False,
+    color: Color | None = None,
     background: Background = 255,
     window: int | None = None,
     tokenizer: Fit | None = None,
@@ -132,7 +136,18 @@ def load(
         data_dir: Where prepared sets are kept; by default TFDS's own, `$TFDS_DATA_DIR` or
             `~/tensorflow_datasets`.
         in_memory: False reads examples when they are asked for, for a set too large for memory.
-        size: Images in a folder are scaled to `size` x `size`.
+        size: Pixels that the images of a folder are brought to, height and width, or one number for
+            a square: each is scaled, up or down and antialiased, until its shorter side fits, and
+            what is longer the other way is cropped. So a square of a photo is a part of it, and no
+            longer, as in earlier versions, the whole of it squashed. Without it all files must be
+            of one size.
+        crop: Which part is kept: `center`, or `random` for another one whenever an image is
+            trained on; outside of training, and in splits other than `train` and `all`, the center.
+        flip: Whether training mirrors images, left and right, by a fair coin. As the random part,
+            that is a function of the run's seed, the step and the example alone. For a set of
+            images by name or in a file, too.
+        color: `gray` or `rgb`, which the images of a folder are brought to; by default gray where
+            all of them are.
         background: What lies behind the transparent pixels of images in a folder: a grey level
             0 .. 255, or red, green and blue.
         window: Tokens of one example of a text; 256 by default, fewer where a file is short. Of
@@ -150,6 +165,14 @@ def load(
     """
     root = prepare.default_data_dir() if data_dir is None else Path(data_dir).expanduser()
     key = str(name)
+    reading = Reading(size, crop, color, background)
+    is_folder = key not in names() and Path(name).expanduser().is_dir()
+    if not is_folder and _is_there(name) and (size is not None or color is not None):
+        option = "color" if size is None else "size"
+        raise ValueError(
+            f"{option}= is for a folder of images, and {key} is none: leave it out, or change the"
+            " set by gm.data.resized"
+        )
     if (pieces := _chorales(name)) is not None and tokenizer is None:
         return pieces.dataset(split, window)
     texts = _texts(name, root, tokenizer)
@@ -164,8 +187,7 @@ def load(
             f" text's name such as tiny_shakespeare, or no {option}"
         )
     if key in RECIPES:
-        return _load_prepared(_at_hand(RECIPES[key], root), split, root, in_memory)
-    is_folder = key not in names() and Path(name).expanduser().is_dir()
+        return _flipped(_load_prepared(_at_hand(RECIPES[key], root), split, root, in_memory), flip)
     known = (*split_names(name), *((files.EVERYTHING,) if is_folder else ()))
     base, start, stop = parse_split(split, known, key)
     if key in _MADE:
@@ -173,9 +195,21 @@ def load(
     elif key in _MADE_OF:
         dataset = _made_of(key, base, root, in_memory)
     else:
-        dataset = files.load(Path(name).expanduser(), base, size, background)
+        dataset = files.load(Path(name).expanduser(), base, reading)
     dataset = dataset if window is None else dataset.with_window(window)
-    return _part(dataset, start, stop, split)
+    return _flipped(_part(dataset, start, stop, split), flip)
+
+
+def _flipped(data: Dataset, flip: bool) -> Dataset:
+    """The data set, or the same one that training mirrors."""
+    if not flip:
+        return data
+    if len(data.spec.shape) != 3:
+        raise ValueError(
+            f"{data.spec.name} has examples of shape {data.spec.shape}, and flip= is for images"
+            " [H, W, C]: leave it out"
+        )
+    return augmented(data, RandomFlip())
 
 
 def _chorales(name: str | os.PathLike[str]) -> music.Chorales | None:

@@ -22,6 +22,17 @@ def check_positive(**values: int) -> None:
         _check_integer(name, value, at_least=1)
 
 
+def check_not_negative(**values: int) -> None:
+    """Raises unless each value is a whole number of at least 0.
+
+    Raises:
+        TypeError: A value is not an integer.
+        ValueError: A value is below 0.
+    """
+    for name, value in values.items():
+        _check_integer(name, value, at_least=0)
+
+
 def check_seed(seed: int) -> None:
     """Raises unless the seed is a whole number of 32 bits.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import numpy as np
@@ -41,6 +41,23 @@ class Data(Protocol):
     def gather(self, arrays: Any, indices: Array) -> Batch:
         """Returns the examples of these indices from `arrays` on the device; pure."""
         ...
+
+
+def batch_at(data: Data, seed: int, step: int, batch_size: int) -> dict[str, np.ndarray]:
+    """Returns the batch of a step on the host: a function of the data, the seed and the step.
+
+    Data with an attribute `augment` that is not None (`data.Dataset`) are asked for their
+    `training_rows(indices, seed, step)`.
+    """
+    indices = batch_indices(seed, step, len(data), batch_size)
+    if is_augmented(data):
+        return cast(Any, data).training_rows(indices, seed, step)
+    return data.rows(indices)
+
+
+def is_augmented(data: Data) -> bool:
+    """Whether training changes the examples by chance, which is done on the host."""
+    return getattr(data, "augment", None) is not None
 
 
 def batch_indices(seed: int, step: int, num_examples: int, batch_size: int) -> np.ndarray:
@@ -105,8 +122,11 @@ def make_feed(
     batch_size: int,
     start: int,
     steps: int,
+    workers: int,
 ) -> Feed:
-    """Returns the feed of a run: from the device if the data are in memory, else through Grain.
+    """Returns the feed of a run: from the device if the data are in memory as they are trained on.
+
+    Else, if they are read on demand or augmented, through Grain.
 
     Args:
         data: Dataset.
@@ -116,9 +136,10 @@ def make_feed(
         batch_size: Number of examples a step.
         start: First step to come.
         steps: Number of steps of the whole run.
+        workers: Number of threads that form batches ahead of time; 0 forms each when it is due.
     """
-    if data.arrays is None:
-        return _streamed(data, put, check, seed, batch_size, start, steps)
+    if data.arrays is None or is_augmented(data):
+        return _streamed(data, put, check, seed, batch_size, start, steps, workers)
     arrays = put(data.arrays)
 
     def next_chunk(step: int, most: int) -> StepChunk:
@@ -139,8 +160,9 @@ def _streamed(
     batch_size: int,
     start: int,
     steps: int,
+    workers: int,
 ) -> Feed:
-    batches = _read_ahead(data, seed, batch_size, start, steps)
+    batches = _read_ahead(data, seed, batch_size, start, steps, workers)
     every_row = np.arange(STREAMED_STEPS * batch_size, dtype=np.int32)
     indices = every_row.reshape(STREAMED_STEPS, batch_size)
 
@@ -162,14 +184,15 @@ def _take_rows(arrays: Any, indices: Array) -> Batch:
 
 
 def _read_ahead(
-    data: Data, seed: int, batch_size: int, start: int, steps: int
+    data: Data, seed: int, batch_size: int, start: int, steps: int, workers: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """Iterates over the batches from step `start` on; threads read them ahead of time."""
     import grain  # two seconds of importing, for those who stream
 
     def read(step: int) -> dict[str, np.ndarray]:
-        return data.rows(batch_indices(seed, int(step), len(data), batch_size))
+        return batch_at(data, seed, int(step), batch_size)
 
     ahead = grain.MapDataset.range(start, steps).map(read)
-    options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=2 * STREAMED_STEPS)
+    buffered = 2 * STREAMED_STEPS if workers else 0
+    options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=buffered)
     return iter(ahead.to_iter_dataset(options))

@@ -20,7 +20,7 @@ from genjax_models.core.types import Device, Params, State
 from genjax_models.training import checkpoint, checks
 from genjax_models.training.devices import Partition, agree, device_strategy, peers
 from genjax_models.training.diagnosis import Diagnosis, check_metrics, check_params
-from genjax_models.training.feed import Data, batch_indices, make_feed
+from genjax_models.training.feed import Data, batch_at, make_feed
 from genjax_models.training.hooks import Hook
 from genjax_models.training.interrupts import STOPPING, Interrupted, interrupts
 from genjax_models.training.resume import RunCheckpoints, describe
@@ -56,6 +56,7 @@ def fit(
     same_data: bool = True,
     on_start: Callable[[int], None] | None = None,
     stop_on: Sequence[int] = STOPPING,
+    workers: int = 4,
 ) -> TrainState:
     """Trains a model.
 
@@ -101,6 +102,8 @@ def fit(
             the checkpoint that was loaded.
         stop_on: Signals at which the run is saved in `checkpoint_dir` and stopped: Ctrl-C, SIGTERM
             and SIGHUP; add `signal.SIGUSR1` where a scheduler sends it before the time is over.
+        workers: Number of threads that read streamed or augmented data ahead of their steps; 0
+            reads them between steps. The run is the same for any number.
 
     Returns:
         The state after the last step.
@@ -126,6 +129,7 @@ def fit(
         checkpoint_every=checkpoint_every,
         max_to_keep=max_to_keep,
     )
+    checks.check_not_negative(workers=workers)
     checks.check_seed(seed)
     checks.check_ema(ema)
     checks.check_hooks(hooks)
@@ -137,13 +141,10 @@ def fit(
     checks.check_batch_size(batch_size, len(data), strategy.size, accumulate)
     step = make_step(model, optimizer, losses, ema, accumulate)
 
-    def batch_at(step: int) -> dict[str, np.ndarray]:
-        return data.rows(batch_indices(seed, step, len(data), batch_size))
-
     # One compiled program: made piece by piece, hundreds of small ones would be compiled. The seed
     # is an argument of it, so that the next seed's run finds it in JAX's cache of programs.
     init = jax.jit(functools.partial(init_state, model, optimizer))
-    first = batch_at(0)
+    first = batch_at(data, seed, 0, batch_size)
     check_batch(model, first)
     fresh = functools.partial(init, *jax.device_put((first, np.uint32(seed))))
     if initial is not None and not callable(initial):
@@ -167,10 +168,11 @@ def fit(
         state = fresh(initial=initial()) if callable(initial) else fresh()
     state = strategy.put(state)
     check = functools.partial(check_batch, model)
-    feed = make_feed(data, strategy.put_data, check, seed, batch_size, done, steps)
+    feed = make_feed(data, strategy.put_data, check, seed, batch_size, done, steps, workers)
     run = strategy.runner(step, feed.gather)
     cadence = Cadence(steps, log_every, checkpoint_every if checkpoints else None, tuple(hooks))
-    dispatch, diagnosis = DispatchSize(), Diagnosis(model, strategy, run, batch_at)
+    batch_of = functools.partial(batch_at, data, seed, batch_size=batch_size)
+    dispatch, diagnosis = DispatchSize(), Diagnosis(model, strategy, run, batch_of)
     with peers(), interrupts(checkpoints is not None, stop_on) as interrupted:
         while done < steps:
             chunk = feed.next_chunk(done, min(dispatch.steps, cadence.next_stop(done) - done))

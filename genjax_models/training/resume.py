@@ -147,6 +147,7 @@ def fingerprint(data: Data) -> dict[str, Any]:
         "examples": len(data),
         "sample": _content(rows),
         "content": None if data.arrays is None else _content(data.arrays),
+        "augmentation": _named(getattr(data, "augment", None)),
     }
     return json.loads(json.dumps(found))
 
@@ -173,7 +174,7 @@ def data_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     """Returns the differences of two fingerprints, in words."""
     lines = [
         f"{name} of the data {_in_words(old.get(name))} -> {_in_words(new.get(name))}"
-        for name in ("shape", "levels", "labels", "examples")
+        for name in ("shape", "levels", "labels", "examples", "augmentation")
         if old.get(name) != new.get(name)
     ]
     if lines:
@@ -181,6 +182,11 @@ def data_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     contents = [(old.get(name), new.get(name)) for name in ("content", "sample")]
     is_same = all(a is None or b is None or _same_content(a, b) for a, b in contents)
     return [] if is_same else ["the data, as many examples but others"]
+
+
+def _named(augment: Any) -> str | None:
+    """Returns what an augmentation is called: a function by its name, a value as it prints."""
+    return None if augment is None else getattr(augment, "__qualname__", None) or repr(augment)
 
 
 def _in_words(value: Any) -> str:

@@ -61,7 +61,7 @@ def test_images_of_different_sizes_are_refused_unless_scaled(tmp_path: Path):
         draw(tmp_path / name, (6, 5))
     draw(tmp_path / "train/c.png", (7, 5))
     draw(tmp_path / "test/a.png", (7, 5))
-    told = r"2 of 5x6 \(.*a.png, ...\), 1 of 5x7 \(.*c.png\); scale the files"
+    told = r"2 of 5x6 \(.*a.png, ...\), 1 of 5x7 \(.*c.png\); give size=64"
     with pytest.raises(ValueError, match=told):
         data.load(tmp_path)
     (tmp_path / "train/c.png").unlink()
