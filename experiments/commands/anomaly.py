@@ -35,7 +35,7 @@ class AnomalyArguments:
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """The run directory."""
     against: tuple[str, ...] = ("omniglot", "usps")
-    """Other datasets of images, brought to the run's size and levels."""
+    """Other datasets of images, or folders of one's own, brought to the run's size and levels."""
     background: Path | None = None
     """A run of a model of the same data, for a likelihood ratio to it in place of a compressor."""
     num: PositiveInt = 2000
@@ -136,7 +136,6 @@ def _cells(figure: Figure) -> tuple[str, str]:
 
 def _sets(run: runs.Run, arguments: AnomalyArguments) -> tuple[Dataset, dict[str, Dataset]]:
     """Test examples of what was learned, and of all that was not."""
-    import genjax_models as gm
     from experiments.runner.datasets import load_splits
     from genjax_models.data.transforms import alike, only_labels, without_labels
 
@@ -154,19 +153,23 @@ def _sets(run: runs.Run, arguments: AnomalyArguments) -> tuple[Dataset, dict[str
         test = without_labels(test, config.without_labels)
     for name in arguments.against:
         try:
-            others[name] = some(gm.load(name, _unseen(name), config.data_dir))
+            others[name] = some(_load(name, spec, config.data_dir))
         except FileNotFoundError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
     return some(test), others
 
 
-def _unseen(name: str) -> str:
-    """The test split of a named set, and all of a folder or file of the user's own."""
-    from genjax_models.data import names
+def _load(name: str, spec: DataSpec, data_dir: str | None) -> Dataset:
+    """The test split of a named set, and all of a folder or file of the user's own.
 
-    if name in names():
-        return "test"
-    return "all" if Path(name).expanduser().is_dir() else "train"
+    The images of a folder are brought to the run's size and colour as those of a run are.
+    """
+    import genjax_models as gm
+
+    if name in gm.data.names() or not Path(name).expanduser().is_dir():
+        return gm.load(name, "test" if name in gm.data.names() else "train", data_dir)
+    color = "gray" if spec.shape[-1] == 1 else "rgb"
+    return gm.load(name, "all", data_dir, size=spec.shape[:2], color=color)
 
 
 def _scores(

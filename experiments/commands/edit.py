@@ -109,7 +109,7 @@ def main(argv: Sequence[str]) -> int:
 
 def figures(run: runs.Run, edited: Edited) -> list[str]:
     """How near edited images are to what they ought to be, and what a classifier reads."""
-    from genjax_models.metrics import load_classifier
+    from experiments.measures.images import classifier as load_classifier
 
     lines, top = [], float((run.record.spec.num_levels or 2) - 1)
     if edited.x is None:
@@ -119,7 +119,7 @@ def figures(run: runs.Run, edited: Edited) -> list[str]:
         ratio = -10 * np.log10(np.mean(error**2))
         lines.append(f"PSNR of what was not given: {ratio:.2f} dB, {len(error):,} images")
     if edited.label is not None:
-        classifier = load_classifier(run.record.config.dataset)
+        classifier = load_classifier(run.record.config)
         read = 100 * np.mean(classifier.predict(np.clip(edited.x, 0, top)) == edited.label)
         lines.append(f"read as they ought to be: {read:.1f} % ({classifier.name})")
         if edited.original is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -90,7 +91,12 @@ def classifier(config: Any, dataset: str | None = None) -> TrainedClassifier:
     from genjax_models.metrics import load_classifier
 
     steps = config.evaluation.classifier_steps
-    return load_classifier(dataset or config.dataset, **({} if steps is None else {"steps": steps}))
+    options = {} if steps is None else {"steps": steps}
+    if dataset is None and (config.size, config.color) != (None, None):
+        # It reads the images as evaluation sees them: nothing is left to chance.
+        data = load_splits(dataclasses.replace(config, split=None, crop="center", flip=False))
+        return load_classifier(data.train, data.test, **options)
+    return load_classifier(dataset or config.dataset, **options)
 
 
 def restored(run: runs.Run, data: Dataset, seed: int) -> Figures:

@@ -201,15 +201,14 @@ def load(
 
 
 def _flipped(data: Dataset, flip: bool) -> Dataset:
-    """The data set, or the same one that training mirrors."""
-    if not flip:
-        return data
-    if len(data.spec.shape) != 3:
+    """The data set, or where it is trained on, the same one that training mirrors."""
+    if flip and len(data.spec.shape) != 3:
         raise ValueError(
             f"{data.spec.name} has examples of shape {data.spec.shape}, and flip= is for images"
             " [H, W, C]: leave it out"
         )
-    return augmented(data, RandomFlip())
+    is_trained_on = data.split.partition("[")[0] in files.TRAINED_ON
+    return augmented(data, RandomFlip()) if flip and is_trained_on else data
 
 
 def _chorales(name: str | os.PathLike[str]) -> music.Chorales | None:

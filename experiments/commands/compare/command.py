@@ -6,9 +6,10 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from experiments.commands.arguments import PROGRAM, parse
-from experiments.runner.config import PositiveFloat, PositiveInt, Seed
+from experiments.commands.arguments import PROGRAM, in_options, parse
+from experiments.runner.config import PositiveFloat, PositiveInt, Seed, Size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,15 @@ class CompareArguments:
     """Experiments to compare, of those in the table of the dataset; all by default."""
     samples: PositiveInt = 1000
     """Samples of each model that are measured."""
+    size: Size | None = None
+    """Height and width of the images of a folder, or one number for both: each is scaled until its
+    shorter side fits, and cropped; None takes them as they are."""
+    crop: Literal["center", "random"] = "center"
+    """Which part of them is kept; of training images a random one anew each time."""
+    flip: bool = False
+    """Whether training mirrors images, left and right, by a fair coin."""
+    color: Literal["gray", "rgb"] | None = None
+    """What the images of a folder are brought to; None is gray where all of them are."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -51,7 +61,16 @@ def main(argv: Sequence[str]) -> int:
 
     dataset = with_absolute_paths(Config(None, dataset=arguments.dataset)).dataset
     chosen = contenders.choose(dataset, arguments.models)
-    settings = Settings(dataset, arguments.minutes, arguments.seed, arguments.samples)
+    settings = Settings(
+        dataset,
+        arguments.minutes,
+        arguments.seed,
+        arguments.samples,
+        arguments.size,
+        arguments.crop,
+        arguments.flip,
+        arguments.color,
+    )
     out = arguments.out or Path("compare") / Path(dataset).stem
     command = shlex.join([*PROGRAM.split(), "compare", *argv])
     results: Sequence[comparing.Result] = ()
@@ -59,6 +78,8 @@ def main(argv: Sequence[str]) -> int:
         results = comparing.compare(settings, out, chosen, outputs.writer(settings, out, command))
     except training.Interrupted as stop:
         raise KeyboardInterrupt(f"step {stop.step} is saved; go on with: {command}") from stop
+    except ValueError as error:
+        raise ValueError(in_options(str(error), arguments)) from error
     print((out / outputs.TABLE).read_text("utf-8"), end="")
     print(f"page: {out / outputs.PAGE}")
     return int(any("failed" in result.row for result in results))

@@ -25,6 +25,7 @@ from experiments.commands.compare.clock import (
 )
 from experiments.commands.compare.contenders import Contender, choose
 from experiments.commands.compare.settings import STATE, Settings, take_up
+from experiments.measures.images import classifier
 from experiments.runner import loading, runs, starting, train
 from experiments.runner.config import Config
 from experiments.runner.datasets import Splits, load_splits
@@ -32,7 +33,7 @@ from experiments.runner.experiment import Experiment, Setup
 from experiments.runner.hooks import log_spaced
 from experiments.runner.optimizers import make_optimizer
 from genjax_models import training
-from genjax_models.metrics import Extractor, load_classifier
+from genjax_models.metrics import Extractor
 from genjax_models.training import hooks
 
 MEASURED, SAMPLES = "measured.json", "samples.npz"
@@ -64,7 +65,7 @@ def load_images(settings: Settings) -> Splits:
     Raises:
         ValueError: There is no such set, or it is of something else.
     """
-    config = Config(None, dataset=settings.dataset)
+    config = Config(None, dataset=settings.dataset, **settings.images)
     splits = load_splits(config)
     spec = splits.train.spec
     if len(spec.shape) != 3 or spec.num_levels is None or spec.num_classes is None:
@@ -102,7 +103,7 @@ def compare(
     known = take_up(out, settings)
     out.mkdir(parents=True, exist_ok=True)
     runs.write_json(out / STATE, known)
-    extractor = load_classifier(settings.dataset)
+    extractor = classifier(Config(None, dataset=settings.dataset, **settings.images))
     table = choose(settings.dataset)
     rows = {c.experiment: row for c in table if (row := _measured(out, c)) is not None}
     results: list[Result] = []
@@ -142,7 +143,7 @@ def _plan(contender: Contender, settings: Settings, splits: Splits) -> dict[str,
     A learning rate that falls over the run must know the run's length before it begins.
     """
     budget = 60.0 * settings.minutes
-    config = contender.configure(settings.dataset, settings.seed, 1_000_000)
+    config = contender.configure(settings.dataset, settings.seed, 1_000_000, settings.images)
     setup = recipes.find(contender.experiment).build(config, splits.train.spec)
     compiling = CompileTime()
     speed = Speedometer(min(10.0, 0.05 * budget), compiling)
@@ -177,7 +178,7 @@ def _train_and_measure(
     extractor: Extractor,
 ) -> dict[str, Any]:
     """The row of one model; why there is none, where its training diverged."""
-    config = contender.configure(settings.dataset, settings.seed, plan["steps"])
+    config = contender.configure(settings.dataset, settings.seed, plan["steps"], settings.images)
     found = recipes.find(contender.experiment)
     sample = measuring.Sampler(
         found.build(config, splits.train.spec),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from experiments import recipes
@@ -41,13 +42,16 @@ class Contender:
     num_samples: int = 1
     annealing: tuple[int, int] | None = None
 
-    def configure(self, dataset: str, seed: int, steps: int) -> Config[Any]:
-        """The run's configuration: a function of the dataset, the seed and the steps alone.
+    def configure(
+        self, dataset: str, seed: int, steps: int, images: Mapping[str, Any] = MappingProxyType({})
+    ) -> Config[Any]:
+        """The run's configuration: a function of the arguments alone.
 
         Args:
             dataset: The dataset's name, or the path of a folder of images or an .npz.
             seed: The run's seed.
             steps: Its length, over which its learning rate falls.
+            images: How the images of a folder are read.
         """
         own = recipes.find(self.experiment).config
         log_every = max(1, steps // LOGS)
@@ -69,6 +73,7 @@ class Contender:
                 num_samples=1,  # of the run's own report; the ruler takes more
             ),
             **self.config,
+            **images,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,25 @@ class Settings:
         minutes: Training time of each model.
         seed: Decides everything but the speed of the machine.
         samples: How many are drawn of each model.
+        size: Height and width that the images of a folder are brought to, or one number for both.
+        crop: Which part of them is kept.
+        flip: Whether training mirrors them.
+        color: `gray` or `rgb`, which they are brought to.
     """
 
     dataset: str
     minutes: float
     seed: int
     samples: int
+    size: int | Sequence[int] | None = None
+    crop: str = "center"
+    flip: bool = False
+    color: str | None = None
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """How images are read, as a run's configuration has it."""
+        return {name: getattr(self, name) for name in ("size", "crop", "flip", "color")}
 
 
 def take_up(out: Path, settings: Settings) -> dict[str, Any]:
@@ -44,6 +58,8 @@ def take_up(out: Path, settings: Settings) -> dict[str, Any]:
     try:
         known = json.loads(path.read_text("utf-8"))
         before = Settings(**known["settings"])
+        if isinstance(before.size, list):  # as JSON has it
+            before = dataclasses.replace(before, size=tuple(before.size))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}): give another --out") from error
     changed = [

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.commands import anomaly, edit
 from experiments.commands import augment as augmentation
@@ -9,6 +10,7 @@ from experiments.commands import debias as debiasing
 from experiments.recipes.vae_gan import VAEGANSettings
 from experiments.runner.config import Config
 from experiments.runner.datasets import load_splits
+from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
 
 
@@ -38,6 +40,15 @@ def test_a_run_tells_digits_from_stripes(finished, stripes, capsys):
         "nll", "reconstruction_error", "typicality", "likelihood_ratio", "sample_distance",
     }  # fmt: skip
     assert found["nll"] > 0.9 and lines[0].split()[2] == f"{max(found.values()):.4f}"
+
+
+def test_photos_are_brought_to_the_run_s_size_and_colour(tmp_path):
+    for i, size in enumerate([(20, 11), (9, 30), (8, 8)]):
+        Image.new("RGB", size, (255, 0, 0)).save(tmp_path / f"{i}.png")
+    for shape, levels in (((8, 6, 1), {76}), ((5, 5, 3), {0, 255})):
+        found = anomaly._load(str(tmp_path), DataSpec(shape), None)
+        assert found.spec.shape == shape and len(found) == 3
+        assert set(np.unique(found.arrays["x"])) == levels
 
 
 def test_a_run_without_anything_to_compare_with_is_refused(finished):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 import types
@@ -23,6 +24,7 @@ from experiments.commands.compare import (
 )
 from experiments.commands.compare.clock import CLOCK, Clock, CompileTime, Enough, Speedometer
 from experiments.commands.compare.contenders import Contender
+from experiments.commands.compare.settings import STATE, Settings, take_up
 from experiments.runner import evaluate, loading, pages, report, samples, train
 from experiments.runner.hooks import NEVER, AtSteps, StoppedEarly, log_spaced
 from genjax_models import training
@@ -192,6 +194,31 @@ def test_bad_input_is_one_clear_line(argv, words, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.rglob("*")] == ["here", "note"]
 
 
+def test_photos_of_any_size_are_compared_by_the_options_that_the_refusal_names(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for i in range(6):
+            size = (8 + i, 9)
+            Image.new("RGB", size).save(tmp_path / "photos" / label / f"{i}.png")
+    with pytest.raises(ValueError, match="images differ in size.*give --size 64"):
+        command.main(["--dataset", "photos"])
+    settings = Settings("photos", 1.0, 0, 10, (8, 6), "random", True, "gray")
+    splits = comparing.load_images(settings)
+    assert [part.spec.shape for part in splits] == [(8, 6, 1)] * 3
+    assert splits.train.augment is not None and splits.test.augment is None
+    config = TABLE[0].configure("photos", 0, 10, settings.images)
+    assert (config.size, config.crop, config.flip, config.color) == ((8, 6), "random", True, "gray")
+    known = json.loads(json.dumps(take_up(tmp_path / "new", settings)))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / STATE).write_text(json.dumps(known))
+    assert take_up(tmp_path / "new", settings) == known
+    with pytest.raises(ValueError, match="--color gray -> None"):
+        take_up(tmp_path / "new", dataclasses.replace(settings, color=None))
+
+
 class Halves:
     """Features that cost nothing: sums over the quarters of an image."""
 
@@ -216,7 +243,7 @@ def done(tmp_path_factory):
     out = tmp_path_factory.mktemp("compare") / "digits"
     argv = ["--minutes", "0.2", "--samples", "100", "--out", str(out)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparing, "load_classifier", lambda dataset: Halves())
+        patch.setattr(comparing, "classifier", lambda config: Halves())
         patch.setitem(contenders.CONTENDERS, "digits", TABLE)
         # What a run of any kind writes of itself has its own tests.
         patch.setattr(samples, "write_pictures", lambda *arguments: None)
