@@ -22,6 +22,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from genjax_models.core.files import replaced
+
 _MEMBER = ".npy"
 _LONGEST_HEAD = 1 << 17
 """Bytes that are read for an array's shape and type; later versions allow 4 GiB."""
@@ -97,7 +99,7 @@ def read_array(file: IO[bytes], size: int, name: str) -> np.ndarray:
         raise ValueError(
             f"{name!r} is said to be {dtype} of shape {shape}, which is more than lies there"
         )
-    if num * dtype.itemsize > _memory():
+    if num * dtype.itemsize > total_memory():
         raise ValueError(
             f"{name!r} takes {num * dtype.itemsize:,} bytes, more than this machine has"
         )
@@ -120,12 +122,14 @@ def _parts(first: bytes, file: IO[bytes], num: int) -> Iterator[bytes]:
             raise EOFError("it is cut short")
 
 
-def _memory() -> float:
-    """Bytes of memory that this machine has, where the system says it."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return math.inf
+def total_memory() -> float:
+    """Bytes of memory that this machine has, or this container, where the system says it."""
+    found = [math.inf]
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        found.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+    with contextlib.suppress(ValueError, OSError):  # "max" where there is no limit
+        found.append(float(Path("/sys/fs/cgroup/memory.max").read_text("ascii")))
+    return min(found)
 
 
 _CHECKSUM = "sha256"
@@ -174,6 +178,22 @@ def write_cache(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
             os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def read_one(file: Path) -> np.ndarray | None:
+    """The array of a file that `write_one` wrote, or None if there is none that is whole."""
+    try:
+        return _read_file(file)
+    except (OSError, ValueError, EOFError, MemoryError):
+        return None
+
+
+def write_one(file: Path, array: np.ndarray) -> None:
+    """Keeps an array in a file that is whole or not there; without room, in none."""
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(file) as fresh, fresh.open("wb") as opened:
+            np.save(opened, array, allow_pickle=False)
 
 
 @contextlib.contextmanager

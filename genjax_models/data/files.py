@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from genjax_models.core.types import DataSpec
-from genjax_models.data import augment, folders, images, text
+from genjax_models.data import array_files, augment, folders, images, text
 from genjax_models.data.array_files import npz_names, read_npz
 from genjax_models.data.dataset import Dataset
 from genjax_models.data.music import is_chorales_file, read_chorales
@@ -26,6 +29,22 @@ TRAINED_ON = ("train", EVERYTHING)
 """Splits of a folder that are learned from, and so may be augmented."""
 EXAMPLES, LABELS, CLASS_NAMES = ("x", "images"), ("label", "labels", "y"), "class_names"
 """The arrays of an `.npz` file that are read; of each kind, the first that is there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the images of a folder lie.
+
+    Attributes:
+        in_memory: Whether they are read at once; None where they fit into a quarter of the memory.
+        cache: A folder that keeps scaled images, if they are read one by one; None keeps none.
+    """
+
+    in_memory: bool | None = True
+    cache: Path | None = None
+
+
+IN_MEMORY = Place()
 
 
 def is_path(name: str | os.PathLike[str]) -> bool:
@@ -60,6 +79,7 @@ def load(
     path: Path,
     split: str = "train",
     reading: images.Reading = images.AS_THEY_ARE,
+    place: Place = IN_MEMORY,
 ) -> Dataset:
     """The images or arrays that lie at a path, as a data set; `texts` reads a text.
 
@@ -67,6 +87,7 @@ def load(
         path: A folder of images or an `.npz` file.
         split: `train`, or another one of `splits_of(path)`, or of a folder all of them, `all`.
         reading: How the images of a folder are read.
+        place: Where they lie.
 
     Raises:
         FileNotFoundError: There is nothing at that path.
@@ -79,7 +100,7 @@ def load(
         )
     name = path.name or str(path)
     if path.is_dir():
-        return _load_folder(path, name, split, reading)
+        return _load_folder(path, name, split, reading, place)
     if not path.is_file():
         raise ValueError(
             f"{path} is no file or folder but a device, a pipe or a socket: give the path of a"
@@ -88,10 +109,12 @@ def load(
     return load_npz(path, name)
 
 
-def _load_folder(path: Path, name: str, split: str, reading: images.Reading) -> Dataset:
+def _load_folder(
+    path: Path, name: str, split: str, reading: images.Reading, place: Place
+) -> Dataset:
     """Images uint8 `[N, H, W, C]`: C = 1 if all of the folder's are grey, of all splits, else 3."""
     layout = folders.read(path)
-    files = layout.everything if split == EVERYTHING else layout.splits[split]
+    chosen = layout.everything if split == EVERYTHING else layout.splits[split]
     if split != EVERYTHING:  # which is of one kind, whatever is held back
         folders.tell(layout, name)
     if split not in TRAINED_ON:  # chance is for what is learned from
@@ -100,38 +123,61 @@ def _load_folder(path: Path, name: str, split: str, reading: images.Reading) -> 
         every = (file for part in layout.splits.values() for file, _ in part)
         is_grey = all(images.is_grey(file, reading.background) for file in every)
         reading = dataclasses.replace(reading, color="gray" if is_grey else "rgb")
-    paths, classes, notes = [file for file, _ in files], layout.class_names, []
+    classes = layout.class_names
+    labels = np.array([label for _, label in chosen], np.int32) if classes else None
     # One of `train` beside another split's, so that they are refused where their sizes differ.
     beside = [layout.splits["train"][0][0]] if split not in TRAINED_ON else []
-    pictures = []
-    for file in (*beside, *paths):
+    paths, channels = [*beside, *(file for file, _ in chosen)], 1 if reading.color == "gray" else 3
+    in_memory, sizes = place.in_memory, []
+    if not in_memory:
+        sizes = [reading.size_of(file) for file in paths]
+        in_memory = in_memory is None and _fit(sizes, channels, name)
+    if in_memory:
+        pixels = _read_all(paths, name, reading)
+        sizes = [p.shape[:2] for p in pixels]
+        source = Pictures(pixels[len(beside) :], labels)
+    else:
+        kept = None if reading.shape is None else place.cache
+        source = Files(tuple(map(str, paths[len(beside) :])), labels, reading, name, kept)
+    if reading.shape is None:
+        images.check_sizes(sizes, paths)
+    shape = (*(reading.shape or sizes[0]), channels)
+    spec = DataSpec(shape, 256, len(classes) or None, name=name, class_names=classes)
+    if reading.crop == "random":
+        return Dataset(spec, split, source=source, augment=augment.RandomCrop(*shape[:2]))
+    if not in_memory:
+        return Dataset(spec, split, source=source)
+    records = source.__getitems__(range(len(source)))
+    return Dataset(spec, split, {key: np.stack([r[key] for r in records]) for key in records[0]})
+
+
+def _fit(sizes: Sequence[tuple[int, int]], channels: int, name: str) -> bool:
+    """Whether images of these sizes fit in memory; warns where they do not."""
+    needed = channels * sum(height * width for height, width in sizes)
+    # What is stacked, and then copied to a device, is there three times for a while.
+    if 4 * needed <= array_files.total_memory():
+        return True
+    warnings.warn(
+        f"{name}: {needed / 2**30:.1f} GiB of images are too many for memory, and are read when"
+        " they are needed",
+        stacklevel=2,
+    )
+    return False
+
+
+def _read_all(paths: Sequence[Path], name: str, reading: images.Reading) -> list[np.ndarray]:
+    notes, pixels = [], []
+    for file in paths:
         picture = reading(file)
-        pictures.append(picture.pixels)
+        pixels.append(picture.pixels)
         notes.extend((note, file) for note in picture.notes)
     images.tell(notes, name)
-    if reading.shape is None:
-        images.check_sizes([p.shape[:2] for p in pictures], (*beside, *paths))
-    labels = np.array([label for _, label in files], np.int32) if classes else None
-    num_classes = len(classes) or None
-    if reading.crop == "random":
-        assert reading.shape is not None
-        shape = (*reading.shape, pictures[0].shape[-1])
-        spec = DataSpec(shape, 256, num_classes, name=name, class_names=classes)
-        crop = augment.RandomCrop(*reading.shape)
-        return Dataset(spec, split, source=Pictures(pictures, labels), augment=crop)
-    return Dataset.from_arrays(
-        np.stack(pictures[len(beside) :]),
-        labels,
-        num_classes=num_classes,
-        class_names=classes,
-        name=name,
-        split=split,
-    )
+    return pixels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pictures:
-    """Images of several sizes in memory: a `data.Source`.
+    """Images of any sizes in memory: a `data.Source`.
 
     Attributes:
         pixels: Each uint8 `[H, W, C]`.
@@ -147,10 +193,59 @@ class Pictures:
 
     def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
         """The images of those numbers, with their labels."""
-        labels = {} if self.labels is None else {"label": self.labels}
-        return [
-            {"x": self.pixels[i], **{name: a[i] for name, a in labels.items()}} for i in record_keys
-        ]
+        return [_record(self.pixels[i], self.labels, i) for i in record_keys]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Files:
+    """Image files that are read when they are asked for: a `data.Source`.
+
+    Attributes:
+        paths: The files.
+        labels: int32 `[N]`, or None.
+        reading: How they are read; its colour is decided.
+        name: The data set's name, for messages.
+        cache: A folder in which scaled images are kept, so that each is decoded and scaled once;
+            None decodes them each time.
+    """
+
+    paths: tuple[str, ...]
+    labels: np.ndarray | None
+    reading: images.Reading
+    name: str
+    cache: Path | None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.paths)
+
+    def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
+        """The images of those numbers, with their labels."""
+        return [_record(self._read(Path(self.paths[i])), self.labels, i) for i in record_keys]
+
+    def _read(self, path: Path) -> np.ndarray:
+        kept = None if self.cache is None else self.cache / self._key(path)
+        if kept is not None and (pixels := array_files.read_one(kept)) is not None:
+            return pixels
+        picture = self.reading(path)
+        for note in picture.notes:
+            warnings.warn(f"{self.name}: some files have {note}", stacklevel=2)
+        if kept is not None:
+            array_files.write_one(kept, picture.pixels)
+        return picture.pixels
+
+    def _key(self, path: Path) -> str:
+        """Where a file's image is kept: another place when the file or the reading changes."""
+        with contextlib.suppress(OSError):  # then reading it says what is wrong
+            now = path.stat()
+            words = f"{path.resolve()}\n{now.st_size} {now.st_mtime_ns}\n{self.reading}"
+            digest = hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest()
+            return f"{digest[:2]}/{digest[2:]}.npy"
+        return "missing.npy"
+
+
+def _record(pixels: np.ndarray, labels: np.ndarray | None, i: int) -> dict[str, Any]:
+    return {"x": pixels} if labels is None else {"x": pixels, "label": labels[i]}
 
 
 def load_npz(path: Path, name: str) -> Dataset:

@@ -256,12 +256,26 @@ class Reading:
         sides = self.size if isinstance(self.size, Sequence) else (self.size,)
         return int(sides[0]), int(sides[-1])
 
+    def size_of(self, path: Path) -> tuple[int, int]:
+        """Height and width of what `__call__` gives, from the file's head alone.
+
+        Raises:
+            ValueError: The file is no image.
+        """
+        size = _size_of(path)
+        return size if self.shape is None else _scaled_size(size, self.shape, self.reach)
+
+    @property
+    def reach(self) -> float:
+        """How many times `shape` an image may be, each way."""
+        return 1 if self.crop == "center" else _REACH
+
     def __call__(self, path: Path) -> Picture:
         """One file; where `crop` is `random`, of more pixels than `shape` one way."""
         picture = read(path, self.background)
         pixels = _in_color(picture.pixels, self.color)
         if self.shape is not None:
-            pixels = scaled(pixels, *self.shape, 1 if self.crop == "center" else _REACH)
+            pixels = scaled(pixels, *self.shape, self.reach)
         return Picture(pixels, picture.notes)
 
 
@@ -294,16 +308,39 @@ def scaled(pixels: np.ndarray, height: int, width: int, reach: float = 1) -> np.
     """
     from PIL import Image
 
-    high, wide = pixels.shape[:2]
+    (high, wide), size = pixels.shape[:2], _scaled_size(pixels.shape[:2], (height, width), reach)
     scale = max(height / high, width / wide)
     # What is kept of the image in its own pixels, which need not be whole ones.
     kept_high, kept_wide = min(high, reach * height / scale), min(wide, reach * width / scale)
     left, top = (wide - kept_wide) / 2, (high - kept_high) / 2
-    size = max(width, round(kept_wide * scale)), max(height, round(kept_high * scale))
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     box = (left, top, left + kept_wide, top + kept_high)
-    image = image.resize(size, Image.Resampling.LANCZOS, box)  # antialiased where it shrinks
-    return np.asarray(image, np.uint8).reshape(size[1], size[0], -1)
+    # Antialiased where it shrinks.
+    image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS, box)
+    return np.asarray(image, np.uint8).reshape(*size, -1)
+
+
+def _scaled_size(size: Sequence[int], wanted: tuple[int, int], reach: float) -> tuple[int, int]:
+    """Height and width of an image that just covers the wanted ones."""
+    scale = max(w / s for w, s in zip(wanted, size, strict=True))
+    height, width = (
+        max(w, round(min(s * scale, reach * w))) for s, w in zip(size, wanted, strict=True)
+    )
+    return height, width
+
+
+def _size_of(path: Path) -> tuple[int, int]:
+    """Height and width of a file as it is shown, from its head."""
+    try:
+        with _open(path) as image:
+            # Of a PNG whose EXIF data stand behind its pixels, these would be decoded; a TIFF's
+            # size is that of the upright image already.
+            has_head = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
+            width, height = image.size
+            is_turned = has_head and _orientation(image) in (5, 6, 7, 8)
+            return (width, height) if is_turned else (height, width)
+    except Exception as error:
+        raise ValueError(f"{path} is no readable image: {_reason(error)}") from error
 
 
 def is_grey(path: Path, background: Background = 255) -> bool:

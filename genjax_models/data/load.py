@@ -35,6 +35,9 @@ from genjax_models.data.tokenizers import Fit
 _ARRAYS_VERSION = 2
 """Part of the cached arrays' path: another layout of theirs gets another number."""
 
+_IMAGES_VERSION = 1
+"""The same of scaled images: another way to scale them gets another number."""
+
 _MADE = {
     **densities.LOADERS,
     "markov": markov.dataset,
@@ -78,7 +81,7 @@ def load(
     split: str = "train",
     data_dir: str | os.PathLike[str] | None = None,
     *,
-    in_memory: bool = True,
+    in_memory: bool | None = None,
     size: Size | None = None,
     crop: Crop = "center",
     flip: bool = False,
@@ -135,7 +138,11 @@ def load(
             of a folder also `all`.
         data_dir: Where prepared sets are kept; by default TFDS's own, `$TFDS_DATA_DIR` or
             `~/tensorflow_datasets`.
-        in_memory: False reads examples when they are asked for, for a set too large for memory.
+        in_memory: False reads examples when they are asked for, for a set too large for memory. By
+            default everything is in memory but a folder of images that would take more than a
+            quarter of it, which a warning says; True has that, too. Images that are read one by one
+            and brought to a size are kept so, in `data_dir`: each is decoded and scaled once. A
+            file and a text are in memory always.
         size: Pixels that the images of a folder are brought to, height and width, or one number for
             a square: each is scaled, up or down and antialiased, until its shorter side fits, and
             what is longer the other way is cropped. So a square of a photo is a part of it, and no
@@ -187,15 +194,18 @@ def load(
             f" text's name such as tiny_shakespeare, or no {option}"
         )
     if key in RECIPES:
-        return _flipped(_load_prepared(_at_hand(RECIPES[key], root), split, root, in_memory), flip)
+        return _flipped(
+            _load_prepared(_at_hand(RECIPES[key], root), split, root, in_memory is not False), flip
+        )
     known = (*split_names(name), *((files.EVERYTHING,) if is_folder else ()))
     base, start, stop = parse_split(split, known, key)
     if key in _MADE:
         dataset = _MADE[key](split=base)
     elif key in _MADE_OF:
-        dataset = _made_of(key, base, root, in_memory)
+        dataset = _made_of(key, base, root, in_memory is not False)
     else:
-        dataset = files.load(Path(name).expanduser(), base, reading)
+        place = files.Place(in_memory, root / "genjax_models" / f"images{_IMAGES_VERSION}")
+        dataset = files.load(Path(name).expanduser(), base, reading, place)
     dataset = dataset if window is None else dataset.with_window(window)
     return _flipped(_part(dataset, start, stop, split), flip)
 

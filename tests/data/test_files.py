@@ -173,7 +173,7 @@ def test_crafted_arrays_are_refused_at_once(case: str, tmp_path: Path):
 
 def test_more_than_this_machine_has_is_not_begun(tmp_path: Path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100, 8, 8), np.uint8))
-    monkeypatch.setattr("genjax_models.data.array_files._memory", lambda: 6_399)
+    monkeypatch.setattr("genjax_models.data.array_files.total_memory", lambda: 6_399)
     with pytest.raises(ValueError, match="'x' takes 6,400 bytes, more than this machine has"):
         data.load(tmp_path / "a.npz")
 
