@@ -12,8 +12,8 @@ from genjax_models.data import (
     text,
     tokenizers,
 )
-from genjax_models.data.augment import augmented
-from genjax_models.data.dataset import Augment, Dataset, Source
+from genjax_models.data.augment import Augment
+from genjax_models.data.dataset import Dataset, Source
 from genjax_models.data.load import load, names, split_names, training_split
 from genjax_models.data.transforms import (
     alike,
@@ -32,7 +32,6 @@ __all__ = [
     "alike",
     "audio",
     "augment",
-    "augmented",
     "cropped",
     "densities",
     "load",

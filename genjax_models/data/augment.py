@@ -1,17 +1,35 @@
 """What training does to images by chance: cuts them, mirrors them.
 
-Each is a `data.dataset.Augment`: a value that is called with an example and its random generator,
-and leaves nothing to chance where that is None. What stands beside an image as an image of the same
-size (the other one of a pair) is treated alike.
+Each is an `Augment`: a value that is called with an example and its random generator, and leaves
+nothing to chance where that is None. What stands beside an image as an image of the same size (the
+other one of a pair) is treated alike.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
-from genjax_models.data.dataset import Augment, Dataset, Example
+Example = Mapping[str, np.ndarray]
+"""One example: `x` `[...]`, and what it is conditioned on, by name."""
+
+
+class Augment(Protocol):
+    """What training does to an example by chance, as mirroring it."""
+
+    def __call__(self, example: Example, random: np.random.Generator | None) -> Example:
+        """Returns the example as it is learned from, `x` of `spec.shape`.
+
+        Args:
+            example: An example as it lies in memory or comes from the source.
+            random: Generator that is a function of (seed, step, number of the example), so that a
+                resumed run draws the same; None outside of training, where nothing may be left to
+                chance.
+        """
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +87,3 @@ class Chain:
         for part in self.parts:
             example = part(example, random)
         return example
-
-
-def augmented(data: Dataset, augment: Augment) -> Dataset:
-    """The same data set, augmented in training, after what it is augmented by already."""
-    if data.augment is not None:
-        augment = Chain((data.augment, augment))
-    return dataclasses.replace(data, augment=augment)

@@ -13,6 +13,9 @@ import numpy as np
 
 from genjax_models.core.types import DataSpec
 from genjax_models.data import arrays as arrays_
+from genjax_models.data.augment import Augment, Chain, RandomCrop, RandomFlip
+from genjax_models.data.images import Background, Color, Crop, Reading, Size
+from genjax_models.data.records import Records
 
 
 class Source(Protocol):
@@ -24,25 +27,6 @@ class Source(Protocol):
 
     def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
         """The records of those numbers, each a mapping such as `{"x": ..., "label": ...}`."""
-        ...
-
-
-Example = Mapping[str, np.ndarray]
-"""One example: `x` `[...]`, and what it is conditioned on, by name."""
-
-
-class Augment(Protocol):
-    """What training does to an example by chance, as mirroring it (`data.augment` has some)."""
-
-    def __call__(self, example: Example, random: np.random.Generator | None) -> Example:
-        """Returns the example as it is learned from, `x` of `spec.shape`.
-
-        Args:
-            example: An example as it lies in memory or comes from the source.
-            random: Generator that is a function of (seed, step, number of the example), so that a
-                resumed run draws the same; None outside of training, where nothing may be left to
-                chance.
-        """
         ...
 
 
@@ -134,6 +118,63 @@ class Dataset:
             arrays[key] = arrays_.extra_array(np.asarray(value), len(x), key, name)
         spec = DataSpec(x.shape[1:], num_levels, num_classes, name=name, class_names=classes)
         return cls(spec, split, arrays)
+
+    @classmethod
+    def from_source(
+        cls,
+        source: Any,
+        image: str = "image",
+        label: str | None = "label",
+        *,
+        size: Size | None = None,
+        crop: Crop = "center",
+        flip: bool = False,
+        color: Color | None = None,
+        background: Background = 255,
+        class_names: Sequence[str] = (),
+        name: str = "source",
+        split: str = "train",
+    ) -> Dataset:
+        """A data set of records that are read when they are asked for, each a mapping.
+
+        Hugging Face's `datasets.Dataset`, whose `ClassLabel` says what the classes are called, or
+        anything with `source[i]` and `len(source)`. Images are read as those of a folder are
+        (`data.load`). Labels are read once, of all records.
+
+        Args:
+            source: Random access to the records.
+            image: The entry that is the image: Pillow's, or integers 0 .. 255 `[H, W]` or
+                `[H, W, C]`.
+            label: The entry that is the label: an integer or a word. None for no labels; records
+                without an entry `label` have none.
+            size: Pixels that images are scaled and cropped to; without it all have one size.
+            crop: Which part is kept: `center`, or in training `random`.
+            flip: Whether training mirrors images by a fair coin.
+            color: `gray` or `rgb`, which images are brought to; by default all are as the first.
+            background: What lies behind transparent pixels.
+            class_names: What the labels are called, in order, where the source does not say it.
+            name: The data set's name, for messages.
+            split: The split's name, for messages.
+
+        Raises:
+            TypeError: The source gives no records by number.
+            ValueError: An entry is not there, or is no image or no label.
+        """
+        reading = Reading(size, crop, color, background)
+        records = Records.of(source, image, label, reading, tuple(class_names), name)
+        spec = DataSpec(
+            records.shape, 256, records.num_classes, name=name, class_names=records.class_names
+        )
+        data = cls(spec, split, source=records)
+        if crop == "random":
+            data = data.augmented(RandomCrop(*spec.shape[:2]))
+        return data.augmented(RandomFlip()) if flip else data
+
+    def augmented(self, augment: Augment) -> Dataset:
+        """The same data set, augmented in training, after what it is augmented by already."""
+        if self.augment is not None:
+            augment = Chain((self.augment, augment))
+        return dataclasses.replace(self, augment=augment)
 
     @property
     def in_memory(self) -> bool:

@@ -80,25 +80,59 @@ def read(path: Path, background: Background = 255) -> Picture:
         ValueError: The file is no such image, is damaged, is larger than any image should be, or
             holds numbers of which nobody knows which is white.
     """
-    colour = _background(background)
+    _background(background)
     try:
         with _open(path) as image:
-            notes = (FRAMES,) if getattr(image, "is_animated", False) else ()
-            stored, depth = _stored(image)
-            if depth > 8:
-                notes += (DEEP,)
-            image.load()
-            pixels, alpha = _channels(image)
-            if stored == "LA":  # of 16 bits, which Pillow gives as colours
-                pixels = pixels[..., :1]
-            if image.mode == "F":
-                notes += (FLOAT,)
-            turn = _UPRIGHT.get(_orientation(image), lambda x: x)
+            return shown(image, background)
     except Exception as error:  # a damaged file can end in nearly any error of Pillow's
-        raise ValueError(f"{path} is no readable image: {_reason(error)}") from error
+        raise ValueError(f"{path} is no readable image: {reason(error)}") from error
+
+
+def shown(image: Any, background: Background = 255) -> Picture:
+    """One of Pillow's images as a viewer shows it: `read` says how.
+
+    Raises:
+        Exception: Any, as the image is damaged or holds numbers of which none is known to be white.
+    """
+    notes = (FRAMES,) if getattr(image, "is_animated", False) else ()
+    stored, depth = _stored(image)
+    if depth > 8:
+        notes += (DEEP,)
+    image.load()
+    pixels, alpha = _channels(image)
+    if stored == "LA":  # of 16 bits, which Pillow gives as colours
+        pixels = pixels[..., :1]
+    if image.mode == "F":
+        notes += (FLOAT,)
+    turn = _UPRIGHT.get(_orientation(image), lambda x: x)
     if alpha is not None:
-        pixels = _compose(pixels, alpha, colour)
+        pixels = _compose(pixels, alpha, _background(background))
     return Picture(np.ascontiguousarray(turn(pixels)), notes)
+
+
+def of_array(values: Any, background: Background = 255) -> Picture:
+    """An array of integers 0 .. 255 (or truth values) `[H, W]` or `[H, W, C]` as an image.
+
+    Two and four channels are those of one and three, and how opaque they are.
+
+    Raises:
+        ValueError: It is no such array.
+    """
+    array = np.asarray(values)
+    array = array[..., None] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[-1] not in (1, 2, 3, 4) or 0 in array.shape:
+        raise ValueError(f"it has shape {np.shape(values)}, not [H, W] or [H, W, C] with C last")
+    if array.dtype == np.bool_:
+        array = np.uint8(255) * array
+    if not np.issubdtype(array.dtype, np.integer) or array.min() < 0 or array.max() > 255:
+        raise ValueError(
+            f"its values are {array.dtype} in {array.min():g} .. {array.max():g}, not whole numbers"
+            " 0 .. 255"
+        )
+    pixels, opacity = array.astype(np.uint8), array.shape[-1] in (2, 4)
+    if opacity:
+        pixels = _compose(pixels[..., :-1], pixels[..., -1:], _background(background))
+    return Picture(pixels)
 
 
 def _open(path: Path) -> Any:
@@ -113,7 +147,8 @@ def _open(path: Path) -> Any:
 
 def _stored(image: Any) -> tuple[str, int]:
     """The channels as they lie in the file, and bits of each: 8 for fewer, 16 for more."""
-    arguments = image.tile[0][3] if image.tile else ""
+    tile = getattr(image, "tile", None)  # which an image that was never in a file lacks
+    arguments = tile[0][3] if tile else ""
     arguments = arguments if isinstance(arguments, tuple) else (arguments,)
     channels, *more = arguments or ("",)
     is_deep = (
@@ -139,7 +174,7 @@ def _background(given: Background) -> np.ndarray:
     return colour[:1] if (colour == colour[0]).all() else colour
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Why, in a few words of one line."""
     words = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
     if type(error).__name__ == "UnidentifiedImageError":
@@ -272,7 +307,10 @@ class Reading:
 
     def __call__(self, path: Path) -> Picture:
         """One file; where `crop` is `random`, of more pixels than `shape` one way."""
-        picture = read(path, self.background)
+        return self.fit(read(path, self.background))
+
+    def fit(self, picture: Picture) -> Picture:
+        """The same of an image that was read already."""
         pixels = _in_color(picture.pixels, self.color)
         if self.shape is not None:
             pixels = scaled(pixels, *self.shape, self.reach)
@@ -340,7 +378,7 @@ def _size_of(path: Path) -> tuple[int, int]:
             is_turned = has_head and _orientation(image) in (5, 6, 7, 8)
             return (width, height) if is_turned else (height, width)
     except Exception as error:
-        raise ValueError(f"{path} is no readable image: {_reason(error)}") from error
+        raise ValueError(f"{path} is no readable image: {reason(error)}") from error
 
 
 def is_grey(path: Path, background: Background = 255) -> bool:

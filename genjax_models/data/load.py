@@ -26,7 +26,7 @@ from genjax_models.data import (
     text,
 )
 from genjax_models.data.array_files import read_cache, write_cache
-from genjax_models.data.augment import RandomFlip, augmented
+from genjax_models.data.augment import RandomFlip
 from genjax_models.data.dataset import Dataset, parse_split, split_bounds
 from genjax_models.data.images import Background, Color, Crop, Reading, Size
 from genjax_models.data.prepare import RECIPES, SUBSTITUTES, Recipe
@@ -218,7 +218,7 @@ def _flipped(data: Dataset, flip: bool) -> Dataset:
             " [H, W, C]: leave it out"
         )
     is_trained_on = data.split.partition("[")[0] in files.TRAINED_ON
-    return augmented(data, RandomFlip()) if flip and is_trained_on else data
+    return data.augmented(RandomFlip()) if flip and is_trained_on else data
 
 
 def _chorales(name: str | os.PathLike[str]) -> music.Chorales | None:

@@ -174,7 +174,7 @@ def test_every_part_comes_and_is_as_likely(tmp_path: Path):
 def test_pairs_are_mirrored_together():
     x = RANDOM.integers(0, 256, (4, 3, 5, 3)).astype(np.uint8)
     pairs = Dataset.from_arrays(x, np.arange(4), extra={"condition": 255 - x})
-    data = gm.data.augmented(pairs, augment.RandomFlip())
+    data = pairs.augmented(augment.RandomFlip())
     batches = [data.training_rows(np.arange(4), 0, step) for step in range(8)]
     for batch in batches:
         np.testing.assert_array_equal(batch["condition"], 255 - batch["x"])
@@ -189,7 +189,7 @@ def test_any_function_augments_any_data():
     def louder(example, random):
         return example if random is None else {**example, "x": example["x"] + random.normal()}
 
-    data = gm.data.augmented(Dataset.from_arrays(np.zeros((6, 2), np.float32)), louder)
+    data = Dataset.from_arrays(np.zeros((6, 2), np.float32)).augmented(louder)
     first, second = (batch_at(data, 0, step, 3)["x"] for step in (0, 1))
     assert first.shape == (3, 2) and len(np.unique(first)) == 3
     assert not np.isin(first, second).any() and (data.rows([0, 1])["x"] == 0).all()
@@ -245,7 +245,7 @@ def test_any_number_of_devices_sees_the_same(run, mapping: str):
 
 def test_data_in_memory_give_the_run_that_a_stream_gives():
     x = RANDOM.integers(0, 256, (24, 4, 4, 1)).astype(np.uint8)
-    flipped = gm.data.augmented(Dataset.from_arrays(x), augment.RandomFlip())
+    flipped = Dataset.from_arrays(x).augmented(augment.RandomFlip())
 
     class Stream:
         def __len__(self):
@@ -264,6 +264,6 @@ def test_another_augmentation_is_another_run(tmp_path: Path):
     data = Dataset.from_arrays(RANDOM.integers(0, 256, (24, 4, 4, 1)).astype(np.uint8))
     options = {"steps": 2, "batch_size": 4, "checkpoint_dir": tmp_path, "devices": 1}
     gm.fit(Mean(data.spec), data, optax.sgd(0.1), **options)
-    flipped = gm.data.augmented(data, augment.RandomFlip())
+    flipped = data.augmented(augment.RandomFlip())
     with pytest.raises(ValueError, match=r"augmentation of the data none -> RandomFlip\(\)"):
         gm.fit(Mean(data.spec), flipped, optax.sgd(0.1), **options)

@@ -1,0 +1,136 @@
+"""Records of one's own, mappings that hold an image each, as a source of examples."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from genjax_models.data import images
+from genjax_models.data.arrays import read_labels
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Records:
+    """Records of images, read when they are asked for: a `data.Source`.
+
+    Attributes:
+        records: Anything with `records[i]` and `len(records)`.
+        image: The entry that is the image.
+        labels: int32 `[N]`, or None.
+        reading: How images are read; its colour is decided.
+        shape: What one image is brought to, `(H, W, C)`.
+        num_classes: Number of labels, or None.
+        class_names: What they are called, or empty.
+        name: The data set's name, for messages.
+    """
+
+    records: Any
+    image: str
+    labels: np.ndarray | None
+    reading: images.Reading
+    shape: tuple[int, ...]
+    num_classes: int | None
+    class_names: tuple[str, ...]
+    name: str
+
+    @classmethod
+    def of(
+        cls,
+        records: Any,
+        image: str,
+        label: str | None,
+        reading: images.Reading,
+        class_names: tuple[str, ...],
+        name: str,
+    ) -> Records:
+        """The records of a source, of which the first says what the others are.
+
+        Raises:
+            TypeError: The source gives no records by number.
+            ValueError: An entry is not there, or is no image or no label.
+        """
+        if not hasattr(records, "__getitem__") or not hasattr(records, "__len__"):
+            raise TypeError(
+                f"{name}: the source is a {type(records).__name__}, which gives no records by"
+                " number: give one with source[i] and len(source), as a list of dicts"
+            )
+        if len(records) == 0:
+            raise ValueError(f"{name}: the source has no records: it needs one")
+        first = records[0]
+        if not isinstance(first, Mapping):
+            raise TypeError(
+                f"{name}: a record is a {type(first).__name__}: give mappings, as"
+                " {'image': ..., 'label': ...}"
+            )
+        there = ", ".join(map(str, first))
+        if image not in first:
+            raise ValueError(f"{name}: records have {there} and no {image!r}: name one by image=")
+        has_labels = label is not None and label in first
+        if label not in first and label not in (None, "label"):
+            raise ValueError(f"{name}: records have {there} and no {label!r}: name one by label=")
+        labels, num_classes = None, None
+        if has_labels:
+            class_names = class_names or _names(records, str(label))
+            labels, num_classes, class_names = read_labels(
+                _column(records, str(label)), len(records), names=class_names, name=name
+            )
+        pixels = _picture(first[image], reading, f"{name}: record 0").pixels
+        if reading.color is None:
+            color = "gray" if pixels.shape[-1] == 1 else "rgb"
+            reading = dataclasses.replace(reading, color=color)
+        shape = (*(reading.shape or pixels.shape[:2]), pixels.shape[-1])
+        return cls(records, image, labels, reading, shape, num_classes, class_names, name)
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return len(self.records)
+
+    def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
+        """The examples of those numbers: `x`, and `label` if there are labels."""
+        return [
+            {"x": self._pixels(i)} | ({} if self.labels is None else {"label": self.labels[i]})
+            for i in map(int, record_keys)
+        ]
+
+    def _pixels(self, i: int) -> np.ndarray:
+        where = f"{self.name}: record {i}"
+        picture = _picture(self.records[i][self.image], self.reading, where)
+        for note in picture.notes:
+            warnings.warn(f"{self.name}: some images have {note}", stacklevel=2)
+        high, wide = picture.pixels.shape[:2]
+        if self.reading.shape is None and (high, wide) != self.shape[:2]:
+            raise ValueError(
+                f"images differ in size: {where} is {wide}x{high}, and record 0 is"
+                f" {self.shape[1]}x{self.shape[0]}; give size=64 (or another) to have them scaled"
+                " and cropped to one size"
+            )
+        return picture.pixels
+
+
+def _picture(given: Any, reading: images.Reading, where: str) -> images.Picture:
+    """What is kept of an image, Pillow's or an array."""
+    from PIL import Image
+
+    try:
+        read = images.shown if isinstance(given, Image.Image) else images.of_array
+        return reading.fit(read(given, reading.background))
+    except Exception as error:  # of a damaged file Pillow gives nearly any
+        raise ValueError(f"{where} is no readable image: {images.reason(error)}") from error
+
+
+def _names(records: Any, label: str) -> tuple[str, ...]:
+    """What a feature of Hugging Face's says that its classes are called."""
+    features = getattr(records, "features", None)
+    feature = features.get(label) if isinstance(features, Mapping) else None
+    return tuple(getattr(feature, "names", None) or ())
+
+
+def _column(records: Any, label: str) -> list[Any]:
+    """An entry of all records."""
+    if hasattr(records, "select_columns"):  # Hugging Face's, which then decodes no image
+        records = records.select_columns([label])
+    return [records[i][label] for i in range(len(records))]
