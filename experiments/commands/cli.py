@@ -151,7 +151,14 @@ def _named(command: str, argv: Sequence[str]) -> tuple[Experiment, Sequence[str]
             print(f"{PROGRAM} {command} NAME --help lists its options.")
             raise SystemExit(0)
         raise ValueError(f"{command} needs the name of an experiment first: one of {names}")
-    return recipes.find(argv[0]), argv[1:]
+    found = recipes.find(argv[0])
+    return found, [_spelt(word, found.spellings) for word in argv[1:]]
+
+
+def _spelt(word: str, spellings: Mapping[str, str]) -> str:
+    """An option as the configuration spells it."""
+    option, equals, value = word.partition("=")
+    return spellings.get(option, option) + equals + value
 
 
 def _train(argv: Sequence[str]) -> int:

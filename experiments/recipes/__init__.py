@@ -8,6 +8,9 @@ from typing import Any
 from experiments.runner.config import suggest
 from experiments.runner.experiment import Experiment
 
+SHORT: Mapping[str, str] = {"pix2pix": "pix2pix_facades", "cyclegan": "cyclegan_facades"}
+"""Other names of experiments, for those who bring data of their own."""
+
 
 def experiments() -> Mapping[str, Experiment[Any]]:
     """Every experiment by name, families in order."""
@@ -31,12 +34,12 @@ def experiments() -> Mapping[str, Experiment[Any]]:
 
 
 def find(name: str) -> Experiment[Any]:
-    """The experiment of that name.
+    """The experiment of that name, or of that short name.
 
     Raises:
         ValueError: There is none; says which are nearest.
     """
-    known = experiments()
+    known, name = experiments(), SHORT.get(name, name)
     if name not in known:
         raise ValueError(f"there is no experiment {name!r}: {suggest(name, known)}")
     return known[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import genjax_models as gm
@@ -16,6 +17,7 @@ from experiments.runner.config import (
     Optimizer,
     PositiveFloat,
     PositiveInt,
+    Size,
 )
 from experiments.runner.datasets import of_test_split
 from experiments.runner.experiment import Goal, Setup, experiment
@@ -25,6 +27,7 @@ from genjax_models.adversarial.cyclegan import CycleGAN
 from genjax_models.adversarial.pix2pix import Pix2Pix
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
+from genjax_models.data.augment import RandomFlip
 from genjax_models.data.transforms import cropped, resized, swapped, unpaired
 from genjax_models.networks.normalization import instance_norm
 from genjax_models.networks.translators import PatchDiscriminator, ResNetTranslator, UNetTranslator
@@ -33,6 +36,7 @@ PAIRED = "condition"
 """Under which name the other image of a pair stands."""
 WayName = Literal["to_photo", "to_map"]
 AugmentName = Literal["nothing", "mirror", "jitter"]
+ColorName = Literal["gray", "rgb"]
 AUGMENTS: Mapping[AugmentName, Augment] = {
     "nothing": no_augmentation,
     "mirror": augmentation.random_flip,
@@ -44,6 +48,48 @@ AUGMENTS: Mapping[AugmentName, Augment] = {
 def images(name: str, split: str, size: int, data_dir: str | None, margin: int = 0) -> Dataset:
     """A split of images without their margins, scaled once for all to `size` x `size`."""
     return resized(cropped(gm.load(name, split, data_dir), margin), size)
+
+
+def _is_own(name: str) -> bool:
+    """Whether that is a folder, and no dataset's name."""
+    return name not in gm.data.names() and Path(name).expanduser().is_dir()
+
+
+@functools.lru_cache(maxsize=8)
+def own_pairs(folder: str, split: str, **options: Any) -> Dataset:
+    """A split of the pairs in a folder of one's own, `x` of side b and `condition` of side a."""
+    return gm.data.load_pairs(folder, split, **options)
+
+
+def pairs(config: Config[Any], split: str, size: int) -> Dataset:
+    """A split of pairs: of a folder, or of a dataset that has them, scaled to `size` x `size`.
+
+    Raises:
+        ValueError: The data have no pairs.
+    """
+    if not _is_own(config.dataset):
+        return check_pairs(images(config.dataset, split, size, config.data_dir))
+    options = {"crop": config.crop, "flip": config.flip, "color": config.color}
+    return own_pairs(config.dataset, split, size=config.size or size, **options)
+
+
+@functools.lru_cache(maxsize=8)
+def own_images(folder: str, split: str, size: Size, color: ColorName) -> Dataset:
+    """A split of the images of a folder of one's own, without their labels."""
+    return gm.load(folder, split, size=size, color=color)
+
+
+def domain(config: Config[Any], name: str, split: str, size: int) -> Dataset:
+    """A split of one of two sets: of a folder, or of a dataset scaled to `size` x `size`.
+
+    Raises:
+        ValueError: A random part is asked for.
+    """
+    if not _is_own(name):
+        return images(name, split, size, config.data_dir)
+    if config.crop != "center":
+        raise ValueError("--crop random is for one set of images or for pairs: leave it out")
+    return own_images(name, split, config.size or size, config.color or "rgb")
 
 
 def check_pairs(data: Dataset) -> Dataset:
@@ -65,7 +111,8 @@ class Pix2PixSettings:
     """Pairs of images, scaled once when they are loaded, and the networks."""
 
     way: WayName = "to_photo"
-    """From maps of parts to photos, or from photos to maps."""
+    """From maps of parts to photos, or from photos to maps: of a folder of pairs, from side a to
+    side b, or from b to a."""
     size: PositiveInt = 128
     """Height and width of the images."""
     num_halvings: PositiveInt = 7
@@ -85,8 +132,7 @@ class Pix2PixSettings:
         Raises:
             ValueError: The data have no pairs.
         """
-        data = images(config.dataset, split, self.size, config.data_dir)
-        data = check_pairs(data)
+        data = pairs(config, split, self.size)
         return data if self.way == "to_photo" else swapped(data, PAIRED)
 
     def model(self, spec: DataSpec) -> Pix2Pix:
@@ -168,16 +214,27 @@ class TwoSetsSettings(CycleGANSettings):
 
 @dataclasses.dataclass(frozen=True)
 class TwoSidesSettings(CycleGANSettings):
-    """A CycleGAN between the two sides of pairs, which are pairs no more."""
+    """A CycleGAN between the two sides of pairs, which are pairs no more, or between two sets."""
+
+    other: str | None = None
+    """The set of Y, a folder of images or a dataset, where --dataset is that of X (--domain-a and
+    --domain-b are other words for the two); None takes the two sides of the pairs of --dataset."""
 
     def load(self, config: Config[Any], split: str) -> Dataset:
-        """Photos `x` and maps `y`, shuffled.
+        """Photos `x` and maps `y`, or examples of the two sets, shuffled.
 
         Raises:
             ValueError: The data have no pairs to break.
         """
-        data = check_pairs(images(config.dataset, split, self.size, config.data_dir))
-        return unpaired(data, swapped(data, PAIRED))
+        if self.other is None:
+            data = pairs(config, split, self.size)
+            return unpaired(data, swapped(data, PAIRED))
+        x = domain(config, config.dataset, split, self.size)
+        of_y = split
+        if split == gm.data.training_split(config.dataset):
+            of_y = gm.data.training_split(self.other)
+        data = unpaired(x, domain(config, self.other, of_y, self.size))
+        return data.augmented(RandomFlip()) if config.flip and split == "train" else data
 
 
 ADAM = Optimizer(learning_rate=2e-4, b1=0.5, schedule="linear")
@@ -196,7 +253,7 @@ ADAM = Optimizer(learning_rate=2e-4, b1=0.5, schedule="linear")
     family="adversarial",
 )
 def pix2pix_facades(config: Config[Pix2PixSettings], spec: DataSpec) -> Setup:
-    """Pix2Pix on pairs of facades: maps of parts to photos, or photos to maps."""
+    """Pix2Pix on pairs of facades, maps of parts to photos or back; or on a folder of pairs."""
     from experiments.measures.translation import error_of_pairs
 
     return Setup(
@@ -260,9 +317,10 @@ def cyclegan_mnist_usps(config: Config[TwoSetsSettings], spec: DataSpec) -> Setu
         evaluation=Evaluation(every=2000, examples=100, batch_size=10),
     ),
     family="adversarial",
+    spellings={"--domain-a": "--dataset", "--domain-b": "--model.other"},
 )
 def cyclegan_facades(config: Config[TwoSidesSettings], spec: DataSpec) -> Setup:
-    """A CycleGAN between photos of facades and maps of their parts, shuffled."""
+    """A CycleGAN between photos of facades and maps of their parts, shuffled; or two folders."""
     from experiments.measures.translation import cycles
 
     return _cyclegan(config, spec, cycles)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
@@ -167,6 +167,10 @@ def size_in_words(data: Dataset) -> str:
 def with_absolute_paths(config: Config[M]) -> Config[M]:
     """The configuration with paths from the root, so that the run is not bound to this folder."""
     changes = {}
+    other = getattr(config.model, "other", None)
+    if other not in (None, *gm.data.names()) and Path(other).expanduser().exists():
+        other = str(Path(other).expanduser().resolve())
+        changes["model"] = dataclasses.replace(cast(Any, config.model), other=other)
     if config.dataset not in gm.data.names() and Path(config.dataset).expanduser().exists():
         changes["dataset"] = str(Path(config.dataset).expanduser().resolve())
     if config.initial is not None:

@@ -175,6 +175,7 @@ class Experiment(Generic[M]):
         build: `(config, spec) -> Setup`.
         goal: The figure to reach; None for one that only reports.
         needs: What it asks of its dataset, looked at before anything is made.
+        spellings: Other words for options on the command line: `--domain-a` for `--dataset`.
     """
 
     name: str
@@ -184,6 +185,7 @@ class Experiment(Generic[M]):
     build: Build[M]
     goal: Goal | None = None
     needs: tuple[Need, ...] = ()
+    spellings: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def goal_of(self, config: Config[M]) -> Goal | None:
         """The goal of a run with that configuration: none on other data or in another unit."""
@@ -196,6 +198,7 @@ def experiment(
     goal: Goal | None = None,
     needs: Sequence[Need] = (),
     family: FamilyName | None = None,
+    spellings: Mapping[str, str] | None = None,
 ) -> Callable[[Build[M]], Experiment[M]]:
     """Makes the function beneath it an experiment of that name.
 
@@ -204,13 +207,21 @@ def experiment(
         goal: The figure to reach on the test split.
         needs: What it asks of its dataset.
         family: The family of its model; that of the file's name by default.
+        spellings: Other words for options on the command line.
     """
 
     def make(build: Build[M]) -> Experiment[M]:
         summary = (build.__doc__ or "").strip().split("\n")[0]
         module: Any = build.__module__.rsplit(".", 1)[-1]
         return Experiment(
-            build.__name__, family or module, summary, config, build, goal, tuple(needs)
+            build.__name__,
+            family or module,
+            summary,
+            config,
+            build,
+            goal,
+            tuple(needs),
+            spellings or {},
         )
 
     return make

@@ -15,6 +15,7 @@ from genjax_models.data import (
 from genjax_models.data.augment import Augment
 from genjax_models.data.dataset import Dataset, Source
 from genjax_models.data.load import load, names, split_names, training_split
+from genjax_models.data.pairs import load_pairs
 from genjax_models.data.transforms import (
     alike,
     cropped,
@@ -35,6 +36,7 @@ __all__ = [
     "cropped",
     "densities",
     "load",
+    "load_pairs",
     "markov",
     "moving_digits",
     "music",

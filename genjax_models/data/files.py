@@ -19,6 +19,7 @@ from genjax_models.data import array_files, augment, folders, images, text
 from genjax_models.data.array_files import npz_names, read_npz
 from genjax_models.data.dataset import Dataset
 from genjax_models.data.music import is_chorales_file, read_chorales
+from genjax_models.data.records import Kept
 
 TEXT_ENDINGS = (".txt", ".md", ".text", ".csv", ".json", ".py")
 TEXT_SPLITS = MappingProxyType({"train": "train", "validation": "train[90%:]"})
@@ -135,7 +136,7 @@ def _load_folder(
     if in_memory:
         pixels = _read_all(paths, name, reading)
         sizes = [p.shape[:2] for p in pixels]
-        source = Pictures(pixels[len(beside) :], labels)
+        source = Kept([_record(p, labels, i) for i, p in enumerate(pixels[len(beside) :])])
     else:
         kept = None if reading.shape is None else place.cache
         source = Files(tuple(map(str, paths[len(beside) :])), labels, reading, name, kept)
@@ -173,27 +174,6 @@ def _read_all(paths: Sequence[Path], name: str, reading: images.Reading) -> list
         notes.extend((note, file) for note in picture.notes)
     images.tell(notes, name)
     return pixels
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Pictures:
-    """Images of any sizes in memory: a `data.Source`.
-
-    Attributes:
-        pixels: Each uint8 `[H, W, C]`.
-        labels: int32 `[N]`, or None.
-    """
-
-    pixels: Sequence[np.ndarray]
-    labels: np.ndarray | None
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.pixels)
-
-    def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
-        """The images of those numbers, with their labels."""
-        return [_record(self.pixels[i], self.labels, i) for i in record_keys]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -105,10 +105,112 @@ def read(folder: Path) -> Layout:
     return Layout(splits, class_names, (*notes, *held_back))
 
 
-def tell(layout: Layout, name: str) -> None:
+def tell(layout: Layout | Pairs, name: str) -> None:
     """Warns of what a user should know; the same words for every split, so that it is said once."""
     for note in layout.notes:
         warnings.warn(f"{name}: {note}", stacklevel=2)
+
+
+class Pairs(NamedTuple):
+    """Splits of a folder of pairs of images.
+
+    Attributes:
+        splits: Split -> the two files of each pair, sorted by the first one's path; the second is
+            None where both images lie side by side in the first.
+        notes: What a user should know of how the folder was read.
+    """
+
+    splits: Mapping[str, Sequence[tuple[Path, Path | None]]]
+    notes: tuple[str, ...]
+
+
+def read_pairs(folder: Path) -> Pairs:
+    """The pairs of a folder.
+
+        FOLDER/a/1.png, FOLDER/b/1.png      pairs have one name
+        FOLDER/train/a/1.png, ...           in splits
+        FOLDER/a/train/1.png, ...           the same
+        FOLDER/1.png, FOLDER/train/1.png    side by side in one file
+
+    Splits that are not there are split off `train` as `read` does.
+
+    Raises:
+        ValueError: There are no images, or none to train on; or an image has no partner.
+    """
+    files = _image_files(folder)
+    if not files:
+        raise ValueError(
+            f"{folder} holds no images; put pairs in it, in {folder / 'a'} and {folder / 'b'} under"
+            " the same names, or side by side in one file"
+        )
+    named, notes = _split_folders(folder, files)
+    sides = None if named else _sides(folder)
+    if sides is None:
+        roots = {s: _sides(sub) or (sub, None) for s, sub in (named or {"train": folder}).items()}
+    else:
+        (a, _), (b, _) = (_split_folders(side, _image_files(side)) for side in sides)
+        if a.keys() != b.keys():
+            raise ValueError(
+                f"{sides[0]} has the splits {', '.join(a) or 'none'} and {sides[1]}"
+                f" {', '.join(b) or 'none'}: give both the same"
+            )
+        roots = {split: (a[split], b[split]) for split in a} or {"train": sides}
+    _check_apart(named)
+    partners = {split: _partners(*root) for split, root in roots.items()}
+    if not partners.get("train"):
+        raise ValueError(f"{folder} has {', '.join(partners)} but no pairs to train on: give train")
+    lacking = [split for split in _HELD_BACK if not partners.get(split)]
+    groups = {split: {"": list(found)} for split, found in partners.items() if found}
+    groups, held_back = _hold_back(groups, lacking, folder)
+    if any(b is None for _, b in roots.values()):
+        notes += ("each image is taken for a pair: its left half is a, its right half b",)
+    partner = {a: b for found in partners.values() for a, b in found.items()}
+    splits = {
+        split: [(a, partner[a]) for a in sorted(a for part in groups[split].values() for a in part)]
+        for split in SPLITS
+        if split in groups
+    }
+    return Pairs(splits, (*notes, *held_back))
+
+
+def _sides(folder: Path) -> tuple[Path, Path] | None:
+    """The subfolders `a` and `b`, in any case; None where there is neither."""
+    found = {name.lower(): folder / name for name in _subfolders(folder)}
+    if ("a" in found) != ("b" in found):
+        there, lacking = ("a", "b") if "a" in found else ("b", "a")
+        raise ValueError(
+            f"{folder} has {found[there].name} and no {lacking}: put the partners in it"
+        )
+    return (found["a"], found["b"]) if "a" in found else None
+
+
+def _partners(a: Path, b: Path | None) -> dict[Path, Path | None]:
+    """The images of one side, each with that of the other which has the same name but the ending.
+
+    Raises:
+        ValueError: An image has no partner, or two of a side have one name.
+    """
+    if b is None:
+        return dict.fromkeys(_image_files(a))
+    sides = []
+    for side in (a, b):
+        names: dict[Path, Path] = {}
+        for file in _image_files(side):
+            name = file.relative_to(side).with_suffix("")
+            if name in names:
+                raise ValueError(
+                    f"{names[name]} and {file} differ in their endings alone: keep one"
+                )
+            names[name] = file
+        sides.append(names)
+    for names, others, other in ((*sides, b), (*sides[::-1], a)):
+        alone = sorted(names.keys() - others.keys())
+        if alone:
+            raise ValueError(
+                f"{names[alone[0]]} has no partner in {other}, as {len(alone):,} of {len(names):,}"
+                " there: give each pair one name in a and b"
+            )
+    return {file: sides[1][name] for name, file in sides[0].items()}
 
 
 def _image_files(root: Path) -> list[Path]:

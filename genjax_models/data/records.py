@@ -1,4 +1,4 @@
-"""Records of one's own, mappings that hold an image each, as a source of examples."""
+"""Sources of examples: records of one's own that hold an image each, and examples in memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,25 @@ import numpy as np
 
 from genjax_models.data import images
 from genjax_models.data.arrays import read_labels
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kept:
+    """Examples in memory whose images are not all of one size: a `data.Source`.
+
+    Attributes:
+        examples: Each a mapping, as `{"x": ...}`.
+    """
+
+    examples: Sequence[Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.examples)
+
+    def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
+        """The examples of those numbers."""
+        return [self.examples[i] for i in record_keys]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
