@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
     from genjax_models.metrics import Extractor, TrainedClassifier
 
 NUM_IMAGES = 1_000
+NUM_AT_HAND = 10_000
+"""Examples of a set too large for memory that its figures are of."""
 SUPER_RESOLUTION = "super_resolution.png"
+
+
+def at_hand(data: Dataset) -> dict[str, np.ndarray]:
+    """All examples of a set; of one that streams, some from all over it."""
+    num = len(data) if data.in_memory else min(len(data), NUM_AT_HAND)
+    return data.rows(np.linspace(0, len(data) - 1, num).round().astype(np.int64))
 
 
 @measure(IMAGES, LEVELS, LABELS)
@@ -34,7 +43,7 @@ def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures
     from genjax_models.metrics import memorization
 
     reader = classifier(run.record.config)
-    real = np.concatenate([batch["x"] for batch in data.batches(1000)])
+    real = at_hand(data)["x"]
     num = max(NUM_IMAGES, len(real))
     drawn = samples.draw_samples(run, num, seed)
     figures = {"frechet_distance": frechet_figure(reader, drawn, real)}
@@ -42,8 +51,7 @@ def distance_by_a_classifier(run: runs.Run, data: Dataset, seed: int) -> Figures
         share = 100 * np.mean(reader.predict(drawn) == np.asarray(asked))
         kind = f"{num:,} samples, {reader.name}"
         figures["labels_read"] = figure(share, "% read as asked", kind)
-    training = load_splits(run.record.config).train
-    known = training.rows(np.arange(len(training)))["x"]
+    known = at_hand(load_splits(run.record.config).train)["x"]
     copied = memorization(drawn[:NUM_IMAGES], known, real[:NUM_IMAGES], extractor="pixels")
     held_out = f"held-out images {100 * copied.near_duplicates_held_out.value:.1f} %"
     figures["near_duplicates"] = figure(
@@ -61,7 +69,7 @@ def distance_by_inception(run: runs.Run, data: Dataset, seed: int) -> Figures:
 
     path, num_levels = run.record.config.evaluation.inception, data.spec.num_levels
     assert path is not None and num_levels is not None
-    real = np.concatenate([batch["x"] for batch in data.batches(1000)])
+    real = at_hand(data)["x"]
     drawn = samples.draw_samples(run, len(real), seed)
     return {"fid": frechet_figure(load_inception(path, num_levels), drawn, real)}
 
@@ -92,10 +100,15 @@ def classifier(config: Any, dataset: str | None = None) -> TrainedClassifier:
 
     steps = config.evaluation.classifier_steps
     options = {} if steps is None else {"steps": steps}
-    if dataset is None and (config.size, config.color) != (None, None):
+    if dataset is None and Path(config.dataset).expanduser().is_dir():
         # It reads the images as evaluation sees them: nothing is left to chance.
         data = load_splits(dataclasses.replace(config, split=None, crop="center", flip=False))
-        return load_classifier(data.train, data.test, **options)
+        if (config.size, config.color) != (None, None) or not data.train.in_memory:
+            train, test = (
+                dataclasses.replace(part, source=None, arrays=at_hand(part))
+                for part in (data.train, data.test)
+            )
+            return load_classifier(train, test, **options)
     return load_classifier(dataset or config.dataset, **options)
 
 
