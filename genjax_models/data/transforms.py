@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import numpy as np
 
 from genjax_models.core.types import DataSpec
 from genjax_models.data.arrays import positive_int
-from genjax_models.data.dataset import Dataset
+from genjax_models.data.dataset import Dataset, Source
 
 _CHUNK = 512
 """Images that are resized at a time."""
@@ -215,12 +216,33 @@ def swapped(data: Dataset, name: str) -> Dataset:
         name: The entry that becomes `x`; the former `x` takes its name.
 
     Raises:
-        ValueError: The set streams, or has no such entry.
+        ValueError: The set has no such entry.
     """
+    if data.source is not None:
+        row = data.rows([0])
+        if name not in row:
+            raise ValueError(f"{data.spec.name}[{data.split}] has {', '.join(row)} and no {name!r}")
+        spec = dataclasses.replace(data.spec, shape=row[name].shape[1:])
+        return dataclasses.replace(data, spec=spec, source=_Swapped(data.source, name))
     x, other = _array(data, "x"), _array(data, name)
     arrays = {**(data.arrays or {}), "x": other, name: x}
     spec = dataclasses.replace(data.spec, shape=other.shape[1:])
     return dataclasses.replace(data, spec=spec, arrays=arrays)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Swapped:
+    """The records of a source with `x` and another entry exchanged."""
+
+    source: Source
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitems__(self, record_keys: Sequence[int], /) -> Sequence[Mapping[str, Any]]:
+        records = self.source.__getitems__(record_keys)
+        return [{**r, "x": r[self.name], self.name: r["x"]} for r in records]
 
 
 def resized(data: Dataset, height: int, width: int | None = None) -> Dataset:

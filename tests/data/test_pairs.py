@@ -94,6 +94,12 @@ def test_one_colour_and_a_way_round(tmp_path: Path):
     assert data.arrays["condition"].shape == data.arrays["x"].shape == (1, 6, 8, 3)
     turned = swapped(data, "condition")
     np.testing.assert_array_equal(turned.arrays["x"], data.arrays["condition"])
+    stream = load(tmp_path, size=4, crop="random")
+    there, back = (d.training_rows([0], 0, 1) for d in (stream, swapped(stream, "condition")))
+    np.testing.assert_array_equal(there["x"], back["condition"])
+    np.testing.assert_array_equal(there["condition"], back["x"])
+    with pytest.raises(ValueError, match="has x, condition and no 'y'"):
+        swapped(stream, "y")
 
 
 def files(*paths, size=(6, 8)):
