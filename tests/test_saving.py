@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +89,33 @@ def test_parameters_of_other_types_keep_them(dtype, examples, tmp_path):
     loaded, params, state = gm.load_model(tmp_path)
     assert loaded == model and state == {}
     assert params["w"].dtype == dtype and params["n"].shape == () and np.all(params["w"] == 1)
+
+
+class Range(NamedTuple):
+    """A part of a model that is a named tuple."""
+
+    low: float
+    high: float
+
+
+def test_named_tuples_stay_what_they_are_and_plain_ones_too(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Ranged:
+        """A model with a named tuple beside a plain one that is equal to it."""
+
+        named: Range
+        plain: tuple[float, float]
+        spec: gm.DataSpec = gm.core.DIGITS
+
+        def init(self, key, batch):
+            return {}, {}
+
+    gm.saving.register(Range, "tests.Range")
+    gm.saving.register(Ranged, "tests.Ranged")
+    gm.save(tmp_path, Ranged(Range(0.0, 1.0), (0.0, 1.0)), {})
+    model, _, _ = gm.load_model(tmp_path)
+    assert type(model.named) is Range and model.named.high == 1.0
+    assert type(model.plain) is tuple and model.plain == model.named
 
 
 def edited(folder, change):

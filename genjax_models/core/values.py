@@ -112,7 +112,7 @@ def public_name(x: Any) -> str | None:
         name = _names().get(x)
     except TypeError:  # what cannot be hashed has no name
         return None
-    if name is None or isinstance(x, type) or not has_arguments(x):
+    if name is None or isinstance(x, type) or not dataclasses.is_dataclass(x):
         return name
     # Equal is not yet the same: a spec's class names, say, are of no account to `==`.
     return name if arguments(x, True) == arguments(public_object(name), True) else None
@@ -206,7 +206,7 @@ def _is_value(x: Any) -> bool:
     What works on models is no part of one, and some of it writes files.
     """
     is_definition = isinstance(x, type) or inspect.isfunction(x)
-    if not (is_definition or has_arguments(x)):
+    if not (is_definition or dataclasses.is_dataclass(x)):
         return False
     package, folder, *_ = (x if is_definition else type(x)).__module__.split(".") + [""]
     return package == PACKAGE and folder not in NO_PARTS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -204,7 +203,7 @@ class Files:
         return [_record(self._read(Path(self.paths[i])), self.labels, i) for i in record_keys]
 
     def _read(self, path: Path) -> np.ndarray:
-        kept = None if self.cache is None else self.cache / self._key(path)
+        kept = self._kept(path)
         if kept is not None and (pixels := array_files.read_one(kept)) is not None:
             return pixels
         picture = self.reading(path)
@@ -214,14 +213,17 @@ class Files:
             array_files.write_one(kept, picture.pixels)
         return picture.pixels
 
-    def _key(self, path: Path) -> str:
+    def _kept(self, path: Path) -> Path | None:
         """Where a file's image is kept: another place when the file or the reading changes."""
-        with contextlib.suppress(OSError):  # then reading it says what is wrong
+        if self.cache is None:
+            return None
+        try:
             now = path.stat()
-            words = f"{path.resolve()}\n{now.st_size} {now.st_mtime_ns}\n{self.reading}"
-            digest = hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest()
-            return f"{digest[:2]}/{digest[2:]}.npy"
-        return "missing.npy"
+        except OSError:  # reading it says what is wrong
+            return None
+        words = f"{path.resolve()}\n{now.st_size} {now.st_mtime_ns}\n{self.reading}"
+        digest = hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest()
+        return self.cache / digest[:2] / f"{digest[2:]}.npy"
 
 
 def _record(pixels: np.ndarray, labels: np.ndarray | None, i: int) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Records:
         num_classes: Number of labels, or None.
         class_names: What they are called, or empty.
         name: The data set's name, for messages.
+        is_gray_as_first: Whether images are gray because the first one is, and nobody said so.
     """
 
     records: Any
@@ -55,6 +56,7 @@ class Records:
     num_classes: int | None
     class_names: tuple[str, ...]
     name: str
+    is_gray_as_first: bool = False
 
     @classmethod
     def of(
@@ -97,12 +99,16 @@ class Records:
             labels, num_classes, class_names = read_labels(
                 _column(records, str(label)), len(records), names=class_names, name=name
             )
-        pixels = _picture(first[image], reading, f"{name}: record 0").pixels
+        pixels = reading.fit(_picture(first[image], reading, f"{name}: record 0")).pixels
+        is_gray_as_first = reading.color is None and pixels.shape[-1] == 1
         if reading.color is None:
             color = "gray" if pixels.shape[-1] == 1 else "rgb"
             reading = dataclasses.replace(reading, color=color)
         shape = (*(reading.shape or pixels.shape[:2]), pixels.shape[-1])
-        return cls(records, image, labels, reading, shape, num_classes, class_names, name)
+        return cls(
+            *(records, image, labels, reading, shape, num_classes, class_names, name),
+            is_gray_as_first=is_gray_as_first,
+        )
 
     def __len__(self) -> int:
         """Number of records."""
@@ -118,8 +124,12 @@ class Records:
     def _pixels(self, i: int) -> np.ndarray:
         where = f"{self.name}: record {i}"
         picture = _picture(self.records[i][self.image], self.reading, where)
-        for note in picture.notes:
+        notes = picture.notes
+        if self.is_gray_as_first and picture.pixels.shape[-1] == 3:
+            notes += ("colours, which are left out as the first is gray: give color='rgb'",)
+        for note in notes:
             warnings.warn(f"{self.name}: some images have {note}", stacklevel=2)
+        picture = self.reading.fit(picture)
         high, wide = picture.pixels.shape[:2]
         if self.reading.shape is None and (high, wide) != self.shape[:2]:
             raise ValueError(
@@ -131,12 +141,12 @@ class Records:
 
 
 def _picture(given: Any, reading: images.Reading, where: str) -> images.Picture:
-    """What is kept of an image, Pillow's or an array."""
+    """An image as a viewer shows it, Pillow's or an array."""
     from PIL import Image
 
     try:
         read = images.shown if isinstance(given, Image.Image) else images.of_array
-        return reading.fit(read(given, reading.background))
+        return read(given, reading.background)
     except Exception as error:  # of a damaged file Pillow gives nearly any
         raise ValueError(f"{where} is no readable image: {images.reason(error)}") from error
 

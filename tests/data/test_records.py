@@ -68,6 +68,8 @@ def test_images_come_to_one_size_and_colour_as_those_of_a_folder():
     for color, channels in ((None, 1), ("gray", 1), ("rgb", 3)):  # the first is gray
         data = Dataset.from_source(mixed, size=(6, 8), color=color)
         assert data.rows(range(3))["x"].shape == (3, 6, 8, channels)
+    with pytest.warns(UserWarning, match="some images have colours.* give color='rgb'"):
+        Dataset.from_source([{"image": PIXELS[0, :, :, 0]}, {"image": PIXELS[0]}]).rows([0, 1])
     data = Dataset.from_source(mixed, size=6, crop="random", flip=True)
     assert data.rows(range(3))["x"].shape == (3, 6, 6, 1)
     batches = [list(feed._read_ahead(data, 0, 2, 0, 6, workers)) for workers in (0, 1, 4)]
