@@ -6,13 +6,12 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import tyro
 
-from experiments.commands.arguments import parse
+from experiments.commands.arguments import RunPath, parse
 from experiments.commands.terminal import in_columns
 from experiments.runner.config import PositiveInt, Seed
 
@@ -32,7 +31,7 @@ class AnomalyArguments:
     A run of `train ... --without-labels 4` is also shown the test split's examples of that label.
     """
 
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    run: RunPath
     """The run directory."""
     against: tuple[str, ...] = ("omniglot", "usps")
     """Other datasets of images, or folders of one's own, brought to the run's size and levels."""

@@ -1,139 +1,33 @@
-"""Command-line arguments by tyro, with every refusal in one line."""
+"""How a command's arguments become its dataclass, by tyro, with every refusal in one line."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import re
 import textwrap
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 
+from experiments import recipes
 from experiments.runner.config import (
-    Allowed,
-    Config,
-    PositiveFloat,
-    PositiveInt,
-    Seed,
     check,
     fields,
     flag,
     suggest,
 )
+from experiments.runner.experiment import Experiment
 
 T = TypeVar("T")
 M = TypeVar("M")
 
 PROGRAM = "python -m experiments"
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainArguments(Generic[M]):
-    """Train an experiment."""
-
-    config: Annotated[Config[M], tyro.conf.arg(name="")]
-    """The run's configuration."""
-    run_dir: Path | None = None
-    """Where the run is kept; runs/NAME-DATASET-seedN by default."""
-    compilation_cache: bool = True
-    """Whether compiled steps are kept for the next run."""
-    restart: bool = False
-    """Whether to begin anew where all of the run's checkpoints are damaged."""
-    stop_on_usr1: bool = False
-    """Whether SIGUSR1, which a scheduler may send before a job's time is over, saves the run and
-    stops it, as Ctrl-C, SIGTERM and SIGHUP do."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateArguments:
-    """Evaluate a run's averaged parameters on one split."""
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """The run directory."""
-    split: str | None = None
-    """The split to evaluate on; None is test, or the best that there is where there is none."""
-    num_samples: PositiveInt | None = None
-    """Samples an example of a bound; None takes the run's own number."""
-    seed: Seed = 0
-    """Decides the noise of the evaluation."""
-    inception: str | None = None
-    """A file of the FID's Inception-v3, by whose features samples of images are also measured;
-    None takes the run's own."""
-    classifier_steps: PositiveInt | None = None
-    """Steps of the classifier by which samples are measured; None takes the run's own number."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SampleArguments:
-    """Draw samples from a run's averaged parameters."""
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """The run directory."""
-    num: PositiveInt = 64
-    """Number of samples."""
-    out: Path | None = None
-    """A picture (.png, .svg, .pdf), .txt for texts, what the experiment itself writes (.mid, .gif,
-    .wav), or .npz for the arrays; samples.png, or samples.txt of a text, by default."""
-    seed: Seed = 0
-    """Decides the samples."""
-
-
-@dataclasses.dataclass(frozen=True)
-class GenerateArguments:
-    """Let a run of a text model go on from a prompt, shown as it is drawn."""
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """The run directory."""
-    prompt: str = ""
-    """What the text begins with."""
-    tokens: PositiveInt = 500
-    """Tokens to draw."""
-    temperature: PositiveFloat = 1.0
-    """Logits are divided by it: below 1 likely tokens gain, above 1 they lose."""
-    top_k: PositiveInt | None = None
-    """Draw among this many likeliest tokens."""
-    top_p: Annotated[float, Allowed(0, 1, above=True)] | None = None
-    """Draw among the likeliest tokens that together have this probability."""
-    min_p: Annotated[float, Allowed(0, 1)] | None = None
-    """Draw among tokens at least this fraction as likely as the likeliest."""
-    stop: str | None = None
-    """Stop before this text would be written."""
-    mask_character: str | None = None
-    """Of masked diffusion: the character of the prompt that stands for a token to fill in, as in
-    --prompt "To be ____ to be" --mask-character _; nothing is drawn behind the prompt then."""
-    steps: PositiveInt | None = None
-    """Of masked diffusion: passes of the network a window; None is one for each token."""
-    seed: Seed = 0
-    """Decides the draws."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ConvertArguments:
-    """Convert a recording into the voice that a run of voice_conversion has learned."""
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """The run directory."""
-    recording: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN.wav")]
-    """The recording, in the source's voice or one like it."""
-    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.wav")]
-    """The wav file to write."""
-    back: bool = False
-    """Whether to convert the target's voice into the source's instead."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BenchArguments(Generic[M]):
-    """Time an experiment's training loop, and print JSON."""
-
-    config: Annotated[Config[M], tyro.conf.arg(name="")]
-    """The configuration to time; `log_every` is the number of steps of one turn."""
-    repeats: PositiveInt = 10
-    """Turns of the loop and the bare step, of which the median counts."""
+RunPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+"""A run directory as a command's argument."""
 
 
 def parse(kind: Any, command: str, argv: Sequence[str], default: T | None = None) -> T:
@@ -175,6 +69,43 @@ def parse(kind: Any, command: str, argv: Sequence[str], default: T | None = None
         )
     check(value)
     return value
+
+
+def parse_experiment(kind: Any, command: str, argv: Sequence[str]) -> tuple[Experiment[Any], Any]:
+    """The experiment that the first argument names, and the arguments after it.
+
+    Args:
+        kind: The command's dataclass, generic in the experiment's settings, whose first field is
+            the configuration.
+        command: The command.
+        argv: The arguments after it.
+
+    Raises:
+        ValueError: There is no such experiment, or as for `parse`.
+        SystemExit: With code 0, after help was printed.
+    """
+    found, rest = _named(command, argv)
+    settings = type(found.config.model)
+    return found, parse(kind[settings], f"{command} {found.name}", rest, kind(found.config))
+
+
+def _named(command: str, argv: Sequence[str]) -> tuple[Experiment, Sequence[str]]:
+    """The experiment that the first argument names, and the arguments after it."""
+    if not argv or argv[0].startswith("-"):
+        names = ", ".join(recipes.experiments())
+        if argv and argv[0] in ("-h", "--help"):
+            print(f"usage: {PROGRAM} {command} NAME [options]\n\nNAME is one of {names};")
+            print(f"{PROGRAM} {command} NAME --help lists its options.")
+            raise SystemExit(0)
+        raise ValueError(f"{command} needs the name of an experiment first: one of {names}")
+    found = recipes.find(argv[0])
+    return found, [_spelt(word, found.spellings) for word in argv[1:]]
+
+
+def _spelt(word: str, spellings: Mapping[str, str]) -> str:
+    """An option as the configuration spells it."""
+    option, equals, value = word.partition("=")
+    return spellings.get(option, option) + equals + value
 
 
 def in_options(message: str, arguments: Any) -> str:

@@ -1,30 +1,21 @@
-"""Examples to a file of about -log2 p(x) bits each, by a run's model, and back.
-
-python -m experiments compress RUN out.gjx [--split test] [--num N] [--input images.npz]
-python -m experiments decompress RUN out.gjx examples.npz
-"""
+"""`compress`: examples to a file of about -log2 p(x) bits each, by a run's model."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
 
-from experiments.commands.arguments import parse
+from experiments.commands.arguments import RunPath, parse
 from experiments.runner.config import PositiveInt, Seed
 from experiments.runner.files import check_output
-from genjax_models.core.files import replaced
-from genjax_models.metrics.map_dataset import progress
 
 if TYPE_CHECKING:
     from experiments.runner.runs import Run
-
-RunPath = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-OUTPUT = ".npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,24 +40,14 @@ class CompressArguments:
     """Whether the file is decompressed again before it is written."""
 
 
-@dataclasses.dataclass(frozen=True)
-class DecompressArguments:
-    """Decompress a file by the run that compressed it."""
-
-    run: RunPath
-    """The run directory."""
-    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN.gjx")]
-    """The file that compress wrote."""
-    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.npz")]
-    """Where the examples go, as x, and their labels as y."""
-
-
-def compress(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """The command `compress`."""
     arguments = parse(CompressArguments, "compress", argv)
     from experiments.runner import loading
     from experiments.runner.files import keep_compiled_programs
     from genjax_models.applications import compression
+    from genjax_models.core.files import replaced
+    from genjax_models.metrics.map_dataset import progress
 
     check_output(arguments.out, (compression.SUFFIX,), "OUT.gjx")
     keep_compiled_programs()
@@ -89,34 +70,12 @@ def compress(argv: Sequence[str]) -> int:
     if arguments.verify:
         with progress(len(x), "verifying") as advance:
             compression.decompress(model, run.params, file, state=run.state.state, progress=advance)
-    write(arguments.out, lambda path: path.write_bytes(file))
+    with replaced(arguments.out) as fresh:
+        fresh.write_bytes(file)
     print(
         f"{len(x):,} examples in {len(file):,} bytes, {8 * len(file) / x.size:.4f} bits an entry:"
         f" {arguments.out}"
     )
-    return 0
-
-
-def decompress(argv: Sequence[str]) -> int:
-    """The command `decompress`."""
-    arguments = parse(DecompressArguments, "decompress", argv)
-    from experiments.runner import loading
-    from experiments.runner.files import keep_compiled_programs
-    from genjax_models.applications import compression
-
-    check_output(arguments.out, (OUTPUT,), "OUT.npz")
-    keep_compiled_programs()
-    file = arguments.file.read_bytes()
-    header, *_ = compression.read(file)  # before the run is loaded
-    run = loading.load_run(arguments.run)
-    model: Any = run.setup.model
-    with progress(header.num, "decompressing") as advance:
-        rows = compression.decompress(
-            model, run.params, file, state=run.state.state, progress=advance
-        )
-    arrays: dict[str, Any] = {"y" if name == "label" else name: a for name, a in rows.items()}
-    write(arguments.out, lambda path: np.savez_compressed(path, **arrays))
-    print(f"{header.num:,} examples in {arguments.out}")
     return 0
 
 
@@ -163,9 +122,3 @@ def examples(run: Run, arguments: CompressArguments) -> tuple[dict[str, np.ndarr
         return kept, False
     kept["x"] = compression.as_modelled(model, whole["x"], jax.random.key(arguments.seed))
     return kept, not np.array_equal(kept["x"], whole["x"])
-
-
-def write(path: Path, save: Callable[[Path], Any]) -> None:
-    """Writes a file that is whole or not there, by a function of its path."""
-    with replaced(path) as fresh:
-        save(fresh)

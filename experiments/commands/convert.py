@@ -1,16 +1,48 @@
-"""A recording of the user's own in another voice, by a run of `voice_conversion`."""
+"""`convert`: a recording of the user's own in another voice, by a run of `voice_conversion`."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import tyro
 
-from experiments.measures import speech
-from experiments.recipes.media import VoiceSettings
-from experiments.runner import runs
+from experiments.commands.arguments import RunPath, parse
 from experiments.runner.files import check_output
-from genjax_models.data.audio import check_wav_name, read_wav, write_wav
+
+if TYPE_CHECKING:
+    from experiments.recipes.media import VoiceSettings
+    from experiments.runner import runs
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertArguments:
+    """Convert a recording into the voice that a run of voice_conversion has learned."""
+
+    run: RunPath
+    """The run directory."""
+    recording: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN.wav")]
+    """The recording, in the source's voice or one like it."""
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.wav")]
+    """The wav file to write."""
+    back: bool = False
+    """Whether to convert the target's voice into the source's instead."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `convert`."""
+    arguments = parse(ConvertArguments, "convert", argv)
+    from experiments.runner import loading
+    from experiments.runner.files import keep_compiled_programs
+
+    keep_compiled_programs()
+    run = loading.load_run(arguments.run)
+    convert(run, arguments.recording, arguments.out, back=arguments.back)
+    print(f"converted {arguments.recording} into {arguments.out}")
+    return 0
 
 
 def convert(run: runs.Run, path: Path, out: Path, *, back: bool = False) -> None:
@@ -27,6 +59,8 @@ def convert(run: runs.Run, path: Path, out: Path, *, back: bool = False) -> None
             written.
         FileNotFoundError: There is no such recording.
     """
+    from genjax_models.data.audio import check_wav_name, read_wav, write_wav
+
     check_wav_name(out)  # before the work
     check_output(out, name="OUT.wav")
     rate = _settings(run).spectrogram.sample_rate
@@ -47,6 +81,8 @@ def converted(run: runs.Run, waveform: np.ndarray, *, back: bool = False) -> np.
     Returns:
         float32 `[samples]`, the loudest about 1.
     """
+    from experiments.measures import speech
+
     mel, (_, frames, _) = _settings(run).spectrogram, run.record.spec.shape
     num = len(waveform)
     whole = np.pad(waveform, (0, -num % (frames * mel.hop)))
@@ -57,6 +93,8 @@ def converted(run: runs.Run, waveform: np.ndarray, *, back: bool = False) -> np.
 
 
 def _settings(run: runs.Run) -> VoiceSettings:
+    from experiments.recipes.media import VoiceSettings
+
     settings = run.record.config.model
     if not isinstance(settings, VoiceSettings):
         raise ValueError(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
-from experiments.commands.arguments import parse
+from experiments.commands.arguments import RunPath, parse
 from experiments.runner import loading, runs
 from experiments.runner.config import PositiveInt, Seed
 from experiments.runner.files import PICTURES, check_output
@@ -43,7 +42,7 @@ spread, and steps."""
 class EditArguments:
     """Change images of a run's test split by its model."""
 
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    run: RunPath
     """The run directory."""
     what: WhatName = "complete"
     """Fill in the lower half, fill in a square in the middle, enlarge twofold; walk from one image

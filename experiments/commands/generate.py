@@ -1,26 +1,67 @@
-"""Text from a run, as it is drawn: the prompt goes on, or its gaps are filled."""
+"""`generate`: text from a run, as it is drawn: the prompt goes on, or its gaps are filled."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
-from typing import TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, TextIO
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.commands.arguments import GenerateArguments
+from experiments.commands.arguments import RunPath, parse
 from experiments.commands.terminal import let_go
-from experiments.runner import runs
-from experiments.runner.config import flag
-from genjax_models.autoregressive.generation import generate
-from genjax_models.autoregressive.model import Autoregressive
-from genjax_models.data import tokenizers
-from genjax_models.data.text import printable
-from genjax_models.diffusion.masked import MaskedDiffusion
+from experiments.runner.config import Allowed, PositiveFloat, PositiveInt, Seed, flag
+
+if TYPE_CHECKING:
+    from experiments.runner import runs
+    from genjax_models.data import tokenizers
+    from genjax_models.diffusion.masked import MaskedDiffusion
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateArguments:
+    """Let a run of a text model go on from a prompt, shown as it is drawn."""
+
+    run: RunPath
+    """The run directory."""
+    prompt: str = ""
+    """What the text begins with."""
+    tokens: PositiveInt = 500
+    """Tokens to draw."""
+    temperature: PositiveFloat = 1.0
+    """Logits are divided by it: below 1 likely tokens gain, above 1 they lose."""
+    top_k: PositiveInt | None = None
+    """Draw among this many likeliest tokens."""
+    top_p: Annotated[float, Allowed(0, 1, above=True)] | None = None
+    """Draw among the likeliest tokens that together have this probability."""
+    min_p: Annotated[float, Allowed(0, 1)] | None = None
+    """Draw among tokens at least this fraction as likely as the likeliest."""
+    stop: str | None = None
+    """Stop before this text would be written."""
+    mask_character: str | None = None
+    """Of masked diffusion: the character of the prompt that stands for a token to fill in, as in
+    --prompt "To be ____ to be" --mask-character _; nothing is drawn behind the prompt then."""
+    steps: PositiveInt | None = None
+    """Of masked diffusion: passes of the network a window; None is one for each token."""
+    seed: Seed = 0
+    """Decides the draws."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command `generate`."""
+    arguments = parse(GenerateArguments, "generate", argv)
+    if arguments.stop == "":
+        raise ValueError("--stop is empty: give the text to stop before, or leave it out")
+    from experiments.runner import loading
+    from experiments.runner.files import keep_compiled_programs
+
+    keep_compiled_programs()
+    run = loading.load_run(arguments.run)
+    write(stream(run, arguments), sys.stdout)
+    return 0
 
 
 def stream(run: runs.Run, arguments: GenerateArguments) -> Iterator[str]:
@@ -34,6 +75,13 @@ def stream(run: runs.Run, arguments: GenerateArguments) -> Iterator[str]:
         ValueError: The run is of no text model, the prompt cannot be written in its tokens, or an
             option is for the other kind of model.
     """
+    import jax
+
+    from genjax_models.autoregressive.generation import generate
+    from genjax_models.autoregressive.model import Autoregressive
+    from genjax_models.data import tokenizers
+    from genjax_models.diffusion.masked import MaskedDiffusion
+
     model, spec = run.setup.model, run.record.spec
     if not spec.vocabulary or not isinstance(model, Autoregressive | MaskedDiffusion):
         raise ValueError(
@@ -119,6 +167,8 @@ def _windows(
 
 def _filled(model: MaskedDiffusion, run: runs.Run, arguments: GenerateArguments) -> str:
     """The prompt with its gaps filled, each from the text on both sides of it."""
+    from genjax_models.data import tokenizers
+
     prompt, gap = arguments.prompt, arguments.mask_character or ""
     if len(gap) != 1 or gap not in prompt:
         raise ValueError(
@@ -150,6 +200,9 @@ def _complete(
     number: int,
 ) -> np.ndarray:
     """The window `[T]` with what is not given drawn."""
+    import jax
+    import jax.numpy as jnp
+
     key = jax.random.fold_in(jax.random.key(arguments.seed), number)
     options = {"steps": arguments.steps, "temperature": arguments.temperature}
     whole = jnp.asarray(x[None]), jnp.asarray(given[None])
@@ -184,6 +237,8 @@ def write(pieces: Iterable[str], out: TextIO) -> None:
     On a terminal, characters that would steer it are shown as U+FFFD: a model of bytes may draw
     any. A reader that goes away (`| head`) ends it quietly.
     """
+    from genjax_models.data.text import printable
+
     last = ""
     try:
         for piece in pieces:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 _INSTEAD = {"≤": "<=", "≥": ">=", "±": "+/-", "×": "x", "–": "-", "—": "-", "−": "-", "…": "...",
@@ -106,6 +106,12 @@ def in_columns(rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+def print_metrics(metrics: Mapping[str, Mapping[str, Any]], split: str) -> None:
+    """Prints the figures of a split, one a line, each with its unit and what kind it is."""
+    for name, metric in metrics.items():
+        print(f"{split} {name} {metric['value']:.5g} {metric['unit']} ({metric['kind']})")
 
 
 def plain_cell(value: Any) -> Any:

@@ -43,7 +43,7 @@ class JudgeArguments:
     """Write every judgement to this file, and serve nothing."""
 
 
-def judge(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Runs the command.
 
     Args:

@@ -20,7 +20,9 @@ from PIL import Image
 
 import genjax_models as gm
 from experiments import recipes
-from experiments.commands import arguments, cli
+from experiments.commands import cli
+from experiments.commands.arguments import parse_experiment
+from experiments.commands.train import TrainArguments
 from experiments.recipes import translation
 from experiments.runner import config, datasets, loading, recordings, runs
 from experiments.runner import evaluate as evaluation
@@ -70,9 +72,8 @@ def test_a_reader_of_a_command_may_go_away(tmp_path):
         said = tmp_path / f"{num}.txt"
         code = (
             "import sys; from experiments.commands import cli;"
-            f"say = lambda argv: print('line\\n' * {num}) or 0;"
-            "cli.COMMANDS = {'say': cli.Command('', '', say)};"
-            "sys.stdin.read(); sys.exit(cli.main(['say']))"
+            f"cli._run = lambda argv: print('line\\n' * {num}) or 0;"
+            "sys.stdin.read(); sys.exit(cli.main([]))"
         )
         end = subprocess.Popen(
             [sys.executable, "-c", code],
@@ -362,11 +363,9 @@ def test_a_command_line_says_the_configuration_again():
     for name, found in recipes.experiments().items():
         changed = dataclasses.replace(flipped(found.config), steps=12_345, without_labels=(1, 2))
         line = runs.command_line(found, changed, runs.default_directory(name, changed))
-        kind = arguments.TrainArguments[type(found.config.model)]
         words = shlex.split(line)
         assert words[:5] == ["python", "-m", "experiments", "train", name]
-        default = arguments.TrainArguments(found.config)
-        assert arguments.parse(kind, "train", words[5:], default).config == changed
+        assert parse_experiment(TrainArguments, "train", words[4:])[1].config == changed
         num_flipped += line.count("--model.no-")
     assert num_flipped > 0
 

@@ -7,7 +7,7 @@ import pytest
 
 import genjax_models as gm
 from experiments.benchmarks import compression as compression_table
-from experiments.commands import compress
+from experiments.commands import compress, decompress
 from experiments.runner import loading
 
 
@@ -18,13 +18,13 @@ def digits_test():
 
 def test_there_and_back(finished, tmp_path, monkeypatch, capsys, digits_test):
     monkeypatch.chdir(tmp_path)
-    assert compress.compress([str(finished), "out.gjx", "--num", "12"]) == 0
+    assert compress.main([str(finished), "out.gjx", "--num", "12"]) == 0
     assert "12 examples in" in capsys.readouterr().out
-    assert compress.decompress([str(finished), "out.gjx", "back.npz"]) == 0
+    assert decompress.main([str(finished), "out.gjx", "back.npz"]) == 0
     with np.load("back.npz") as file:
         np.testing.assert_array_equal(file["x"], digits_test)
     again = [str(finished), "again.gjx", "--input", "back.npz", "--no-verify"]
-    assert compress.compress(again) == 0
+    assert compress.main(again) == 0
     assert (tmp_path / "again.gjx").read_bytes() == (tmp_path / "out.gjx").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.gjx", "back.npz", "out.gjx"]
 
@@ -32,11 +32,11 @@ def test_there_and_back(finished, tmp_path, monkeypatch, capsys, digits_test):
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        ((compress.compress, "RUN", "out.zip"), "ends in .gjx"),
-        ((compress.compress, "RUN", "nowhere/out.gjx"), "no folder nowhere"),
-        ((compress.compress, "RUN", "out.gjx", "--input", "small.npz"), "shape"),
-        ((compress.decompress, "RUN", "text.gjx", "out.npz"), "no file of compressed examples"),
-        ((compress.decompress, "RUN", "text.gjx", "out.png"), "ends in .npz"),
+        ((compress.main, "RUN", "out.zip"), "ends in .gjx"),
+        ((compress.main, "RUN", "nowhere/out.gjx"), "no folder nowhere"),
+        ((compress.main, "RUN", "out.gjx", "--input", "small.npz"), "shape"),
+        ((decompress.main, "RUN", "text.gjx", "out.npz"), "no file of compressed examples"),
+        ((decompress.main, "RUN", "text.gjx", "out.png"), "ends in .npz"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_written(finished, tmp_path, monkeypatch, call, match):

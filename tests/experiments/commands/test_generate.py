@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments.commands import generate
-from experiments.commands.arguments import GenerateArguments
+from experiments.commands.generate import GenerateArguments
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from experiments import recipes
-from experiments.commands.arguments import TrainArguments, parse
-from experiments.commands.cli import _named
+from experiments.commands.arguments import parse_experiment
+from experiments.commands.train import TrainArguments
 from experiments.runner.datasets import load_splits, with_absolute_paths
 
 NUM = 20
@@ -30,10 +30,7 @@ def folder(tmp_path_factory):
 
 def configured(*argv: str):
     """The configuration that `train` makes of its arguments."""
-    found, rest = _named("train", argv)
-    default = TrainArguments(found.config)
-    kind = TrainArguments[type(found.config.model)]
-    return with_absolute_paths(parse(kind, "train", rest, default).config)
+    return with_absolute_paths(parse_experiment(TrainArguments, "train", argv)[1].config)
 
 
 def splits(config):
