@@ -135,7 +135,7 @@ def _cells(figure: Figure) -> tuple[str, str]:
 
 def _sets(run: runs.Run, arguments: AnomalyArguments) -> tuple[Dataset, dict[str, Dataset]]:
     """Test examples of what was learned, and of all that was not."""
-    from experiments.runner.datasets import load_splits
+    from experiments.runner.datasets import load_like, load_splits
     from genjax_models.data.transforms import alike, only_labels, without_labels
 
     config, spec = run.record.config, run.record.spec
@@ -152,23 +152,10 @@ def _sets(run: runs.Run, arguments: AnomalyArguments) -> tuple[Dataset, dict[str
         test = without_labels(test, config.without_labels)
     for name in arguments.against:
         try:
-            others[name] = some(_load(name, spec, config.data_dir))
+            others[name] = some(load_like(spec, name, config.data_dir))
         except FileNotFoundError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
     return some(test), others
-
-
-def _load(name: str, spec: DataSpec, data_dir: str | None) -> Dataset:
-    """The test split of a named set, and all of a folder or file of the user's own.
-
-    The images of a folder are brought to the run's size and colour as those of a run are.
-    """
-    import genjax_models as gm
-
-    if name in gm.data.names() or not Path(name).expanduser().is_dir():
-        return gm.load(name, "test" if name in gm.data.names() else "train", data_dir)
-    color = "gray" if spec.shape[-1] == 1 else "rgb"
-    return gm.load(name, "all", data_dir, size=spec.shape[:2], color=color)
 
 
 def _scores(

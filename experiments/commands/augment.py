@@ -121,7 +121,7 @@ def compare(arguments: AugmentArguments, few: int) -> Figure:
 def _drawn(arguments: AugmentArguments, real: Dataset, seed: int) -> Dataset:
     """What a conditional VAE draws that has seen nothing but these images."""
     settings = VAESettings(
-        hidden=arguments.hidden, latent_dim=arguments.latent_dim, conditional=True
+        network="mlp", hidden=arguments.hidden, latent_dim=arguments.latent_dim, conditional=True
     )
     model = vae_setup(settings, real.spec).model
     assert isinstance(model, gm.VAE)

@@ -177,6 +177,9 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "decompress": Command("RUN IN.gjx OUT.npz", "the same examples again"),
     "anomaly": Command("RUN [options]", "how well the model's scores tell other data from its own"),
+    "measure": Command(
+        "SAMPLES REFERENCE", "Fréchet distance and the like, of folders, files or runs"
+    ),
     "edit": Command("RUN --what WHAT", "complete, inpaint, interpolate, ... test examples"),
     "debias": Command("[options]", "a rare group is seen more often: who gains, who loses"),
     "augment": Command("[options]", "what a model's samples add to few labelled examples"),

@@ -46,16 +46,23 @@ ACTIVATIONS: Mapping[ActivationName, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
 }
+NetworkName = Literal["auto", "mlp", "conv"]
 DtypeName = Literal["float32", "bfloat16"]
 DTYPES: Mapping[DtypeName, type] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+LARGEST_OF_MLP = 16
+"""Pixels a side above which convolutions draw better than fully connected layers do."""
 
 
 @dataclasses.dataclass(frozen=True)
 class VAESettings:
-    """Networks, likelihood and loss of a VAE of fully connected layers."""
+    """Networks, likelihood and loss of a VAE."""
 
+    network: NetworkName = "auto"
+    """Fully connected, or convolutions: `auto` takes these for images above 16 pixels a side."""
     hidden: tuple[PositiveInt, ...] = (512, 512)
-    """Widths of the encoder's layers; the decoder has the same, backwards."""
+    """Widths of the fully connected encoder's layers; the decoder has the same, backwards."""
+    channels: PositiveInt = 32
+    """Of the first level of convolutions; each next one has twice as many, and half the sides."""
     latent_dim: PositiveInt = 16
     """Number of entries of a code."""
     likelihood: LikelihoodName = "discretized_logistic"
@@ -74,15 +81,53 @@ class VAESettings:
     """What the networks compute in."""
 
 
+def is_convolutional(settings: VAESettings, spec: DataSpec) -> bool:
+    """Whether the networks are of convolutions."""
+    if settings.network != "auto":
+        return settings.network == "conv"
+    return len(spec.shape) == 3 and max(spec.shape[:2]) > LARGEST_OF_MLP
+
+
+def conv_channels(first: int, spec: DataSpec) -> tuple[int, ...]:
+    """Channels of each level, twice as many as of the one before, down to sides of 4 pixels.
+
+    Raises:
+        ValueError: They are no images, or of a size that cannot be halved; names one that can.
+    """
+    if len(spec.shape) != 3:
+        raise ValueError(f"{spec.name} holds no images for convolutions: give --model.network mlp")
+    height, width, _ = spec.shape
+    near = " ".join(str(max(8, 8 * round(side / 8))) for side in (height, width))
+    channels: tuple[int, ...] = ()
+    while min(height, width) > 4 and height % 2 == width % 2 == 0:
+        channels += (first * 2 ** len(channels),)
+        height, width = height // 2, width // 2
+    if not channels:
+        raise ValueError(
+            f"{spec.name} has images of {height}x{width} pixels, which convolutions cannot halve:"
+            f" give --size {near}, or --model.network mlp"
+        )
+    return channels
+
+
 def vae_setup(settings: VAESettings, spec: DataSpec) -> Setup:
     """The VAE of these settings and its loss."""
     likelihood = LIKELIHOODS[settings.likelihood]
     activation, dtype = ACTIVATIONS[settings.activation], DTYPES[settings.dtype]
-    encoder = (*settings.hidden, 2 * settings.latent_dim)
-    decoder = (*reversed(settings.hidden), likelihood.num_outputs(spec))
+    num_outputs = likelihood.num_outputs(spec)
+    if is_convolutional(settings, spec):
+        channels = conv_channels(settings.channels, spec)
+        height, width, _ = spec.shape
+        shape = height, width, num_outputs // (height * width)
+        encoder = gm.networks.ConvEncoder(channels, 2 * settings.latent_dim, dtype=dtype)
+        decoder = gm.networks.ConvDecoder(channels[::-1], shape, dtype=dtype)
+    else:
+        widths = (*settings.hidden, 2 * settings.latent_dim)
+        encoder = gm.networks.MLP(widths, activation, dtype)
+        decoder = gm.networks.MLP((*settings.hidden[::-1], num_outputs), activation, dtype)
     model = gm.VAE(
-        encoder=gm.networks.Centred(gm.networks.MLP(encoder, activation, dtype)),
-        decoder=gm.networks.MLP(decoder, activation, dtype),
+        encoder=gm.networks.Centred(encoder),
+        decoder=decoder,
         latent_dim=settings.latent_dim,
         spec=spec,
         likelihood=likelihood,
@@ -111,7 +156,7 @@ def vae_setup(settings: VAESettings, spec: DataSpec) -> Setup:
     needs=(needs.LEVELS, needs.labels_if("model.conditional")),
 )
 def vae(config: Config[VAESettings], spec: DataSpec) -> Setup:
-    """A VAE of fully connected layers, whose likelihood is over the levels of the pixels."""
+    """A VAE over the levels of pixels: fully connected, or of convolutions for larger images."""
     return vae_setup(config.model, spec)
 
 
@@ -132,7 +177,12 @@ def cvae(config: Config[VAESettings], spec: DataSpec) -> Setup:
 @experiment(
     Config(
         VAESettings(
-            hidden=(512, 256), latent_dim=8, likelihood="bernoulli", binarize="threshold", beta=4.0
+            network="mlp",
+            hidden=(512, 256),
+            latent_dim=8,
+            likelihood="bernoulli",
+            binarize="threshold",
+            beta=4.0,
         ),
         dataset="shapes2d",
         steps=4000,
@@ -248,6 +298,7 @@ def _binarised(model: M, **changes: Any) -> Config[M]:
 
 
 VAE_200 = VAESettings(
+    network="mlp",
     hidden=(200, 200),
     latent_dim=50,
     likelihood="bernoulli",
@@ -284,7 +335,7 @@ def iwae_mnist(config: Config[VAESettings], spec: DataSpec) -> Setup:
 
 @experiment(
     Config(
-        VAESettings(latent_dim=50, likelihood="beta_binomial"),
+        VAESettings(network="mlp", latent_dim=50, likelihood="beta_binomial"),
         dataset="mnist",
         steps=24_000,
         batch_size=100,

@@ -12,6 +12,7 @@ import numpy as np
 import genjax_models as gm
 from experiments.runner.config import Config, TokenizerName
 from experiments.runner.needs import in_words
+from genjax_models.core import DataSpec
 from genjax_models.data import Dataset, tokenizers
 from genjax_models.data.transforms import divided, without_labels
 
@@ -145,6 +146,22 @@ def _load(config: Config[Any], split: str) -> Dataset:
         window=config.window,
         tokenizer=fits[config.tokenizer],
     )
+
+
+def load_like(spec: DataSpec, name: str, data_dir: str | None = None) -> Dataset:
+    """The test split of a named dataset, or all of a folder or file of the user's own.
+
+    Args:
+        spec: Images whose size and colour those of a folder are brought to.
+        name: The dataset's name, or a path.
+        data_dir: Folder of the datasets.
+    """
+    if name in gm.data.names():
+        return gm.load(name, "test", data_dir)
+    if not Path(name).expanduser().is_dir():
+        return gm.load(name, "train", data_dir)
+    color = "gray" if spec.shape[-1] == 1 else "rgb"
+    return gm.load(name, "all", data_dir, size=spec.shape[:2], color=color)
 
 
 def is_divided_here(config: Config[Any]) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from genjax_models.core.files import cache_folder
+
 LOCK = "lock"
 PICTURES = (".png", ".svg", ".pdf")
 """What a picture's name may end in."""
@@ -108,7 +110,6 @@ def keep_compiled_programs() -> None:
 
     folder = "jax_compilation_cache_dir"
     if getattr(jax.config, folder) is None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update(folder, str(Path(home, "genjax_models", "compiled")))
+        jax.config.update(folder, str(cache_folder() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

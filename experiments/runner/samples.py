@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -194,7 +194,10 @@ def save_samples(samples: np.ndarray, run: runs.Run, path: Path) -> None:
     if path.suffix in writers:
         writers[path.suffix](samples, path)
     elif path.suffix == ".npz":
-        np.savez_compressed(path, samples=samples)
+        arrays = {"x": samples}  # as `data.load` reads them
+        if spec.num_levels is not None:
+            arrays["num_levels"] = np.array(spec.num_levels)
+        np.savez_compressed(path, **cast(Any, arrays))
     elif path.suffix == ".txt":
         write_texts(samples, spec, path)
     else:

@@ -1,4 +1,4 @@
-"""Files that are exchanged whole."""
+"""Files that are exchanged whole, and the folder of what is computed once."""
 
 from __future__ import annotations
 
@@ -27,3 +27,9 @@ def replaced(path: str | Path) -> Iterator[Path]:
         os.replace(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """The folder that $GENJAX_CACHE names, else `genjax_models` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("GENJAX_CACHE") or Path(home, "genjax_models")).expanduser()

@@ -27,8 +27,10 @@ EVERYTHING = "all"
 """Name of the union of all splits of a folder of images."""
 TRAINED_ON = ("train", EVERYTHING)
 """Splits of a folder that are learned from, and so may be augmented."""
-EXAMPLES, LABELS, CLASS_NAMES = ("x", "images"), ("label", "labels", "y"), "class_names"
+EXAMPLES, LABELS = ("x", "images"), ("label", "labels", "y")
 """The arrays of an `.npz` file that are read; of each kind, the first that is there."""
+NUM_LEVELS, CLASS_NAMES = "num_levels", "class_names"
+"""Arrays that describe them, if they are there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +233,7 @@ def _record(pixels: np.ndarray, labels: np.ndarray | None, i: int) -> dict[str, 
 
 
 def load_npz(path: Path, name: str) -> Dataset:
-    """Arrays `x` or `images`, with `label`, `labels` or `y` and `class_names` if there are any.
+    """Arrays `x` or `images`, with `label`, `labels` or `y`, `num_levels` and `class_names` if any.
 
     Other arrays of the file are not looked at.
 
@@ -246,15 +248,19 @@ def load_npz(path: Path, name: str) -> Dataset:
             f" 'images'), and labels, one a row, as {' or '.join(map(repr, LABELS))}"
         )
     labels = [key for key in LABELS if key in there]
-    names = [key for key in (CLASS_NAMES,) if key in there]
-    arrays = read_npz(path, (examples, *labels, *names))
+    more = [key for key in (NUM_LEVELS, CLASS_NAMES) if key in there]
+    arrays = read_npz(path, (examples, *labels, *more))
     for key in labels[1:]:
         if not np.array_equal(arrays[key], arrays[labels[0]]):
             raise ValueError(f"{path} holds {labels[0]} and {key}, which differ: keep the labels")
+    num_levels = arrays.get(NUM_LEVELS)
+    if num_levels is not None and (num_levels.size != 1 or num_levels.dtype.kind not in "iu"):
+        raise ValueError(f"{path} holds {NUM_LEVELS} that are no whole number: save one, or none")
     return Dataset.from_arrays(
         arrays[examples],
         arrays[labels[0]] if labels else None,
-        class_names=[str(value) for value in np.ravel(arrays[names[0]])] if names else (),
+        num_levels=None if num_levels is None else int(num_levels.item()),
+        class_names=[str(value) for value in np.ravel(arrays.get(CLASS_NAMES, ()))],
         name=name,
     )
 

@@ -19,7 +19,7 @@ from genjax_models.metrics.evaluate import (
     evaluate,
     evaluate_likelihood,
 )
-from genjax_models.metrics.features import ClassifyingExtractor, Extractor
+from genjax_models.metrics.features import CachedExtractor, ClassifyingExtractor, Extractor
 from genjax_models.metrics.figure import Figure, mean_figure
 from genjax_models.metrics.frechet import frechet_distance, frechet_floor
 from genjax_models.metrics.inception import Inception, inception_score, load_inception
@@ -55,6 +55,7 @@ from genjax_models.metrics.wasserstein import sliced_wasserstein, wasserstein
 __all__ = [
     "DCI",
     "PRDC",
+    "CachedExtractor",
     "ClassifyingExtractor",
     "Coverage",
     "Extractor",

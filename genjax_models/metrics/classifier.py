@@ -31,6 +31,7 @@ from jax.scipy.ndimage import map_coordinates
 
 from genjax_models.core import random
 from genjax_models.core.conditions import check_examples
+from genjax_models.core.files import cache_folder
 from genjax_models.core.loss import Loss, Player
 from genjax_models.core.modules import apply_module, init_modules
 from genjax_models.core.preprocess import to_unit_range
@@ -48,8 +49,6 @@ from genjax_models.training.fit import fit
 from genjax_models.training.hooks import progress_bar
 from genjax_models.training.state import TrainState, init_state
 
-CACHE_VARIABLE = "GENJAX_CACHE"
-"""Environment variable that names the cache folder."""
 _VERSION = 1
 """Part of the fingerprint of a kept classifier; another way of training gets another number."""
 _BATCH_SIZE = 128
@@ -455,10 +454,9 @@ def _fingerprint(train: Dataset, test: Dataset, model: Classifier, steps: int, s
 
 
 def _folder(cache_dir: str | os.PathLike[str] | None, spec: DataSpec, fingerprint: str) -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    root = cache_dir or os.environ.get(CACHE_VARIABLE) or Path(home, "genjax_models")
+    root = cache_folder() if cache_dir is None else Path(cache_dir).expanduser()
     name = re.sub(r"[^\w.-]", "_", spec.name)
-    return Path(root).expanduser() / "classifiers" / f"{name}-{fingerprint}"
+    return root / "classifiers" / f"{name}-{fingerprint}"
 
 
 def _kept(

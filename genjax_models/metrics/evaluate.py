@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -148,7 +148,12 @@ def evaluate_likelihood(
 
 
 def compare_samples(
-    extractor: Extractor, samples: Any, reference: Any, *, key: Key | None = None
+    extractor: Extractor,
+    samples: Any,
+    reference: Any,
+    *,
+    key: Key | None = None,
+    on_error: Callable[[str, ValueError], None] | None = None,
 ) -> dict[str, Figure]:
     """Compares samples with real examples by every figure of features, from one pass of each set.
 
@@ -159,6 +164,8 @@ def compare_samples(
         samples: Samples of a model `[N, ...]`.
         reference: Real examples `[M, ...]`, usually of the test split.
         key: PRNG key of the jackknife's groups; a fixed one where None.
+        on_error: Called with a figure's name and why these features have none, for which there are
+            too few, say; the others are given all the same. Where None, the error is raised.
 
     Returns:
         `frechet_distance`, squared; `kernel_distance`, the KID from all pairs (`mmd`); `precision`,
@@ -179,13 +186,23 @@ def compare_samples(
     else:
         x = extractor.features(samples)
     y, name = extractor.features(reference), extractor.name
-    figures = {
-        "frechet_distance": frechet_distance(x, y, extractor=name),
-        "kernel_distance": mmd(x, y, extractor=name),
-        **prdc(x, y, extractor=name)._asdict(),
+    metrics: dict[str, Callable[[], Mapping[str, Figure]]] = {
+        "frechet_distance": lambda: {"frechet_distance": frechet_distance(x, y, extractor=name)},
+        "kernel_distance": lambda: {"kernel_distance": mmd(x, y, extractor=name)},
+        "prdc": lambda: prdc(x, y, extractor=name)._asdict(),
     }
     if logits is not None:
-        figures["inception_score"] = inception_score(logits, extractor=name)
+        metrics["inception_score"] = lambda: {
+            "inception_score": inception_score(logits, extractor=name)
+        }
+    figures: dict[str, Figure] = {}
+    for metric, compute in metrics.items():
+        try:
+            figures |= compute()
+        except ValueError as error:
+            if on_error is None:
+                raise
+            on_error(metric, error)
     return figures
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+
+from genjax_models.core.files import replaced
 
 _MOST_PAIRS = 2**23
 """Pairs of samples that are compared at a time: 64 MiB of distances."""
@@ -33,6 +39,47 @@ class ClassifyingExtractor(Extractor, Protocol):
     def read(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
         """Features `[N, D]` and logits `[N, K]` of examples `[N, ...]`, in one pass."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedExtractor:
+    """An extractor that keeps the features of examples in a folder, and finds them by content.
+
+    A reference that many sets of samples are compared with is read once.
+
+    Attributes:
+        extractor: What makes the features.
+        fingerprint: What stands for its weights: another extractor needs another one.
+        folder: Where they are kept, a file a set; nothing is where it cannot be written to.
+    """
+
+    extractor: ClassifyingExtractor
+    fingerprint: str
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The extractor's own name."""
+        return self.extractor.name
+
+    def features(self, x: Any) -> np.ndarray:
+        """Features `[N, D]` of examples `[N, ...]`, from the folder if they were made before."""
+        x = np.ascontiguousarray(x)
+        digest = hashlib.sha256(f"{self.fingerprint} {x.shape} {x.dtype}".encode())
+        digest.update(x.data)
+        file = self.folder / f"{digest.hexdigest()}.npy"
+        with contextlib.suppress(OSError, ValueError):  # not there, or cut short
+            return np.load(file, allow_pickle=False)
+        features = self.extractor.features(x)
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replaced(file) as fresh:
+                np.save(fresh, features)
+        return features
+
+    def read(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features `[N, D]` and logits `[N, K]` of samples, which are not kept."""
+        return self.extractor.read(x)
 
 
 def check_range(x: np.ndarray, num_levels: int | None, whose: str, mend: str) -> None:

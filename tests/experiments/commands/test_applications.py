@@ -9,7 +9,7 @@ from experiments.commands import augment as augmentation
 from experiments.commands import debias as debiasing
 from experiments.recipes.vae_gan import VAEGANSettings
 from experiments.runner.config import Config
-from experiments.runner.datasets import load_splits
+from experiments.runner.datasets import load_like, load_splits
 from genjax_models.core import DataSpec
 from genjax_models.data import Dataset
 
@@ -46,7 +46,7 @@ def test_photos_are_brought_to_the_run_s_size_and_colour(tmp_path):
     for i, size in enumerate([(20, 11), (9, 30), (8, 8)]):
         Image.new("RGB", size, (255, 0, 0)).save(tmp_path / f"{i}.png")
     for shape, levels in (((8, 6, 1), {76}), ((5, 5, 3), {0, 255})):
-        found = anomaly._load(str(tmp_path), DataSpec(shape), None)
+        found = load_like(DataSpec(shape), str(tmp_path))
         assert found.spec.shape == shape and len(found) == 3
         assert set(np.unique(found.arrays["x"])) == levels
 

@@ -154,7 +154,7 @@ def test_sample_is_a_function_of_the_seed(run, finished, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         answer = run("sample", finished, "--num", "6", "--seed", seed, "--out", f"{name}.npz")
         assert answer.code == 0
-    a, b, c = (np.load(tmp_path / f"{name}.npz")["samples"] for name in "abc")
+    a, b, c = (np.load(tmp_path / f"{name}.npz")["x"] for name in "abc")
     assert a.shape == (6, 8, 8, 1)
     assert a.dtype == np.uint8
     assert a.max() <= 16
