@@ -288,7 +288,7 @@ def test_a_closed_stream_is_no_reason_to_fail(closed, finished, tmp_path):
     assert end.returncode == 0, end.stderr
     assert end.stderr == b""
     with np.load(out) as file:
-        assert file["samples"].shape == (2, 8, 8, 1)
+        assert file["x"].shape == (2, 8, 8, 1)
 
 
 def test_a_reader_of_messages_that_goes_away_does_not_end_a_training(tmp_path):
