@@ -26,7 +26,7 @@ from genjax_models.diffusion import Diffusion, FlowMatching, MaskedDiffusion
 from genjax_models.energy import EnergyModel, JointEnergyModel
 from genjax_models.flows import Dequantized, Flow
 from genjax_models.metrics import evaluate
-from genjax_models.saving import load_model, save
+from genjax_models.saving import load_model, load_run, save
 from genjax_models.training import TrainState, fit, make_step
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "likelihoods",
     "load",
     "load_model",
+    "load_run",
     "make_step",
     "metrics",
     "networks",

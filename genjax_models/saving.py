@@ -30,7 +30,7 @@ from genjax_models.core.types import DataSpec, Params, State
 from genjax_models.core.values import register
 from genjax_models.core.version import __version__
 
-__all__ = ["export_log_prob", "export_sampler", "load_model", "register", "save"]
+__all__ = ["export_log_prob", "export_sampler", "load_model", "load_run", "register", "save"]
 
 FORMAT = 1
 """Number of the layout of `model.json`; a reader refuses those of later ones."""
@@ -129,6 +129,31 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Any, Params, State]:
     _check(arrays, names, str(folder / WEIGHTS))
     whole = jax.tree.unflatten(jax.tree.structure(template), [arrays[name] for name in names])
     return model, whole["params"], whole["state"]
+
+
+def load_run(
+    directory: str | os.PathLike[str],
+) -> tuple[Any, Params, State, DataSpec]:
+    """Reads a finished run of `python -m experiments train`, or an exported one.
+
+    Args:
+        directory: The run directory.
+
+    Returns:
+        The model, its averaged parameters, its state and the spec of its data.
+
+    Raises:
+        FileNotFoundError: There is no run, or it has not ended.
+        ValueError: A file is damaged, as `load_model` says.
+    """
+    directory = Path(directory).expanduser()
+    if not (directory / MODEL).exists() and (directory / "config.json").exists():
+        raise FileNotFoundError(
+            f"the run in {directory} has not ended, and holds no {MODEL} yet: train it to its end,"
+            f" or write its newest checkpoint by python -m experiments export {directory} FOLDER"
+        )
+    model, params, state = load_model(directory)
+    return model, params, state, model.spec
 
 
 def read_page(folder: str | os.PathLike[str]) -> Mapping[str, Any]:

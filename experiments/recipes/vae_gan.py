@@ -25,6 +25,7 @@ from genjax_models.core import Array, Batch, DataSpec, Key, Loss, Params, Player
 from genjax_models.core.loss import Term
 from genjax_models.core.modules import init_modules
 from genjax_models.core.preprocess import to_unit_range
+from genjax_models.core.values import register
 
 
 @struct.dataclass
@@ -45,6 +46,7 @@ def of_gan(term: Term) -> Term:
     return lambda outputs: term(outputs.gan)
 
 
+@register
 @dataclasses.dataclass(frozen=True)
 class VAEGAN:
     """A VAE that also plays a GAN's game: its decoder is the generator.

@@ -44,27 +44,29 @@ def _runs_nearby() -> str:
     return f"; runs here: {', '.join(found)}" if found else ""
 
 
-def load_run(directory: str | os.PathLike[str]) -> Run:
+def load_run(directory: str | os.PathLike[str], step: int | None = None) -> Run:
     """A run from its directory alone: no dataset is needed.
 
     Args:
         directory: The run directory.
+        step: The step of the checkpoint; None for the best where the run watched for it, else the
+            newest whole one.
 
     Returns:
-        The run at its newest whole checkpoint.
+        The run at that checkpoint.
 
     Raises:
-        FileNotFoundError: There is no run there, or it has no checkpoint yet.
+        FileNotFoundError: There is no run there, or it has no checkpoint yet, or none of that step.
     """
     from genjax_models import training
 
     record = read(directory)
     checkpoints = record.directory / CHECKPOINTS
     best = record.directory / BEST
-    if runs.is_trained(record.directory) and best.is_dir():
+    if step is None and runs.is_trained(record.directory) and best.is_dir():
         checkpoints = best
     elif not checkpoints.is_dir() or training.checkpoint.latest_step(checkpoints) is None:
         resume = runs.command_line(record.experiment, record.config, record.directory)
         raise FileNotFoundError(f"{directory} has no checkpoint yet: train it first, by {resume}")
     setup = record.setup
-    return Run(record, setup, runs.load_state(record, setup, checkpoints))
+    return Run(record, setup, runs.load_state(record, setup, checkpoints, step))

@@ -193,8 +193,10 @@ def check_belongs(record: Record, extra: Mapping[str, Any], where: Path) -> None
         )
 
 
-def load_state(record: Record, setup: Setup, checkpoints: Path) -> TrainState:
-    """The newest whole checkpoint of a run that lies in a folder."""
+def load_state(
+    record: Record, setup: Setup, checkpoints: Path, step: int | None = None
+) -> TrainState:
+    """The newest whole checkpoint of a run that lies in a folder, or that of a step."""
     import jax
 
     from experiments.runner.optimizers import make_optimizer
@@ -209,8 +211,24 @@ def load_state(record: Record, setup: Setup, checkpoints: Path) -> TrainState:
         check_belongs(record, extra, checkpoints.parent)
 
     # What reads a run moves nothing in it.
-    state, _ = training.checkpoint.load(checkpoints, template, move_damaged=False, check=check)
+    state, _ = training.checkpoint.load(
+        checkpoints, template, step=step, move_damaged=False, check=check
+    )
     return state
+
+
+def save_model(run: Run, folder: Path) -> None:
+    """Writes the run's model and averaged parameters, which `gm.load_model` reads.
+
+    Raises:
+        TypeError: The model holds something without a public name.
+    """
+    import genjax_models as gm
+
+    record = run.record
+    about = {"experiment": record.experiment.name, "dataset": record.config.dataset}
+    metadata = {**about, "seed": record.config.seed, "step": int(run.state.step)}
+    gm.save(folder, run.setup.model, run.params, run.state.state, metadata)
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -203,6 +203,10 @@ def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> 
         import jax
 
         samples.write_pictures(run, data)
+        try:
+            runs.save_model(run, record.directory)
+        except TypeError as error:
+            print(f"the run has no model.json for gm.load_model: {error}", file=sys.stderr)
         result = {
             "experiment": record.experiment.name,
             "dataset": record.config.dataset,

@@ -121,10 +121,11 @@ def load(
     directory: str | Path,
     template: TrainState,
     *,
+    step: int | None = None,
     move_damaged: bool = True,
     check: Callable[[Mapping[str, Any]], None] = lambda extra: None,
 ) -> tuple[TrainState, dict[str, Any]]:
-    """Loads the newest checkpoint that is whole.
+    """Loads the newest checkpoint that is whole, or that of a step.
 
     For each damaged one there is a warning, and the one before it is read instead. Damaged means
     read, and not what was written; where reading itself fails, that is raised and nothing is moved.
@@ -134,6 +135,7 @@ def load(
         template: A state of the same structure, or its description (`jax.eval_shape`). The result
             has the shardings of its arrays, so a run can go on on another number of devices;
             arrays without a sharding are put on the first device.
+        step: The checkpoint's step; None for the newest.
         move_damaged: Whether to move a damaged checkpoint aside (`STEP.damaged`), so that its step
             can be saved again; False for those who only read.
         check: Called with `extra` before the arrays are read; it raises a ValueError to refuse the
@@ -143,7 +145,7 @@ def load(
         The state, and the `extra` that was saved with it.
 
     Raises:
-        FileNotFoundError: There is no checkpoint.
+        FileNotFoundError: There is no checkpoint, or none of that step.
         ValueError: The checkpoint holds a state of another structure, or `check` refuses it.
         CheckpointDamaged: No checkpoint is whole.
         CheckpointError: A checkpoint cannot be read now.
@@ -152,6 +154,13 @@ def load(
     steps = all_steps(directory)
     if not steps:
         raise FileNotFoundError(f"{directory} holds no checkpoint: train the run first")
+    if step is not None:
+        if step not in steps:
+            there = ", ".join(map(str, steps))
+            raise FileNotFoundError(
+                f"{directory} holds no checkpoint of step {step}: give one of {there}"
+            )
+        steps = [step]
     abstract = jax.tree.map(_describe, keys_to_data(template))
     reasons = []
     for step in reversed(steps):
