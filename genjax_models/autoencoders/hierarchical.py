@@ -221,7 +221,7 @@ class HierarchicalVAE:
             state,
         )
 
-    @entry("num")
+    @entry("num", "mean")
     def sample(
         self,
         params: Params,
@@ -229,6 +229,7 @@ class HierarchicalVAE:
         num: int,
         *,
         label: Array | int | None = None,
+        mean: bool = False,
         state: State | None = None,
     ) -> Array:
         """Draws `num` new examples `[num, *shape]`: codes top-down, then x ~ p(x | z).
@@ -238,6 +239,8 @@ class HierarchicalVAE:
             key: PRNG key.
             num: Number of examples.
             label: Labels of a conditional model: `[num]`, one for all, or None for random ones.
+            mean: Whether to return the mean of p(x | z) in place of a draw: images without the
+                noise of their pixels.
             state: The model's state.
         """
         key_label, key_z, key_x = jax.random.split(key, 3)
@@ -245,7 +248,8 @@ class HierarchicalVAE:
         context = label_context(label, self.num_classes)
         down, _ = self._top_down(params, state or {}, None, context, _sampled(key_z), num)
         likelihood, _ = self._decode(params, state or {}, down.h)
-        return self.preprocess.restore(likelihood.sample(key_x), self.spec)
+        x = likelihood.mean() if mean else likelihood.sample(key_x)
+        return self.preprocess.restore(x, self.spec)
 
     @entry()
     def encode(

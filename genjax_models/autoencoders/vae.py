@@ -137,7 +137,7 @@ class VAE:
         z_prior = prior.sample(key_prior)
         return VAEOutputs(x, posterior, z, likelihood, log_q, log_p, kl, z_prior), state
 
-    @entry("num")
+    @entry("num", "mean")
     def sample(
         self,
         params: Params,
@@ -145,6 +145,7 @@ class VAE:
         num: int,
         *,
         label: Array | int | None = None,
+        mean: bool = False,
         state: State | None = None,
     ) -> Array:
         """Draws `num` new examples `[num, *shape]`, in the data's range: z ~ p(z), x ~ p(x | z).
@@ -154,13 +155,16 @@ class VAE:
             key: PRNG key.
             num: Number of examples.
             label: Labels of a conditional model: `[num]`, one for all, or None for random ones.
+            mean: Whether to return the mean of p(x | z) in place of a draw: images without the
+                noise of their pixels.
             state: The model's state.
         """
         key_label, key_z, key_x = jax.random.split(key, 3)
         label = labels_to_sample(label, self.num_classes, num, key_label)
         z = self.prior_of(params, num).sample(key_z)
         likelihood = self.likelihood_of(params, z, label=label, state=state)
-        return self.preprocess.restore(likelihood.sample(key_x), self.spec)
+        x = likelihood.mean() if mean else likelihood.sample(key_x)
+        return self.preprocess.restore(x, self.spec)
 
     @entry()
     def encode(

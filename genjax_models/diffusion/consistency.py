@@ -196,16 +196,19 @@ class Consistency:
         target = jax.lax.stop_gradient(f(x_s, to))
         return ConsistencyOutputs(x_0, x_t, x_s, t, s, f(x_t, at), target), state
 
-    @entry("num", "guidance", "sampler", "timesteps", "trajectory")
+    @entry("num", "sampler", "timesteps", "trajectory")
     def sample(
         self,
         params: Params,
         key: Key,
         num: int,
         *,
+        label: Array | int | None = None,
+        condition: Array | None = None,
         sampler: Sampler = multistep_consistency,
         timesteps: Array | None = None,
-        **options: Any,
+        trajectory: bool = False,
+        state: State | None = None,
     ) -> Array:
         """Draws examples `[num, *shape]` in the data's range.
 
@@ -213,12 +216,24 @@ class Consistency:
             params: The model's parameters.
             key: PRNG key.
             num: Number of examples.
+            label: Labels of a conditional model, `[num]` or one for all; uniform ones where None.
+            condition: What the model's `condition_fn` gave `[num, ...]`, if it has one.
             sampler: A sampler that suits a consistency function.
             timesteps: Times at which the sampler asks it `[n]`; t = 1 alone where None.
-            **options: As in `Diffusion.sample`: `label`, `condition`, `state`.
+            trajectory: Whether to return all states of the sampler `[n + 1, num, *shape]`.
+            state: The model's state.
         """
-        options["timesteps"] = linear_timesteps(1) if timesteps is None else timesteps
-        return self.diffusion.sample(params, key, num, sampler=sampler, **options)
+        return self.diffusion.sample(
+            params,
+            key,
+            num,
+            label=label,
+            condition=condition,
+            sampler=sampler,
+            timesteps=linear_timesteps(1) if timesteps is None else timesteps,
+            trajectory=trajectory,
+            state=state,
+        )
 
     def _teacher_step(
         self, state: State, x_t: Array, at: NoiseScale, to: NoiseScale, condition: Condition

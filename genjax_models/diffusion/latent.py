@@ -15,8 +15,10 @@ from genjax_models.core.loss import Loss, Player
 from genjax_models.core.preprocess import from_unit_range, to_unit_range
 from genjax_models.core.types import Array, Batch, DataSpec, Key, Params, State
 from genjax_models.core.values import value
+from genjax_models.diffusion import samplers
 from genjax_models.diffusion.diffusion import Diffusion
 from genjax_models.diffusion.losses import DiffusionOutputs
+from genjax_models.diffusion.samplers import Sampler
 
 
 class FirstStage(Protocol):
@@ -134,15 +136,18 @@ class LatentDiffusion:
         out, after = self.diffusion.forward(params, batch, key, state=state, train=train)
         return out, {**state, **after}
 
-    @entry("num", "guidance", "sampler", "timesteps", "trajectory")
+    @entry("num", "guidance", "sampler", "timesteps")
     def sample(
         self,
         params: Params,
         key: Key,
         num: int,
         *,
+        label: Array | int | None = None,
+        guidance: float = 1.0,
+        sampler: Sampler = samplers.ddim,
+        timesteps: Array | None = None,
         state: State | None = None,
-        **options: Any,
     ) -> Array:
         """Draws codes and decodes them to examples `[num, *shape]` in the data's range.
 
@@ -150,14 +155,26 @@ class LatentDiffusion:
             params: The model's parameters.
             key: PRNG key.
             num: Number of examples.
+            label: Labels of a conditional model, `[num]` or one for all; uniform ones where None.
+            guidance: Weight of classifier-free guidance; 1 changes nothing.
+            sampler: As of `Diffusion.sample`.
+            timesteps: Times at which the sampler denoises `[n]`; `linear_timesteps(50)` where None.
             state: The model's state, which holds the first stage.
-            **options: As in `Diffusion.sample`: `label`, `guidance`, `sampler`, `timesteps`.
 
         Raises:
-            ValueError: The state is not given.
+            ValueError: The state is not given, or as for `Diffusion.sample`.
         """
         first = _first_stage(state)
-        z = self.diffusion.sample(params, key, num, state=state, **options)
+        z = self.diffusion.sample(
+            params,
+            key,
+            num,
+            label=label,
+            guidance=guidance,
+            sampler=sampler,
+            timesteps=timesteps,
+            state=state,
+        )
         z = z * first["scale"] + first["mean"]
         x = self.first_stage.decode(first["params"], z, state=first["state"])
         return from_unit_range(to_unit_range(x, self.spec), self.spec)

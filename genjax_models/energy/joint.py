@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from genjax_models.core.values import value
 from genjax_models.energy import losses
 from genjax_models.energy.energy_model import EnergyModel, interleave
 from genjax_models.energy.losses import ContrastiveOutputs, JointOutputs
-from genjax_models.energy.mcmc import Gaussian, Reference, Replay
+from genjax_models.energy.mcmc import Gaussian, Kernel, Reference, Replay
 
 
 class FreeEnergy(nn.Module):
@@ -171,8 +170,10 @@ class JointEnergyModel:
         num: int,
         *,
         label: Array | int | None = None,
+        steps: int = 500,
+        kernel: Kernel | None = None,
+        initial_positions: Array | None = None,
         state: State | None = None,
-        **options: Any,
     ) -> Array:
         """Draws `num` new examples `[num, *shape]` of p(x) or p(x | y), in the data's range.
 
@@ -181,13 +182,25 @@ class JointEnergyModel:
             key: PRNG key.
             num: Number of examples.
             label: Labels `[num]`, one for all, or None for samples of p(x).
+            steps: Number of steps of each chain.
+            kernel: One step; that of training if None.
+            initial_positions: Points where the chains start `[num, *shape]`; samples of the
+                reference if None.
             state: The model's state.
-            **options: `steps`, `kernel` and `initial_positions`, as of `EnergyModel.sample`.
         """
         if label is not None:
             label = labels_to_sample(label, self.spec.num_classes, num, key)
         context = self._context(label)
-        return self.marginal.sample(params, key, num, context=context, state=state, **options)
+        return self.marginal.sample(
+            params,
+            key,
+            num,
+            steps=steps,
+            kernel=kernel,
+            initial_positions=initial_positions,
+            context=context,
+            state=state,
+        )
 
     def _context(self, label: Array | None) -> Array | None:
         return None if label is None else label_context(label, self.spec.num_classes)

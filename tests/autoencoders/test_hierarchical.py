@@ -121,10 +121,11 @@ def test_a_posterior_that_is_the_prior_has_no_kl():
 
 def test_samples_have_the_models_moments():
     model, params, _ = gaussian()
-    x = np.asarray(model.sample(params, jax.random.key(3), 40_000))
-    variance = B**2 * (A**2 + S1**2) + S**2
-    assert abs(x.mean()) < 4 * math.sqrt(variance / 40_000)
-    assert abs(x.var() / variance - 1) < 4 * math.sqrt(2 / 40_000)
+    for mean, noise in ((False, S), (True, 0.0)):
+        x = np.asarray(model.sample(params, jax.random.key(3), 40_000, mean=mean))
+        variance = B**2 * (A**2 + S1**2) + noise**2
+        assert abs(x.mean()) < 4 * math.sqrt(variance / 40_000)
+        assert abs(x.var() / variance - 1) < 4 * math.sqrt(2 / 40_000)
 
 
 def test_codes_are_the_layers_means_and_decode_to_the_mean():

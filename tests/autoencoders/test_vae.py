@@ -152,6 +152,8 @@ def test_samples_have_the_models_moments():
     model, params = build()
     x = model.sample(params, jax.random.key(4), 20_000)
     np.testing.assert_allclose(np.cov(x.T), COVARIANCE, atol=0.06)
+    x = model.sample(params, jax.random.key(4), 20_000, mean=True)
+    np.testing.assert_allclose(np.cov(x.T), W @ W.T, atol=0.06)
 
 
 def test_dequantised_bound_is_of_the_discrete_data():
