@@ -19,8 +19,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.recipes.diffusion import SAMPLERS, SamplerName
+from experiments.recipes.diffusion import SAMPLERS
 from experiments.runner import loading, runs, samples
+from experiments.runner.config import SamplerName
 from experiments.runner.datasets import load_splits
 from experiments.runner.files import keep_compiled_programs
 from genjax_models.diffusion import linear_timesteps

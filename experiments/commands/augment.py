@@ -69,6 +69,8 @@ class AugmentArguments:
     """Pairs of classifiers; at least two."""
     out: Path | None = None
     """A picture of the last VAE's images."""
+    overwrite: bool = False
+    """Replace a file that is there already."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -86,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
     if not arguments.few:
         raise ValueError("--few is empty: give at least one number of images")
     if arguments.out is not None:
-        check_output(arguments.out, PICTURES)
+        check_output(arguments.out, PICTURES, overwrite=arguments.overwrite)
     from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()

@@ -150,7 +150,7 @@ COMMANDS: Mapping[str, Command] = {
     "list": Command("[--family NAME] [--json]", "the experiments: goal, figure on record, time"),
     "train": Command("NAME [options]", "train one; goes on where a run stopped"),
     "evaluate": Command("RUN", "the final metrics of a run directory"),
-    "sample": Command("RUN [--num 64]", "draw samples into a picture, or a text"),
+    "sample": Command("RUN [options]", "draw samples into a picture, an array, a folder"),
     "export": Command("RUN FOLDER", "the model as files that gm.load_model reads"),
     "generate": Command("RUN [options]", 'go on from --prompt "..." (text models)'),
     "convert": Command("RUN IN.wav OUT.wav", "a recording in another voice"),

@@ -38,6 +38,8 @@ class CompressArguments:
     """Examples that one pass of the networks sees, written in the file; None takes the usual."""
     verify: bool = True
     """Whether the file is decompressed again before it is written."""
+    overwrite: bool = False
+    """Replace a file that is there already."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     from genjax_models.core.files import replaced
     from genjax_models.metrics.map_dataset import progress
 
-    check_output(arguments.out, (compression.SUFFIX,), "OUT.gjx")
+    check_output(arguments.out, (compression.SUFFIX,), "OUT.gjx", overwrite=arguments.overwrite)
     keep_compiled_programs()
     run = loading.load_run(arguments.run)
     model: Any = run.setup.model

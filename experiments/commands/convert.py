@@ -30,6 +30,8 @@ class ConvertArguments:
     """The wav file to write."""
     back: bool = False
     """Whether to convert the target's voice into the source's instead."""
+    overwrite: bool = False
+    """Replace a file that is there already."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,12 +42,20 @@ def main(argv: Sequence[str]) -> int:
 
     keep_compiled_programs()
     run = loading.load_run(arguments.run)
-    convert(run, arguments.recording, arguments.out, back=arguments.back)
+    convert(
+        run,
+        arguments.recording,
+        arguments.out,
+        back=arguments.back,
+        overwrite=arguments.overwrite,
+    )
     print(f"converted {arguments.recording} into {arguments.out}")
     return 0
 
 
-def convert(run: runs.Run, path: Path, out: Path, *, back: bool = False) -> None:
+def convert(
+    run: runs.Run, path: Path, out: Path, *, back: bool = False, overwrite: bool = False
+) -> None:
     """Converts a wav file: reads one, writes another.
 
     Args:
@@ -53,6 +63,7 @@ def convert(run: runs.Run, path: Path, out: Path, *, back: bool = False) -> None
         path: The recording, of any length; one of another sample rate is resampled, with a warning.
         out: The wav file to write.
         back: Whether to convert the target's voice into the source's.
+        overwrite: Whether a file that is there may be replaced.
 
     Raises:
         ValueError: The run converts no voices, a file is no sound, or the other one cannot be
@@ -62,7 +73,7 @@ def convert(run: runs.Run, path: Path, out: Path, *, back: bool = False) -> None
     from genjax_models.data.audio import check_wav_name, read_wav, write_wav
 
     check_wav_name(out)  # before the work
-    check_output(out, name="OUT.wav")
+    check_output(out, name="OUT.wav", overwrite=overwrite)
     rate = _settings(run).spectrogram.sample_rate
     write_wav(out, converted(run, read_wav(path, rate), back=back), rate)
 

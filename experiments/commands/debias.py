@@ -101,6 +101,8 @@ class DebiasArguments:
     """A run with and one without resampling for each."""
     out: Path | None = None
     """A picture of the images that the last run finds the rarest."""
+    overwrite: bool = False
+    """Replace a file that is there already."""
 
 
 class Accuracies(NamedTuple):
@@ -135,7 +137,7 @@ def main(argv: Sequence[str]) -> int:
             " resampled: give --every less than --steps"
         )
     if arguments.out is not None:
-        check_output(arguments.out, PICTURES)
+        check_output(arguments.out, PICTURES, overwrite=arguments.overwrite)
     from experiments.runner.files import keep_compiled_programs
 
     keep_compiled_programs()

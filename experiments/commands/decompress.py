@@ -24,6 +24,8 @@ class DecompressArguments:
     """The file that compress wrote."""
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.npz")]
     """Where the examples go, as x, and their labels as y."""
+    overwrite: bool = False
+    """Replace a file that is there already."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     from genjax_models.core.files import replaced
     from genjax_models.metrics.map_dataset import progress
 
-    check_output(arguments.out, (".npz",), "OUT.npz")
+    check_output(arguments.out, (".npz",), "OUT.npz", overwrite=arguments.overwrite)
     keep_compiled_programs()
     file = arguments.file.read_bytes()
     header, *_ = compression.read(file)  # before the run is loaded

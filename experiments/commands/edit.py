@@ -55,6 +55,8 @@ class EditArguments:
     """Of attribute: the label that is given instead."""
     out: Path = Path("edit.png")
     """The picture."""
+    overwrite: bool = False
+    """Replace a file that is there already."""
     seed: Seed = 0
     """Decides what is drawn."""
 
@@ -87,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
         ValueError: Arguments that cannot be, or a run that cannot do it.
     """
     arguments = parse(EditArguments, "edit", argv)
-    check_output(arguments.out, PICTURES)
+    check_output(arguments.out, PICTURES, overwrite=arguments.overwrite)
     from experiments.runner.datasets import load_splits
     from experiments.runner.files import keep_compiled_programs
 

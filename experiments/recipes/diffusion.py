@@ -19,6 +19,7 @@ from experiments.runner.config import (
     Optimizer,
     PositiveFloat,
     PositiveInt,
+    SamplerName,
 )
 from experiments.runner.datasets import load_splits
 from experiments.runner.experiment import Goal, Setup, every_label, experiment
@@ -28,6 +29,7 @@ from genjax_models.core.preprocess import to_unit_range
 from genjax_models.diffusion import (
     flow_matching,
     losses,
+    ode,
     samplers,
     schedules,
 )
@@ -47,7 +49,6 @@ PREDICTIONS: Mapping[PredictionName, schedules.Prediction] = {
     "flow": diffusion.FlowPrediction(),
     "edm": diffusion.EDMPrediction(),
 }
-SamplerName = Literal["ancestral", "ddim", "euler", "heun", "dpm_solver_2m", "dpm_solver_2s"]
 SAMPLERS: Mapping[SamplerName, samplers.Sampler] = {
     "ancestral": samplers.ancestral,
     "ddim": samplers.ddim,
@@ -55,6 +56,9 @@ SAMPLERS: Mapping[SamplerName, samplers.Sampler] = {
     "heun": samplers.heun,
     "dpm_solver_2m": samplers.dpm_solver_2m,
     "dpm_solver_2s": samplers.dpm_solver_2s,
+    "predictor_corrector": samplers.predictor_corrector,
+    "adaptive": ode.adaptive,
+    "multistep_consistency": diffusion.multistep_consistency,
 }
 CouplingName = Literal["independent", "optimal_transport"]
 COUPLINGS: Mapping[CouplingName, flow_matching.Coupling] = {

@@ -58,6 +58,11 @@ Size = PositiveInt | tuple[PositiveInt, PositiveInt]
 """Pixels of a square's side, or height and width."""
 
 ScheduleName = Literal["constant", "linear", "cosine", "exponential"]
+SamplerName = Literal[
+    "ancestral", "ddim", "euler", "heun", "dpm_solver_2m", "dpm_solver_2s",
+    "predictor_corrector", "adaptive", "multistep_consistency",
+]  # fmt: skip
+"""Samplers of diffusion; `recipes.diffusion.SAMPLERS` has the functions."""
 TokenizerName = Literal["characters", "bytes", "bpe"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,16 +16,19 @@ PICTURES = (".png", ".svg", ".pdf")
 """What a picture's name may end in."""
 
 
-def check_output(path: Path, suffixes: Collection[str] = (), name: str = "--out") -> None:
-    """Refuses a file that cannot be written.
+def check_output(
+    path: Path, suffixes: Collection[str] = (), name: str = "--out", *, overwrite: bool = False
+) -> None:
+    """Refuses a file that cannot be written, or is there already.
 
     Args:
         path: The file.
         suffixes: What its name may end in; with none, anything.
         name: The option or argument that gives it, for messages.
+        overwrite: Whether a file that is there may be replaced.
 
     Raises:
-        ValueError: It ends otherwise, is a folder, or is to lie where no folder is.
+        ValueError: It ends otherwise, is a folder, is to lie where no folder is, or is there.
     """
     *others, last = suffixes or (path.suffix,)
     if path.suffix not in (*others, last):
@@ -37,6 +41,38 @@ def check_output(path: Path, suffixes: Collection[str] = (), name: str = "--out"
             f"{name} is {path}, and there is no folder {path.parent}: make it first, or give"
             " another name"
         )
+    if path.is_file() and not overwrite:
+        raise ValueError(
+            f"{name} is {path}, which is there already: give --overwrite to replace it, or another"
+            " name"
+        )
+
+
+def check_folder(folder: Path, own: str, *, overwrite: bool = False) -> None:
+    """Refuses an output folder that cannot be made, or holds files already.
+
+    Args:
+        folder: The folder, as --out gives it.
+        own: Regular expression of what the command itself writes there: paths below the folder.
+        overwrite: Whether such files may be replaced.
+
+    Raises:
+        ValueError: It is a file, cannot be written, or holds files that may not be replaced.
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file: --out must be a folder")
+    files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()]
+    others = [name for name in files if not re.fullmatch(own, name)]
+    if others:
+        raise ValueError(f"{folder} holds other files ({min(others)}): give another --out")
+    if files and not overwrite:
+        raise ValueError(
+            f"--out is {folder}, which holds {min(files)} already: give --overwrite to replace what"
+            " is there, or another name"
+        )
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"{there} cannot be written: give another --out")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import tempfile
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -12,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.runner import runs
-from experiments.runner.files import PICTURES, check_output
+from experiments.runner.files import PICTURES, check_folder, check_output
 from genjax_models import plots
 from genjax_models.autoregressive.generation import generate
 from genjax_models.autoregressive.model import Autoregressive
 from genjax_models.core import Representation, TractableDensity
-from genjax_models.data import tokenizers
+from genjax_models.core.files import replaced
+from genjax_models.data import folders, tokenizers
 from genjax_models.metrics.map_dataset import progress
 from genjax_models.training.devices import sampler
 from genjax_models.training.hooks import read_json_lines
@@ -34,20 +38,32 @@ NUM_TEXTS, TEXT_TOKENS = 4, 500
 NUM_WRITTEN = 16
 
 
-def draw_samples(run: runs.Run, num: int, seed: int) -> np.ndarray:
+def draw_samples(
+    run: runs.Run, num: int, seed: int, label: int | None = None, **options: Any
+) -> np.ndarray:
     """`num` samples `[num, *shape]` in the data's units, drawn from the averaged parameters.
 
     Sample i is a function of the seed and of i alone, however many there are and on what devices.
+
+    Args:
+        run: The run.
+        num: Number of samples.
+        seed: Decides them.
+        label: The label of all of them, of a conditional model; None is all labels in turn.
+        **options: Arguments of the model's `sample` in place of the run's own.
     """
     devices = run.record.config.devices or jax.device_count()
     # A power of two, so that usual numbers of devices draw as many at a time.
     size = min(num, 1 << max(1, ENTRIES // run.record.spec.num_dims).bit_length() - 1)
     size = -(-size // devices) * devices  # each device draws as many
-    condition = run.setup.condition(-(-num // size) * size)
+    condition = dict(run.setup.condition(-(-num // size) * size))
+    if label is not None:
+        condition["label"] = np.full_like(condition["label"], label)
+    options = {**run.setup.sampling, **options}
 
     def sample(learned: tuple[Any, Any, Any], key: jax.Array) -> jax.Array:
         params, state, given = learned
-        return run.setup.model.sample(params, key, size, state=state, **given, **run.setup.sampling)
+        return run.setup.model.sample(params, key, size, state=state, **given, **options)
 
     draw, key, parts = sampler(sample, devices), jax.random.key(seed), []
     with progress(num, "drawing samples") as advance:
@@ -165,40 +181,117 @@ def default_file(spec: DataSpec) -> Path:
     return Path("samples.txt" if spec.vocabulary else "samples.png")
 
 
-def check_file(path: Path, spec: DataSpec, writers: Collection[str] = ()) -> None:
-    """Refuses a file that samples of such data cannot be written to.
+def check_file(
+    path: Path, spec: DataSpec, writers: Collection[str] = (), *, overwrite: bool = False
+) -> None:
+    """Refuses a file or a folder that samples of such data cannot be written to.
 
     Args:
-        path: The file.
+        path: The file; a folder, where its name has no ending.
         spec: What the samples are.
         writers: Suffixes that the experiment itself can write.
+        overwrite: Whether what is there may be replaced.
 
     Raises:
-        ValueError: The suffix says no format that can be written, or no file can lie there.
+        ValueError: The suffix says no format that can be written, nothing can lie there, or
+            something does.
     """
-    check_output(path, (*PICTURES, *writers, *((".txt",) if spec.vocabulary else ()), ".npz"))
+    if path.suffix and not path.is_dir():
+        suffixes = (*PICTURES, *writers, *((".txt",) if spec.vocabulary else ()), ".npz")
+        check_output(path, suffixes, overwrite=overwrite)
+    elif len(spec.shape) != 3 or spec.shape[-1] not in _MODES or spec.num_levels is None:
+        raise ValueError(
+            f"--out is {path}, a folder, which is for images, and samples here are of"
+            f" {spec.name}: give the name of a file, such as samples.npz"
+        )
+    else:
+        check_folder(path, r"([^/]+/)?\d+\.png", overwrite=overwrite)
 
 
-def save_samples(samples: np.ndarray, run: runs.Run, path: Path) -> None:
+def save_samples(samples: np.ndarray, run: runs.Run, path: Path, label: int | None = None) -> None:
     """Writes samples as what the file's suffix says.
 
-    A picture, arrays (`.npz`), text (`.txt`), or what the experiment has a writer for: `.mid`,
-    `.gif`, `.wav`.
+    A picture, arrays (`.npz`: `x`, and `label` where there are any), text (`.txt`), or what the
+    experiment has a writer for: `.mid`, `.gif`, `.wav`. A name without a suffix is a folder: of PNG
+    files, one an image, with a subfolder for each class.
 
-    Raises:
-        ValueError: The suffix says no format that can be written.
+    Args:
+        samples: The samples `[num, *shape]`, as `draw_samples` made them.
+        run: Their run.
+        path: The file or folder; what is there is replaced.
+        label: The label of all of them, if they were drawn with one.
     """
-    spec = run.record.spec
-    writers = run.setup.writers
-    check_file(path, spec, writers)
-    if path.suffix in writers:
-        writers[path.suffix](samples, path)
-    elif path.suffix == ".npz":
-        arrays = {"x": samples}  # as `data.load` reads them
-        if spec.num_levels is not None:
-            arrays["num_levels"] = np.array(spec.num_levels)
-        np.savez_compressed(path, **cast(Any, arrays))
-    elif path.suffix == ".txt":
-        write_texts(samples, spec, path)
-    else:
-        plots.save(plots.samples(samples, spec, sample_columns(run)), path)
+    spec, writers = run.record.spec, run.setup.writers
+    labels = run.setup.condition(len(samples)).get("label")
+    labels = labels if labels is None or label is None else np.full_like(labels, label)
+    if not path.suffix or path.is_dir():
+        write_folder(samples, labels, spec, path)
+        return
+    with replaced(path) as fresh:
+        if path.suffix in writers:
+            writers[path.suffix](samples, fresh)
+        elif path.suffix == ".npz":
+            np.savez_compressed(fresh, **cast(Any, _arrays(samples, labels, spec)))
+        elif path.suffix == ".txt":
+            write_texts(samples, spec, fresh)
+        else:
+            columns = sample_columns(run) if label is None else None
+            plots.save(plots.samples(samples, spec, columns), fresh)
+
+
+def _arrays(
+    samples: np.ndarray, labels: np.ndarray | None, spec: DataSpec
+) -> dict[str, np.ndarray]:
+    """Arrays by the names under which `gm.load` reads them of an `.npz` file."""
+    arrays = {"x": samples}
+    if spec.num_levels is not None and samples.dtype.kind in "iu":  # means are between levels
+        arrays["num_levels"] = np.array(spec.num_levels)
+    if labels is not None:
+        arrays["label"] = labels
+    if labels is not None and spec.class_names:
+        arrays["class_names"] = np.array(spec.class_names)
+    return arrays
+
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Channels -> the mode of a PNG file."""
+
+
+def write_folder(
+    images: np.ndarray, labels: np.ndarray | None, spec: DataSpec, folder: Path
+) -> None:
+    """Writes images `[num, H, W, C]` as PNG files that `gm.load(folder, "all")` reads again.
+
+    They are numbered in order; with labels, each lies in a subfolder that its class has given its
+    name, or its number where that can be the name of no folder. Their values are brought to
+    0 .. 255. A folder that is there is replaced.
+    """
+    from PIL import Image
+
+    assert spec.num_levels is not None
+    pixels = np.round(images * (255.0 / (spec.num_levels - 1))).astype(np.uint8)
+    pixels, mode = pixels.squeeze(-1) if spec.shape[-1] == 1 else pixels, _MODES[spec.shape[-1]]
+    classes, width = _class_folders(spec), len(str(len(images) - 1))
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.absolute().parent) as made:
+        fresh = Path(made, "samples")
+        fresh.mkdir()
+        for i, image in enumerate(pixels):
+            where = fresh if labels is None else fresh / classes[labels[i]]
+            where.mkdir(exist_ok=True)
+            Image.fromarray(image, mode).save(where / f"{i:0{width}}.png")
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+
+
+def _class_folders(spec: DataSpec) -> list[str]:
+    """The name of the folder of each class."""
+    num, splits = spec.num_classes or 0, set(itertools.chain(*folders.SPLITS.values()))
+    names = [spec.class_name(label) for label in range(num)]
+    plain = all(
+        name == Path(name).name and not name.startswith(".") and name.lower() not in splits
+        for name in names
+    )
+    width = len(str(num - 1))
+    return names if plain and spec.class_names else [f"{label:0{width}}" for label in range(num)]

@@ -41,6 +41,8 @@ class JudgeArguments:
     """Print what was found so far, and serve nothing."""
     csv: Path | None = None
     """Write every judgement to this file, and serve nothing."""
+    overwrite: bool = False
+    """Replace the file of --csv, if it is there already."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = parse(JudgeArguments, "judge", argv)
     if arguments.csv is not None:
-        check_output(arguments.csv, name="--csv")
+        check_output(arguments.csv, name="--csv", overwrite=arguments.overwrite)
     if arguments.results or arguments.csv is not None:
         return _tell(arguments)
     from experiments.commands.judge import server, store

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from experiments.commands.arguments import PROGRAM, parse
 from experiments.runner.config import PositiveInt, Seed, suggest
+from experiments.runner.files import check_folder
 
 GIF, PAGE = "watch.gif", "watch.html"
 
@@ -27,6 +27,8 @@ class WatchArguments:
     """Decides the parameters' start, the order of the data and all noise."""
     out: Path | None = None
     """Where the animation and the report are written, watch/DENSITY by default."""
+    overwrite: bool = False
+    """Replace an animation and a report that are there already."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -46,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
         near = suggest(name, densities.DENSITIES)
         raise ValueError(f"--density is {name!r}, and there is no such density: {near}")
     out = arguments.out or Path("watch") / name
-    check_folder(out)
+    check_folder(out, r"watch\.(gif|html)", overwrite=arguments.overwrite)
+    print(f"watching into {out}", file=sys.stderr, flush=True)
 
     import jax
     import numpy as np
@@ -75,20 +78,3 @@ def main(argv: Sequence[str]) -> int:
         )
     print(f"page: {out / PAGE}, animation: {out / GIF}")
     return 0
-
-
-def check_folder(out: Path) -> None:
-    """Refuses a place that holds something else, before the work.
-
-    Raises:
-        ValueError: It is a file, cannot be written, or holds other files than `watch` writes.
-    """
-    there = next(place for place in (out, *out.parents) if place.exists())
-    if not there.is_dir():
-        raise ValueError(f"{there} is a file: --out must be a folder")
-    others = sorted({p.name for p in out.iterdir()} - {GIF, PAGE}) if out.is_dir() else []
-    if others:
-        raise ValueError(f"{out} holds other files ({others[0]}): give another --out")
-    if not os.access(there, os.W_OK):
-        raise ValueError(f"{there} cannot be written: give another --out")
-    print(f"watching into {out}", file=sys.stderr, flush=True)

@@ -93,7 +93,10 @@ from tests.experiments.conftest import TINY
         (["bench", "vae", "--repeats", "0"], ["--repeats", "positive"]),
         (["bench", "vae", "--steps", "0"], [" --steps must be positive, got 0"]),
         (["evaluate", "nowhere", "--run", "x"], ["no option --run", "--split"]),
-        (["decompress", "a", "b", "c", "--seed", "1"], ["no option --seed", "it takes none"]),
+        (
+            ["decompress", "a", "b", "c", "--seed", "1"],
+            ["no option --seed", "from --overwrite"],
+        ),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in "train evaluate sample" else "",
 )
@@ -189,7 +192,9 @@ def test_files_that_cannot_be_written(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no folder nodir"):
         samples.check_file(Path("nodir/x.png"), DIGITS)
     files.check_output(Path("new.png"), files.PICTURES)
-    files.check_output(Path("note.md"))
+    with pytest.raises(ValueError, match="there already: give --overwrite"):
+        files.check_output(Path("note.md"))
+    files.check_output(Path("note.md"), overwrite=True)
 
 
 def test_patience_needs_something_to_watch(run, tmp_path):

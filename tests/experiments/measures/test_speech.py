@@ -114,7 +114,9 @@ def test_a_user_converts_a_file(run, untrained, monkeypatch):
     assert np.abs(back - convert.converted(untrained, read_wav("out.wav", 8_000))).max() > 0.01
     said = run("convert", "run", "mine.wav", "out.mp3")
     assert said.code == 2 and "let it end in .wav" in said.line
-    said = run("convert", "run", "none.wav", "out.wav")
+    said = run("convert", "run", "mine.wav", "out.wav")
+    assert said.code == 2 and "there already: give --overwrite" in said.line
+    said = run("convert", "run", "none.wav", "out.wav", "--overwrite")
     assert said.code == 2 and "no sound file none.wav" in said.line
 
 

@@ -93,7 +93,7 @@ def test_samples_of_a_text(run, folder, tmp_path):
     assert run("sample", folder / "run", "--num", "3").code == 0
     assert (tmp_path / "samples.txt").read_text("utf-8").count("---\n") == 3
     assert run("sample", folder / "run", "--num", "3", "--out", "a.npz").code == 0
-    x = np.load(tmp_path / "a.npz")["samples"]
+    x = np.load(tmp_path / "a.npz")["x"]
     assert x.shape == (3, 17) and x.max() < len(set(WORDS))
     answer = run("sample", folder / "run", "--out", "a.doc")
     assert answer.code == 2 and ".txt" in answer.line
