@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from genjax_models.core.types import Array, Key, Params, State
@@ -28,6 +31,28 @@ def check_module(name: str, module: Any) -> None:
     )
 
 
+def _check_call(name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+    """Raises unless a network can be called as models call it.
+
+    Raises:
+        TypeError: Its `__call__` takes other arguments.
+    """
+    try:
+        inspect.signature(module.__call__).bind(*args, train=False)
+    except TypeError as error:
+        raise _not_called(name, module, args, error) from None
+
+
+def _not_called(name: str, module: nn.Module, args: tuple[Any, ...], why: object) -> TypeError:
+    given = ", ".join("None" if arg is None else f"{jnp.shape(arg)}" for arg in args)
+    return TypeError(
+        f"the {name} is called as network({given}, train=...), which {type(module).__name__} does"
+        f" not take ({why}): write its __call__ so; a module of x alone, such as"
+        " flax.linen.Sequential((...)), goes into gm.networks.Unconditional(...), and a class of"
+        " flax.nnx into flax.nnx.bridge.to_linen(Class, *arguments)"
+    )
+
+
 def init_modules(
     key: Key, modules: Mapping[str, tuple[nn.Module, tuple[Any, ...]]], **kwargs: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -41,14 +66,23 @@ def init_modules(
     Returns:
         `params` and `state`: name -> trained arrays, and name -> the module's other collections,
         for the modules that have any.
+
+    Raises:
+        TypeError: A network is no Flax module, or cannot be called on these arguments and `train`.
     """
-    for name, (module, _) in modules.items():
+    for name, (module, args) in modules.items():
         check_module(name, module)
+        _check_call(name, module, args)
     params, state = {}, {}
     for (name, (module, args)), k in zip(
         modules.items(), jax.random.split(key, len(modules)), strict=True
     ):
-        variables = module.init(k, *args, **kwargs)
+        try:
+            variables = module.init(k, *args, **kwargs)
+        except TypeError as error:  # of a layer within: Sequential itself takes everything
+            if not re.search(r"__call__\(\) (takes|got|missing)", str(error)):
+                raise
+            raise _not_called(name, module, args, error) from error
         params[name] = variables.get("params", {})
         others = {kind: value for kind, value in variables.items() if kind != "params"}
         if others:

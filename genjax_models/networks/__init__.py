@@ -6,7 +6,7 @@ from genjax_models.networks.convolutional import ConvDecoder, ConvEncoder, Resid
 from genjax_models.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from genjax_models.networks.dit import DiT
 from genjax_models.networks.inception import InceptionV3
-from genjax_models.networks.layers import Centred, MinibatchStandardDeviation
+from genjax_models.networks.layers import Centred, MinibatchStandardDeviation, Unconditional
 from genjax_models.networks.layouts import FramesAsImages, PatchesAsChannels
 from genjax_models.networks.made import MADE
 from genjax_models.networks.mlp import MLP, DenoisingMLP
@@ -67,6 +67,7 @@ __all__ = [
     "Transformer",
     "UNet",
     "UNetTranslator",
+    "Unconditional",
     "attention",
     "gelu_erf",
     "gelu_tanh",

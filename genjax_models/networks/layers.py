@@ -61,6 +61,32 @@ class Centred(nn.Module):
         return self.network(x - mean.value, context, train=train)
 
 
+class Unconditional(nn.Module):
+    """A module of `x` alone, in the place of a network that is also given a condition and `train`.
+
+    So `flax.linen.Sequential((...))`, of a tuple of layers, is a network of a model.
+
+    Attributes:
+        network: The module.
+    """
+
+    network: nn.Module
+
+    @nn.compact
+    def __call__(self, x: Array, *others: Array | None, train: bool = False) -> Array:
+        """The module's output for `x` `[B, ...]`.
+
+        Raises:
+            ValueError: There is a condition, or a noise level, which it would not see.
+        """
+        if any(other is not None for other in others):
+            raise ValueError(
+                f"a {type(self.network).__name__} sees x alone, and this model has more to tell its"
+                " network (a condition, a noise level): give one whose __call__ takes that, too"
+            )
+        return self.network(x)
+
+
 class MinibatchStandardDeviation(nn.Module):
     """One more channel: the examples' standard deviation, averaged over channels and positions.
 
