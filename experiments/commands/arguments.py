@@ -6,16 +6,16 @@ import contextlib
 import io
 import re
 import textwrap
-import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from experiments import recipes
 from experiments.runner.config import (
     check,
+    describe,
     fields,
     flag,
     suggest,
@@ -85,8 +85,31 @@ def parse_experiment(kind: Any, command: str, argv: Sequence[str]) -> tuple[Expe
         SystemExit: With code 0, after help was printed.
     """
     found, rest = _named(command, argv)
-    settings = type(found.config.model)
-    return found, parse(kind[settings], f"{command} {found.name}", rest, kind(found.config))
+    config = from_file(found.config, rest, found.name)
+    settings = type(config.model)
+    return found, parse(kind[settings], f"{command} {found.name}", rest, kind(config))
+
+
+def from_file(default: T, argv: Sequence[str], experiment: str | None = None) -> T:
+    """A command's defaults with what the file of `--config` sets, where the line has that option.
+
+    Args:
+        default: The defaults.
+        argv: The arguments after the command.
+        experiment: The experiment that they are of, if they are of one.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be read, or does not fit.
+    """
+    for word, after in zip(argv, [*argv[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        path = value if equals else after
+        if option == "--config" and path and path != "None":
+            from experiments.runner.config_file import configured
+
+            return configured(default, Path(path), experiment)
+    return default
 
 
 def _named(command: str, argv: Sequence[str]) -> tuple[Experiment, Sequence[str]]:
@@ -148,7 +171,7 @@ def _refusal(box: str, command: str, argv: Sequence[str], default: Any) -> str:
     hints = {flag(name): hint for name, hint, _ in fields(default)} if default else {}
     if option is None or option[0] not in hints:
         return text
-    return f"{option[0]} takes {_describe(hints[option[0]])}, got {_given(option[0], argv)}"
+    return f"{option[0]} takes {describe(hints[option[0]])}, got {_given(option[0], argv)}"
 
 
 def _given(name: str, argv: Sequence[str]) -> str:
@@ -160,22 +183,3 @@ def _given(name: str, argv: Sequence[str]) -> str:
             given = value or " ".join(after[:stop])
             return repr(given) if given else "nothing"
     return "something else"
-
-
-def _describe(hint: Any) -> str:
-    """A type in words: `a whole number or None`, `one of mesh, pmap`."""
-    simple = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
-    if hint in simple:
-        return simple[hint]
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, parts))}"
-    if origin in (Union, types.UnionType):
-        return " or ".join(_describe(part) for part in parts)
-    if origin is tuple and Ellipsis not in parts:
-        return f"{len(parts)} separated by spaces"
-    if origin is tuple:
-        return f"{_describe(parts[0])}, or several separated by spaces"
-    if origin is not None:  # Annotated
-        return _describe(parts[0])
-    return {type(None): "None", Path: "a path"}.get(hint, str(hint))

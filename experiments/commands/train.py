@@ -21,8 +21,11 @@ M = TypeVar("M")
 class TrainArguments(Generic[M]):
     """Train an experiment."""
 
-    config: Annotated[Config[M], tyro.conf.arg(name="")]
+    configuration: Annotated[Config[M], tyro.conf.arg(name="")]
     """The run's configuration."""
+    config: Path | None = None
+    """A file to take the configuration from: a run's config.json, or YAML of some of its fields;
+    options on the line win."""
     run_dir: Path | None = None
     """Where the run is kept; runs/NAME-DATASET-seedN by default."""
     compilation_cache: bool = True
@@ -42,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     from experiments.runner.files import keep_compiled_programs
     from genjax_models import training
 
-    config = with_absolute_paths(arguments.config)
+    config = with_absolute_paths(arguments.configuration)
     directory = arguments.run_dir or runs.default_directory(found.name, config)
     again = runs.command_line(found, config, directory)
     if arguments.compilation_cache:

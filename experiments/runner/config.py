@@ -5,8 +5,21 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import types
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_type_hints
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 M = TypeVar("M")
 
@@ -189,7 +202,7 @@ def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
 
 def flag(name: str) -> str:
     """How a field is spelt on the command line, where a configuration's own stand by themselves."""
-    return "--" + name.removeprefix("config.").replace("_", "-")
+    return "--" + name.removeprefix("configuration.").replace("_", "-")
 
 
 def switch(name: str, value: bool) -> str:
@@ -225,6 +238,25 @@ def _find_allowed(hint: Any) -> Allowed | None:
         return hint
     parts = (*get_args(hint), *getattr(hint, "__metadata__", ()))
     return next((found for part in parts if (found := _find_allowed(part))), None)
+
+
+def describe(hint: Any) -> str:
+    """A type in words: `a whole number or None`, `one of mesh, pmap`."""
+    simple = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+    if hint in simple:
+        return simple[hint]
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(part) for part in parts)
+    if origin is tuple and Ellipsis not in parts:
+        return f"{len(parts)} separated by spaces"
+    if origin is tuple:
+        return f"{describe(parts[0])}, or several separated by spaces"
+    if origin is not None:  # Annotated
+        return describe(parts[0])
+    return {type(None): "None", Path: "a path"}.get(hint, str(hint))
 
 
 def to_json(config: Config[Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from experiments.commands.arguments import PROGRAM, in_options, parse
+from experiments.commands.arguments import PROGRAM, from_file, in_options, parse
 from experiments.runner.config import PositiveFloat, PositiveInt, Seed, Size
 
 
@@ -16,6 +16,8 @@ from experiments.runner.config import PositiveFloat, PositiveInt, Seed, Size
 class CompareArguments:
     """Train one model of every family for the same time, and measure all by the same ruler."""
 
+    config: Path | None = None
+    """A file, JSON or YAML, to take options from; those on the line win."""
     dataset: str = "digits"
     """Images with labels: digits, mnist, a folder of images in a folder a class, or an .npz."""
     minutes: PositiveFloat = 2.0
@@ -52,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         ValueError: What the user got wrong, in one line.
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
-    arguments = parse(CompareArguments, "compare", argv, CompareArguments())
+    arguments = parse(CompareArguments, "compare", argv, from_file(CompareArguments(), argv))
     from experiments.commands.compare import comparing, contenders, outputs
     from experiments.commands.compare.settings import Settings
     from experiments.runner.config import Config

@@ -365,7 +365,7 @@ def test_a_command_line_says_the_configuration_again():
         line = runs.command_line(found, changed, runs.default_directory(name, changed))
         words = shlex.split(line)
         assert words[:5] == ["python", "-m", "experiments", "train", name]
-        assert parse_experiment(TrainArguments, "train", words[4:])[1].config == changed
+        assert parse_experiment(TrainArguments, "train", words[4:])[1].configuration == changed
         num_flipped += line.count("--model.no-")
     assert num_flipped > 0
 

@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 def configured(*argv: str):
     """The configuration that `train` makes of its arguments."""
-    return with_absolute_paths(parse_experiment(TrainArguments, "train", argv)[1].config)
+    return with_absolute_paths(parse_experiment(TrainArguments, "train", argv)[1].configuration)
 
 
 def splits(config):
