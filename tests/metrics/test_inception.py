@@ -15,7 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
+from genjax_models.data import load
+from genjax_models.metrics import mmd
 from genjax_models.metrics.inception import Inception, inception_score, load_inception, prepared
 from genjax_models.metrics.torch_file import read_tensors
 from genjax_models.networks.inception import InceptionV3
@@ -254,6 +257,22 @@ def test_it_is_pytorch_fids(file):
     assert np.linalg.norm(features) == pytest.approx(562.34381, rel=1e-5)
     assert np.linalg.norm(logits) == pytest.approx(530.66309, rel=1e-5)
     assert "Inception" in inception.name
+
+
+def test_kernel_distances_are_torch_fidelity_s(file, tmp_path):
+    """Of its 0.4.0, on pytorch-fid's features of these PNG files.
+
+    Its own features are of pixels scaled by (x - 128) / 128, and resized as TensorFlow 1 did.
+    """
+    random, features = np.random.RandomState(6), []
+    inception = dataclasses.replace(load_inception(file), batch_size=4, devices=1)
+    for name, top in (("a", 256), ("b", 180)):
+        (tmp_path / name).mkdir()
+        x = random.randint(0, top, (4, 4, 4, 3)).astype(np.uint8).repeat(75, 1).repeat(75, 2)
+        for i, image in enumerate(x[:, :299, :299]):
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+        features.append(inception.features(load(tmp_path / name, "all").arrays["x"]))
+    assert mmd(*features, groups=None).value == pytest.approx(744537.6028803964, rel=1e-5)
 
 
 def test_images_are_prepared():
