@@ -101,8 +101,9 @@ class UNetSettings:
     """How samples are drawn."""
     sampling_steps: PositiveInt = 25
     """In how many steps."""
-    guidance: PositiveFloat = 1.0
-    """Weight of classifier-free guidance; 1 is none."""
+    guidance: PositiveFloat | None = 1.0
+    """Weight of classifier-free guidance; 1 is none, and None is 2 where the network is given the
+    label, else none."""
     dtype: DtypeName = "float32"
     """What the network computes in."""
 
@@ -135,12 +136,19 @@ def image_diffusion(settings: UNetSettings, spec: DataSpec, **kwargs: Any) -> di
     )
 
 
-def sampling(settings: UNetSettings) -> dict[str, Any]:
+def guidance_of(settings: UNetSettings, num_classes: int | None) -> float:
+    """The weight of guidance, of a model with or without labels."""
+    if settings.guidance is None:
+        return 1.0 if num_classes is None else 2.0
+    return settings.guidance
+
+
+def sampling(settings: UNetSettings, num_classes: int | None) -> dict[str, Any]:
     """How its samples are drawn: arguments of `Diffusion.sample`."""
     return {
         "sampler": SAMPLERS[settings.sampler],
         "timesteps": samplers.linear_timesteps(settings.sampling_steps),
-        "guidance": settings.guidance,
+        "guidance": guidance_of(settings, num_classes),
     }
 
 
@@ -150,7 +158,7 @@ def _ddpm(settings: UNetSettings, spec: DataSpec, *measures: Any) -> Setup:
         model,
         {"diffusion": LOSSES[settings.loss](model)},
         condition=every_label(model.num_classes),
-        sampling=sampling(settings),
+        sampling=sampling(settings, model.num_classes),
         measures=measures,
     )
 
@@ -162,7 +170,7 @@ UNET_OPTIMIZER = Optimizer(
 
 @experiment(
     Config(
-        UNetSettings(guidance=2.0, max_log_snr=7.0),
+        UNetSettings(guidance=None, max_log_snr=7.0),
         steps=6000,
         batch_size=64,
         optimizer=UNET_OPTIMIZER,
@@ -229,7 +237,7 @@ def super_resolution(config: Config[SuperResolutionSettings], spec: DataSpec) ->
         model,
         {"diffusion": LOSSES[settings.loss](model)},
         condition=condition,
-        sampling=sampling(settings),
+        sampling=sampling(settings, model.num_classes),
         measures=(restored,),
     )
 
@@ -246,7 +254,7 @@ class DistillationSettings(UNetSettings):
 
 @experiment(
     Config(
-        DistillationSettings(guidance=2.0),
+        DistillationSettings(guidance=None),
         steps=4000,
         batch_size=64,
         optimizer=dataclasses.replace(UNET_OPTIMIZER, learning_rate=2e-4),
@@ -259,12 +267,12 @@ def consistency(config: Config[DistillationSettings], spec: DataSpec) -> Setup:
     from experiments.measures.images import distance_by_a_classifier
 
     settings = config.model
-    model = diffusion.Consistency(
-        image_diffusion(settings, spec), settings.intervals, guidance=settings.guidance
-    )
+    teacher = image_diffusion(settings, spec)
+    weight = guidance_of(settings, teacher.num_classes)
+    model = diffusion.Consistency(teacher, settings.intervals, guidance=weight)
 
-    def start(fresh: Any, teacher: Any, batch: Any) -> Any:
-        return teacher[0], model.with_teacher(fresh[1], teacher[0])
+    def start(fresh: Any, trained: Any, batch: Any) -> Any:
+        return trained[0], model.with_teacher(fresh[1], trained[0])
 
     return Setup(
         model,

@@ -165,7 +165,7 @@ def moving_digits(config: Config[FilmSettings], spec: DataSpec) -> Setup:
         model,
         {"diffusion": LOSSES[settings.loss](model)},
         condition=every_label(model.num_classes),
-        sampling=sampling(settings),
+        sampling=sampling(settings, model.num_classes),
         measures=(of_films,),
         writers={".gif": lambda films, path: write_gif(path, films, num_levels)},
     )
@@ -210,7 +210,7 @@ def spoken_digits(config: Config[SpokenSettings], spec: DataSpec) -> Setup:
         model,
         {"diffusion": LOSSES[settings.loss](model)},
         condition=every_label(model.num_classes),
-        sampling=sampling(settings),
+        sampling=sampling(settings, model.num_classes),
         measures=(of_speech,),
         writers={".wav": lambda x, path: write_clips(path, x, settings.spectrogram)},
     )

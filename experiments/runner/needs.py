@@ -71,7 +71,7 @@ def labels_for_guidance(field: str = "model.guidance") -> Need:
 
     def holds(config: Config[Any], spec: DataSpec) -> bool:
         conditional = config.model.conditional and spec.num_classes is not None
-        return _value(config, where) == 1.0 or conditional
+        return _value(config, where) in (None, 1.0) or conditional
 
     return Need(
         f"labels that guide its samples ({flag(field)} is not 1)",
