@@ -92,12 +92,11 @@ def conv_channels(first: int, spec: DataSpec) -> tuple[int, ...]:
     """Channels of each level, twice as many as of the one before, down to sides of 4 pixels.
 
     Raises:
-        ValueError: They are no images, or of a size that cannot be halved; names one that can.
+        ValueError: They are no images, or of a size that cannot be halved.
     """
     if len(spec.shape) != 3:
         raise ValueError(f"{spec.name} holds no images for convolutions: give --model.network mlp")
     height, width, _ = spec.shape
-    near = " ".join(str(max(8, 8 * round(side / 8))) for side in (height, width))
     channels: tuple[int, ...] = ()
     while min(height, width) > 4 and height % 2 == width % 2 == 0:
         channels += (first * 2 ** len(channels),)
@@ -105,7 +104,7 @@ def conv_channels(first: int, spec: DataSpec) -> tuple[int, ...]:
     if not channels:
         raise ValueError(
             f"{spec.name} has images of {height}x{width} pixels, which convolutions cannot halve:"
-            f" give --size {near}, or --model.network mlp"
+            " give --model.network mlp"
         )
     return channels
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.runner.needs import in_words
+from experiments.runner.optimizers import make_optimizer
+from genjax_models.data import Dataset
 
 if TYPE_CHECKING:
     from experiments.runner.config import Config
-    from experiments.runner.experiment import Setup
-    from genjax_models.data import Dataset
+    from experiments.runner.experiment import Experiment, Setup
 
 NUM_DRAWN = 8
 NUM_CHECKPOINTS = 2
@@ -70,6 +72,41 @@ def rehearse(name: str, config: Config[Any], setup: Setup, data: Dataset, optimi
         for leaf in jax.tree.leaves(state)
         if not jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     )
+
+
+def with_size(
+    error: ValueError, experiment: Experiment[Any], config: Config[Any], data: Dataset
+) -> ValueError:
+    """A refusal, with the nearest size that the experiment can be trained on, if it is the size.
+
+    Args:
+        error: Why the experiment cannot be trained on the data.
+        experiment: The experiment.
+        config: Its configuration.
+        data: The data; another size can be had of the images of a folder alone.
+    """
+    spec = data.spec
+    if len(spec.shape) != 3 or not Path(config.dataset).expanduser().is_dir():
+        return error
+    row = data.rows(np.zeros(1, np.int64))
+    for factor in (2, 4, 8, 16, 32):
+        sides = tuple(max(factor, factor * round(side / factor)) for side in spec.shape[:2])
+        arrays = {
+            name: np.zeros((1, *sides, *array.shape[3:]), array.dtype)
+            if array.shape[1:3] == spec.shape[:2]
+            else array
+            for name, array in row.items()
+        }
+        shape = (*sides, spec.shape[2])
+        other = Dataset(dataclasses.replace(spec, shape=shape), data.split, arrays)
+        try:
+            setup = experiment.build(config, other.spec)
+            optimizer = setup.optimizer or make_optimizer(config.optimizer, config.steps)
+            rehearse(experiment.name, config, setup, other, optimizer)
+        except ValueError:
+            continue
+        return ValueError(f"{error}; or give --size {' '.join(map(str, sides))}")
+    return error
 
 
 def check_room(directory: Path, checkpoint_bytes: int) -> None:

@@ -67,7 +67,10 @@ def _train(
 ) -> runs.Run:
     data, held_back, test = load_splits(config)
     needs.check(experiment.name, experiment.needs, config, data.spec)
-    setup = experiment.build(config, data.spec)
+    try:
+        setup = experiment.build(config, data.spec)
+    except ValueError as error:
+        raise rehearsal.with_size(error, experiment, config, data) from error
     optimizer = setup.optimizer or make_optimizer(config.optimizer, config.steps)
     size = training.devices.device_strategy(config.devices, config.mapping).size
     check_batch_size(config.batch_size, len(data), size, config.accumulate)  # before writing
@@ -87,7 +90,10 @@ def _train(
     if start == 0:
         if config.initial is not None:
             loading.read(config.initial)  # before writing
-        size = rehearsal.rehearse(experiment.name, config, setup, data, optimizer)
+        try:
+            size = rehearsal.rehearse(experiment.name, config, setup, data, optimizer)
+        except ValueError as error:
+            raise rehearsal.with_size(error, experiment, config, data) from error
         rehearsal.check_room(directory, size)
         starting.clear(directory)
     _tell_what_is_left_out(setup, config, data)

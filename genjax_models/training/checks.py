@@ -141,14 +141,14 @@ def check_batch_size(batch_size: int, num_examples: int, num_devices: int, accum
     """
     if batch_size > num_examples:
         raise ValueError(
-            f"batch_size is {batch_size}, but the dataset has {num_examples} examples: give at "
-            f"most {num_examples}"
+            f"batch_size={batch_size} is more than the dataset's {num_examples} examples: give at"
+            f" most {num_examples}"
         )
     parts = num_devices * accumulate
     if batch_size % parts:
         raise ValueError(
-            f"batch_size is {batch_size}, which {num_devices} devices times accumulate="
-            f"{accumulate} do not divide: give a multiple of {parts}"
+            f"batch_size={batch_size} is no multiple of {parts}, {num_devices} devices times"
+            f" accumulate={accumulate}: give one"
         )
 
 

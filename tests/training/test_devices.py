@@ -116,7 +116,7 @@ def test_a_choice_of_devices_is_kept_to():
 
 
 def test_batches_that_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match="is 12, which 8 devices times accumulate=2 do not divide"):
+    with pytest.raises(ValueError, match="=12 is no multiple of 16, 8 devices times accumulate=2"):
         fit(batch_size=12)
 
 

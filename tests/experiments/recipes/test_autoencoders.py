@@ -51,8 +51,8 @@ def test_convolutions_give_every_likelihood_what_it_reads(likelihood):
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        ((63, 90, 3), "63x90 pixels, which convolutions cannot halve: give --size 64 88"),
-        ((4, 4, 1), "4x4 pixels, which convolutions cannot halve: give --size 8 8"),
+        ((63, 90, 3), "63x90 pixels, which convolutions cannot halve: give --model.network mlp"),
+        ((4, 4, 1), "4x4 pixels, which convolutions cannot halve: give --model.network mlp"),
         ((12,), "no images for convolutions: give --model.network mlp"),
     ],
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import genjax_models as gm
 from experiments import recipes
@@ -141,3 +143,24 @@ def test_a_disk_without_room_is_told_before_the_first_step(run, paths, monkeypat
     answer = run("train", "vae", *options("vae", "grey", paths["grey"]))
     assert answer.code == 2
     assert "MiB free" in answer.line and "--run-dir" in answer.line
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("vae", "9", "cannot halve: give --model.network mlp; or give --size 8 8"),
+        ("gan_mnist", "10", "multiples of 4, not 10x10: .*; or give --size 8 8"),
+        ("vqvae", "13", "13x13 pixels cannot be halved .*; or give --size 12 12"),
+        ("glow", "7", "7x7, which can be halved 0 times.*; or give --size 8 8"),
+    ],
+)
+def test_a_size_that_cannot_be_halved_is_told_with_one_that_can(run, tmp_path, name, size, words):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(12):
+        Image.effect_noise((30, 22), 90).save(folder / f"{i}.png")
+    network = ["--model.network", "conv"] if name == "vae" else []
+    options = ["--batch-size", "4", "--devices", "1", *network]
+    answer = run("train", name, "--dataset", folder, "--size", size, *options)
+    assert re.search(words, answer.err.splitlines()[-1]), answer.err
+    assert answer.code == 2 and not (tmp_path / "runs").exists()
