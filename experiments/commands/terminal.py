@@ -111,7 +111,10 @@ def in_columns(rows: Sequence[Sequence[str]]) -> str:
 def print_metrics(metrics: Mapping[str, Mapping[str, Any]], split: str) -> None:
     """Prints the figures of a split, one a line, each with its unit and what kind it is."""
     for name, metric in metrics.items():
-        print(f"{split} {name} {metric['value']:.5g} {metric['unit']} ({metric['kind']})")
+        kind, low, high = metric["kind"], metric.get("low"), metric.get("high")
+        if low is not None and high is not None:
+            kind = f"{low:.5g} to {high:.5g}, {metric['interval']}; {kind}"
+        print(f"{split} {name} {metric['value']:.5g} {metric['unit']} ({kind})")
 
 
 def plain_cell(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -12,7 +13,8 @@ import tyro
 
 from experiments.commands.arguments import in_options, parse_experiment
 from experiments.commands.terminal import print_metrics
-from experiments.runner.config import Config
+from experiments.runner.config import Config, Seed
+from experiments.runner.experiment import Experiment
 
 M = TypeVar("M")
 
@@ -28,6 +30,9 @@ class TrainArguments(Generic[M]):
     options on the line win."""
     run_dir: Path | None = None
     """Where the run is kept; runs/NAME-DATASET-seedN by default."""
+    seeds: tuple[Seed, ...] = ()
+    """Train a run of each seed, one after another, in a folder of its own below --run-dir
+    (runs/NAME-DATASET-seeds by default), whose result.json has means and 95 % intervals."""
     compilation_cache: bool = True
     """Whether compiled steps are kept for the next run."""
     restart: bool = False
@@ -40,31 +45,67 @@ class TrainArguments(Generic[M]):
 def main(argv: Sequence[str]) -> int:
     """The command `train`."""
     found, arguments = parse_experiment(TrainArguments, "train", argv)
-    from experiments.runner import runs, train
+    from experiments.runner import runs, seeds
     from experiments.runner.datasets import with_absolute_paths
     from experiments.runner.files import keep_compiled_programs
-    from genjax_models import training
 
+    _check_seeds(arguments.seeds, argv)
     config = with_absolute_paths(arguments.configuration)
-    directory = arguments.run_dir or runs.default_directory(found.name, config)
-    again = runs.command_line(found, config, directory)
     if arguments.compilation_cache:
         keep_compiled_programs()
+    if not arguments.seeds:
+        directory = arguments.run_dir or runs.default_directory(found.name, config)
+        again = runs.command_line(found, config, directory)
+        if _train(found, config, directory, arguments, again):
+            _print_result(directory)
+            print(f"report: {directory / runs.REPORT}")
+        else:
+            print(f"{_finished(directory)}, or give another --run-dir")
+        return 0
+    directory = arguments.run_dir or seeds.default_directory(found.name, config)
+    group = seeds.Group(found, config, arguments.seeds, directory)
+    for member, own in group.members.items():
+        if not _train(found, own, member, arguments, group.command):
+            print(_finished(member), file=sys.stderr)
+    runs.write_json(directory / runs.RESULT, seeds.summary(group))
+    _print_result(directory)
+    print(f"result: {directory / runs.RESULT}")
+    return 0
+
+
+def _check_seeds(given: Sequence[int], argv: Sequence[str]) -> None:
+    if len(set(given)) < len(given):
+        raise ValueError(f"--seeds has {' '.join(map(str, given))}: give each seed once")
+    if given and any(word.partition("=")[0] == "--seed" for word in argv):
+        raise ValueError("--seed and --seeds are given: leave one of them out")
+
+
+def _finished(directory: Path) -> str:
+    from experiments.runner import runs
+
+    return f"{directory} is finished: see {directory / runs.REPORT}"
+
+
+def _train(
+    found: Experiment[Any],
+    config: Config[Any],
+    directory: Path,
+    arguments: TrainArguments[Any],
+    again: str,
+) -> bool:
+    """Trains a run; False if it was finished before."""
+    from experiments.runner import train
+    from genjax_models import training
+
+    how: dict[str, Any] = {"restart": arguments.restart, "stop_on": _stop_on(arguments)}
     try:
-        run = train.train(
-            found, config, directory, restart=arguments.restart, stop_on=_stop_on(arguments)
-        )
+        return train.train(found, config, directory, **how) is not None
     except training.Interrupted as stop:
         raise KeyboardInterrupt(f"step {stop.step} is saved; resume with: {again}") from stop
     except training.CheckpointDamaged as error:
         raise ValueError(f"{error}, or begin anew with --restart") from error
     except ValueError as error:
         raise ValueError(in_options(str(error), config)) from error
-    if run is None:
-        print(f"{directory} is finished: see {directory / runs.REPORT}, or give another --run-dir")
-        return 0
-    _print_result(run.record.directory)
-    return 0
 
 
 def _stop_on(arguments: TrainArguments[Any]) -> tuple[int, ...]:
@@ -81,4 +122,3 @@ def _print_result(directory: Path) -> None:
     if result["goal"]:
         word = {True: "reached", False: "not reached"}.get(result["reached"], "not measured")
         print(f"goal {result['goal']}: {word}")
-    print(f"report: {directory / runs.REPORT}")

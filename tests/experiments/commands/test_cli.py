@@ -92,6 +92,7 @@ def test_files_of_a_run(finished):
     assert names == {
         *("config.json", "metrics.jsonl", "result.json", "record.json", "samples.png"),
         *("reconstructions.png", "curves.png", "report.html", "tensorboard", "checkpoints"),
+        *("model.json", "weights.safetensors"),
     }
     assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
     for name in ("samples.png", "reconstructions.png", "curves.png"):

@@ -257,7 +257,7 @@ def test_every_error_is_one_line(run, monkeypatch):
         (RecursionError("deep"), 1, "error: RecursionError: deep"),
         (UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), 2, "error: 'utf-8' codec"),
     ):
-        monkeypatch.setitem(cli.COMMANDS, "list", cli.Command("", "", fail(error)))
+        monkeypatch.setattr(cli, "_run", fail(error))
         answer = run("list")
         assert answer.code == code and answer.line.startswith(words)
 
