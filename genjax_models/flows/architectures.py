@@ -1,8 +1,8 @@
 """The published architectures, built for a data set's `spec`: vectors, points or images.
 
-Real-valued data give a `Flow`; discrete ones a `Dequantized` flow that begins with a `Logit`. What
-a coupling's network is, is a function of the number of its outputs: `network=lambda n: MLP((64,
-n))`; they see `[B, D]` or, on images, `[B, H, W, C]`, and return as many channels.
+Real-valued data give a `Flow`; discrete data a `Dequantized` flow that begins with a `Logit`. A
+coupling's network is given as a function of its number of outputs: `network=lambda n: MLP((64,
+n))`; it sees `[B, D]` or, on images, `[B, H, W, C]`, and returns as many channels.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def realnvp(
     the place of batch normalisation, which would make an example's density depend on others.
 
     Args:
-        spec: What one example is.
+        spec: Description of one example.
         steps: Pairs of couplings, one for each side of the mask: of a vector 8, of each mask at
             each level of an image 2.
-        num_scales: How often an image is halved; as often as it can be, 3 times at most.
+        num_scales: Number of times an image is halved; default: as often as possible, up to 3.
         network: The couplings' networks; `MLP` for vectors, `ResidualNetwork` for images.
         num_classes: Number of labels to be conditional on.
-        dequantization: Of discrete data.
-        alpha: Of the `Logit` of discrete data.
+        dequantization: Dequantisation of discrete data.
+        alpha: Field of the `Logit` that discrete data pass through.
 
     Raises:
         ValueError: The images cannot be halved so often.
@@ -111,16 +111,16 @@ def glow(
     """Glow: steps of activation normalisation, an invertible 1x1 convolution and a coupling.
 
     Args:
-        spec: What one example is, an image.
-        num_scales: How often it is halved; as often as it can be, 3 times at most.
+        spec: Description of one example, an image.
+        num_scales: Number of times it is halved; by default as often as possible, at most 3.
         steps: Steps of each level.
         network: The couplings' networks, images to images.
         num_classes: Number of labels to be conditional on.
-        dequantization: Of discrete data.
-        alpha: Of the `Logit` of discrete data.
+        dequantization: Dequantisation of discrete data.
+        alpha: Field of the `Logit` that discrete data pass through.
 
     Raises:
-        ValueError: The examples are no images, or cannot be halved so often.
+        ValueError: The examples are not images, or cannot be halved `num_scales` times.
 
     References:
         Kingma & Dhariwal 2018, Glow, arXiv:1807.03039, sec. 3.
@@ -151,19 +151,19 @@ def neural_spline_flow(
     """RQ-NSF (C): couplings by rational-quadratic splines, with linear maps between them.
 
     On images it is a Glow whose couplings are splines. `maf(spec, transform=Spline())` is the
-    autoregressive one, RQ-NSF (AR). Of one entry, which no other can be coupled to, the splines
+    autoregressive one, RQ-NSF (AR). With a single entry there is nothing to couple, and the splines
     are functions of the label alone.
 
     Args:
-        spec: What one example is.
+        spec: Description of one example.
         steps: Steps, of each level on images.
-        num_scales: How often an image is halved; as often as it can be, 3 times at most.
+        num_scales: Number of times an image is halved; default: as often as possible, up to 3.
         network: The couplings' networks; `MLP` for vectors, `ResidualNetwork` for images.
         num_bins: Bins of each spline.
         bound: Splines are the identity outside [-bound, bound].
         num_classes: Number of labels to be conditional on.
-        dequantization: Of discrete data.
-        alpha: Of the `Logit` of discrete data.
+        dequantization: Dequantisation of discrete data.
+        alpha: Field of the `Logit` that discrete data pass through.
 
     Raises:
         ValueError: The images cannot be halved so often.
@@ -202,18 +202,18 @@ def maf(
 ) -> Flow | Dequantized:
     """MAF: masked autoregressive layers, the order of the entries reversed after each.
 
-    Images are taken as rows of pixels. Activation normalisation takes batch normalisation's place.
+    Images are flattened. Activation normalisation takes the place of batch normalisation.
 
     Args:
-        spec: What one example is.
+        spec: Description of one example.
         steps: Autoregressive layers.
         hidden: Widths of the hidden layers of each one's network, a `MADE`.
-        transform: What is done to an entry given those before it: `Affine()`, or `Spline()`.
-        activation: Between the network's layers.
-        residual: Whether a hidden layer adds to the one before it.
+        transform: Function of each entry given those before it: `Affine()`, or `Spline()`.
+        activation: Activation of the hidden layers.
+        residual: If True, each hidden layer adds its input to its output.
         num_classes: Number of labels to be conditional on.
-        dequantization: Of discrete data.
-        alpha: Of the `Logit` of discrete data.
+        dequantization: Dequantisation of discrete data.
+        alpha: Field of the `Logit` that discrete data pass through.
 
     References:
         Papamakarios et al. 2017, Masked Autoregressive Flow, arXiv:1705.07057, sec. 3 and 4.
@@ -276,10 +276,10 @@ def _size(spec: DataSpec, least: int = 2) -> int:
 
 
 def _num_scales(name: str, spec: DataSpec, num_scales: int | None) -> int:
-    """How often images are halved.
+    """Returns the number of times images are halved.
 
     Raises:
-        ValueError: The examples are no images, or cannot be halved so often.
+        ValueError: The examples are not images, or cannot be halved `num_scales` times.
     """
     if not _is_image(spec):
         raise ValueError(
@@ -290,7 +290,7 @@ def _num_scales(name: str, spec: DataSpec, num_scales: int | None) -> int:
     most = 0
     while height % 2 == 0 and width % 2 == 0:
         most, height, width = most + 1, height // 2, width // 2
-    # A pixel is no image to go on with: if it can be helped, the last level has more than one.
+    # A 1x1 image is too small for a scale: where possible, the last scale is larger.
     usual = max(1, most - 1 if min(height, width) == 1 else most)
     if num_scales is None and most:
         return min(3, usual)

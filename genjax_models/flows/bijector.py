@@ -25,7 +25,7 @@ class Bijector(Protocol):
     """
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> Any:
-        """Fresh parameters, given examples `[B, ...]` (a data-dependent start reads them)."""
+        """Returns fresh parameters, given examples `[B, ...]` for data-dependent initialisation."""
         ...
 
     def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
@@ -64,17 +64,17 @@ class Composite(Protocol):
 
 
 def parts_of(bijector: Bijector, params: Any) -> Sequence[Part]:
-    """The parts of a bijector, the first that `forward` applies first; none of a simple one."""
+    """Returns the parts of a bijector in the order of `forward`; none of a simple bijector."""
     return bijector.parts(params) if isinstance(bijector, Composite) else ()
 
 
 def layers(bijector: Bijector, params: Any, name: str = "") -> Iterator[Part]:
-    """The simple bijectors that a bijector is made of, the first that `forward` applies first.
+    """Yields the simple bijectors within a bijector, in the order of `forward`.
 
     Args:
         bijector: The bijector.
         params: Its parameters, or any tree of the same structure.
-        name: Its own place; parts' places continue it, as `3_Repeat[2]/1_AffineCoupling`.
+        name: Its place; the parts' places continue it, as `3_Repeat[2]/1_AffineCoupling`.
     """
     parts = parts_of(bijector, params)
     if not parts:
@@ -124,11 +124,11 @@ class Chain:
         object.__setattr__(self, "bijectors", tuple(self.bijectors))
 
     def parts(self, params: Any) -> list[Part]:
-        """The bijectors, whose entries of the parameters are named `place_Type`."""
+        """Returns the bijectors; their parameters are the entries named `place_Type`."""
         return [Part(name, part, params[name]) for name, part in self._named()]
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
-        """Each bijector's parameters, given the examples as those before it leave them."""
+        """Initialises each bijector on the examples as transformed by those before it."""
         params, keys = {}, jax.random.split(key, len(self.bijectors))
         for (name, part), k in zip(self._named(), keys, strict=True):
             params[name] = part.init(k, x, context)
@@ -226,7 +226,7 @@ class Inverse:
 
 @value
 class Flattened:
-    """A bijector of vectors applied to examples of any shape, their entries in a row.
+    """A bijector of vectors, applied to flattened examples of any shape.
 
     Attributes:
         inner: The bijector, over `[B, D]`.
@@ -258,7 +258,7 @@ class Logit:
     """[0, 1] to the real line: y = logit(alpha + (1 - 2 alpha) x).
 
     Attributes:
-        alpha: How far from 0 and 1 the logit keeps, so that both ends of the range are finite.
+        alpha: Distance kept from 0 and 1 in (0, 1/2), so that both ends have a finite logit.
 
     References:
         Dinh et al. 2017, arXiv:1605.08803, sec. 4.1; Papamakarios et al. 2017, arXiv:1705.07057.
@@ -282,7 +282,7 @@ class Logit:
         return {}
 
     def forward(self, params: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
-        """The output y, and its log-determinant `[B]`; entries outside [0, 1] count as its ends."""
+        """The output y, and its log-determinant `[B]`; x is clipped to [0, 1]."""
         p = self.alpha + (1.0 - 2.0 * self.alpha) * jnp.clip(x, 0.0, 1.0)
         log_p, log_q = jnp.log(p), jnp.log1p(-p)
         return log_p - log_q, sum_entries(math.log1p(-2.0 * self.alpha) - log_p - log_q)
@@ -290,8 +290,7 @@ class Logit:
     def inverse(self, params: Any, y: Array, context: Array | None = None) -> tuple[Array, Array]:
         """The input x = (sigmoid(y) - alpha) / (1 - 2 alpha) in [0, 1], and its log-determinant.
 
-        A number beyond what [0, 1] is taken to becomes an end of the range; its log-determinant
-        `[B]` is that of the formula, without the cut.
+        x is clipped to [0, 1]; the log-determinant `[B]` is that of the formula, without clipping.
         """
         x = (jax.nn.sigmoid(y) - self.alpha) / (1.0 - 2.0 * self.alpha)
         log_det = jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - math.log1p(-2.0 * self.alpha)
@@ -301,13 +300,13 @@ class Logit:
 def first_non_finite(
     bijector: Bijector, params: Any, x: Array, context: Array | None = None
 ) -> str | None:
-    """The layer whose output or log-determinant is the first that is not finite.
+    """Finds the first layer with an output or a log-determinant that is not finite.
 
     Args:
         bijector: The bijector, which is applied layer by layer.
         params: Its parameters.
         x: Its input `[B, ...]`.
-        context: What it is conditional on `[B, ...]`.
+        context: Condition `[B, ...]`.
 
     Returns:
         The layer's place, such as `3_Repeat[2]/1_AffineCoupling` (in the fourth bijector of a
@@ -325,5 +324,5 @@ _forward = jax.jit(lambda bijector, *args: bijector.forward(*args), static_argnu
 
 
 def all_finite(tree: Any) -> bool:
-    """Whether every number of a tree of arrays is finite."""
+    """Returns True if all numbers of a tree of arrays are finite."""
     return all(bool(jnp.all(jnp.isfinite(a))) for a in jax.tree.leaves(tree))

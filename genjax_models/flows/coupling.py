@@ -1,4 +1,4 @@
-"""Coupling layers: a part of the entries is left as it is, and says how the rest is changed."""
+"""Coupling layers: some entries are kept, and determine how the others are changed."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ from genjax_models.core.values import value
 from genjax_models.flows import splines
 
 START = 0.1
-"""The gain at the start: small, so that every coupling starts near the identity; not 0, as with a
-last layer of zeros, since then no gradient would reach the network in the first step. In fits of
-a ring by 2,000 steps, it ended no worse than a last layer that starts small in its place."""
+"""Initial gain: small, so that every coupling starts near the identity; not 0 (as with a last
+layer of zeros), because then no gradient would reach the network in the first step."""
 
 
 class Mask(Protocol):
-    """Which entries a coupling keeps, and which it changes."""
+    """Partition of the entries of a coupling into kept and changed ones."""
 
     def split(self, x: Array) -> tuple[Array, Array]:
-        """What the network sees `[B, ...]`, and what is changed `[B, ...]`."""
+        """Returns the network's input `[B, ...]`, and the entries to change `[B, ...]`."""
         ...
 
     def join(self, kept: Array, changed: Array) -> Array:
-        """The way back: x `[B, ...]`; of the changed entries, those that are not kept."""
+        """Inverts `split`: x `[B, ...]`, with entries at kept positions taken from `kept`."""
         ...
 
 
 @value
 class Halves:
-    """The first half of the last axis is kept, and the second half changed.
+    """Keeps the first half of the last axis, and changes the second.
 
     Attributes:
-        swap: The other way round.
+        swap: If True, keeps the second half and changes the first.
     """
 
     swap: bool = False
@@ -61,7 +60,7 @@ class Halves:
 
 @value
 class Alternate:
-    """Every other entry of the last axis is kept: the even ones, or the odd ones.
+    """Keeps every other entry of the last axis: the even or the odd ones.
 
     Attributes:
         parity: 0 to keep the entries 0, 2, 4, ...; 1 to keep 1, 3, 5, ...
@@ -74,7 +73,7 @@ class Alternate:
         if x.shape[-1] < 2:
             raise ValueError(
                 f"the last axis of {x.shape[1:]} has one entry, and none is left to change: a "
-                "coupling needs two at least"
+                "coupling needs at least two"
             )
         return x[..., self.parity :: 2], x[..., 1 - self.parity :: 2]
 
@@ -92,7 +91,7 @@ def _spread(x: Array, start: int, size: int) -> Array:
 
 @value
 class Checkerboard:
-    """Every other pixel is kept, as the white squares of a chessboard.
+    """Keeps every other pixel, as the white squares of a chessboard.
 
     The network sees the whole image, with zeros for the pixels that are changed.
 
@@ -125,13 +124,13 @@ class Checkerboard:
 class AffineCoupling:
     """y_changed = exp(s(x_kept)) x_changed + t(x_kept), and y_kept = x_kept.
 
-    The log-scale is bounded, s = s_max tanh(. / s_max), so that no input, however far from the
-    data, makes a scale overflow. It starts near the identity (see `conditioner`).
+    The log-scale is bounded, s = s_max tanh(. / s_max), so that no input makes a scale
+    overflow. It starts near the identity (see `conditioner`).
 
     Attributes:
-        network: The conditioner `network(kept, context)`; it returns 2 numbers for each entry that
-            is changed, in the last axis: t and s of the first channel, of the second, ...
-        mask: Which entries are kept.
+        network: Conditioner `network(kept, context)`; it returns 2 numbers for each changed entry,
+            in the last axis: t and s of the first channel, of the second, ...
+        mask: Partition into kept and changed entries.
         max_log_scale: s_max.
 
     References:
@@ -170,16 +169,16 @@ class AffineCoupling:
 
 @value
 class SplineCoupling:
-    """Each changed entry goes through a rational-quadratic spline whose knots x_kept gives.
+    """Applies to each changed entry a rational-quadratic spline with knots computed from x_kept.
 
     Outside [-bound, bound] the spline is the identity. It starts near the identity everywhere.
 
     Attributes:
-        network: The conditioner `network(kept, context)`; it returns 3 num_bins - 1 numbers for
-            each entry that is changed, in the last axis, one entry after the other.
-        mask: Which entries are kept.
+        network: Conditioner `network(kept, context)`; it returns 3 num_bins - 1 numbers for each
+            changed entry, in the last axis, one entry after the other.
+        mask: Partition into kept and changed entries.
         num_bins: Bins of each spline, K.
-        bound: Half of the length of the interval; the data's scale should be about 1.
+        bound: Half of the interval's length; the data's scale should be about 1.
 
     References:
         Durkan et al. 2019, Neural Spline Flows, arXiv:1906.04032, sec. 3.1.
@@ -194,7 +193,7 @@ class SplineCoupling:
         """Checks the number of bins and the bound.
 
         Raises:
-            ValueError: Fewer than two bins, more than fit, or no interval.
+            ValueError: `num_bins` is not in 2 .. 256, or `bound` is not positive.
         """
         if not 2 <= self.num_bins <= 256 or self.bound <= 0:
             raise ValueError(
@@ -230,29 +229,29 @@ class SplineCoupling:
 def init_conditioner(
     network: nn.Module, key: Key, kept: Array, changed: Array, context: Array | None, count: int
 ) -> dict[str, Any]:
-    """Fresh parameters: the network's, and the gain of each of its outputs, which is learned too.
+    """Initialises the network, and the learned gain of each of its outputs.
 
     Args:
-        network: `network(kept, context)`, a function of its parameters alone.
-        key: For the network's parameters.
-        kept: What the network sees `[B, ...]`.
-        changed: The entries that it says something about `[B, ..., C]`.
-        context: What it is conditioned on besides `[B, D]`.
-        count: How many numbers it returns for each of them, K.
+        network: Module `network(kept, context)`, a function of its parameters alone.
+        key: PRNG key.
+        kept: Input of the network `[B, ...]`.
+        changed: Entries to change `[B, ..., C]`.
+        context: Condition `[B, D]`.
+        count: Number of outputs for each changed entry, K.
 
     Returns:
-        `network`, and `gain` `[C, K]`.
+        Parameters `network`, and `gain` `[C, K]`.
 
     Raises:
-        TypeError: The network keeps arrays beside its parameters.
+        TypeError: The network has variables other than parameters.
     """
     variables = network.init(key, kept, context)
     others = sorted(set(variables) - {"params"})
     if others:
         raise TypeError(
             f"{type(network).__name__} keeps {', '.join(others)} beside its parameters, and the "
-            "network of a bijector must be a function of its parameters alone: leave out what is "
-            "updated in training, as batch normalisation is"
+            "network of a bijector must be a function of its parameters alone: use layers without "
+            "running averages, such as layer normalisation instead of batch normalisation"
         )
     gain = jnp.full((changed.shape[-1], count), START, changed.dtype)
     return {"network": variables.get("params", {}), "gain": gain}
@@ -261,16 +260,16 @@ def init_conditioner(
 def conditioner(
     network: nn.Module, params: Any, kept: Array, changed: Array, context: Array | None, count: int
 ) -> Array:
-    """The network's numbers for each entry that is changed, times their gain `[B, ..., C, K]`.
+    """The network's outputs for each changed entry, times their gain `[B, ..., C, K]`.
 
     Raises:
-        ValueError: The network does not return K numbers for each of these entries.
+        ValueError: The network does not return K numbers for each changed entry.
     """
     raw: Any = network.apply({"params": params["network"]}, kept, context)
     shape = (*changed.shape, count)
     if raw.size != math.prod(shape):
         raise ValueError(
-            f"{type(network).__name__} returned {raw.shape[1:]} for an example of which a bijector "
+            f"{type(network).__name__} returned {raw.shape[1:]} an example, where a bijector "
             f"changes {changed.shape[1:]} entries, and must return {count} numbers for each: "
             f"{math.prod(shape[1:])} outputs of a vector, {count * changed.shape[-1]} channels of "
             "an image"
@@ -279,5 +278,5 @@ def conditioner(
 
 
 def _sum_changed(mask: Mask, kept: Array, change: Array) -> Array:
-    """The sum over those entries of `change` that the mask does change `[B]`."""
+    """Sums `change` over the changed entries `[B]`."""
     return sum_entries(mask.join(jnp.zeros_like(kept), change))

@@ -1,4 +1,4 @@
-"""A flow over discrete data: noise is added within their cells, and a flow fitted to the result."""
+"""Flows over discrete data: noise is added within their cells, and a flow fitted to the sum."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ from genjax_models.flows.flow import Flow
 
 @value
 class Variational:
-    """y = (x + sigmoid(g(eps; x))) / num_levels with eps ~ N(0, I): noise that is learned.
+    """Learned dequantisation noise: y = (x + sigmoid(g(eps; x))) / num_levels, eps ~ N(0, I).
 
-    g is the bijector's `forward`, the direction in which a masked autoregressive one is fast: drawn
-    that way it is an inverse autoregressive flow. Its context is the data, flattened and scaled to
-    [-1, 1] `[B, D]`.
+    g is the bijector's `forward`, so that a masked autoregressive bijector is an inverse
+    autoregressive flow. Its context is the data, flattened and scaled to [-1, 1] `[B, D]`.
 
     Attributes:
         bijector: g, conditional on the data.
@@ -43,7 +42,7 @@ class Variational:
 
     @property
     def name(self) -> str:
-        """Stands beside likelihoods."""
+        """Name shown with likelihoods."""
         return "variational"
 
     def init(self, key: Key, x: Array, spec: DataSpec) -> Any:
@@ -54,10 +53,10 @@ class Variational:
         )
 
     def __call__(self, params: Any, x: Array, key: Key, spec: DataSpec) -> tuple[Array, Array]:
-        """A draw y in [0, 1] `[B, ...]`, and log q(y | x) `[B]`, in nats."""
+        """Draws y in [0, 1] `[B, ...]`, and returns log q(y | x) `[B]`, in nats."""
         eps = random.normal(key, x.shape)
         v, log_det = self.bijector.forward(params, eps, self._context(x, spec))
-        # d sigmoid(v) / dv = sigmoid(v) sigmoid(-v), and each entry of y is a cell's width of it.
+        # d sigmoid(v) / dv = sigmoid(v) sigmoid(-v); each entry of y is that times a cell's width.
         log_slope = jax.nn.log_sigmoid(v) + jax.nn.log_sigmoid(-v)
         y = UNIT.points(x, jax.nn.sigmoid(v), spec)
         log_q = standard_normal(eps.shape).log_prob(eps) - log_det - sum_entries(log_slope)
@@ -69,11 +68,11 @@ class Variational:
 
 @struct.dataclass
 class DequantizedOutputs:
-    """What one pass over discrete data gives; every array's first axis is the examples.
+    """Outputs of one pass over discrete data; the first axis of every array is the batch.
 
     Attributes:
         x: Discrete data `[B, ...]`.
-        y: The same with noise within their cells, in [0, 1] `[B, ...]`.
+        y: The data with noise within their cells, in [0, 1] `[B, ...]`.
         log_q: log q(y | x) `[B]`, in nats.
         z: The codes f(y) `[B, ...]`.
         log_det: log |det df/dy| `[B]`, in nats.
@@ -90,17 +89,16 @@ class DequantizedOutputs:
 
 @value
 class Dequantized:
-    """A flow whose likelihood is that of discrete data, `P(x)` for x in {0 .. num_levels - 1}^D.
+    """A flow with the likelihood `P(x)` of discrete data x in {0 .. num_levels - 1}^D.
 
-    The flow is a density p over [0, 1]^D (and beyond, where it puts any mass), and P(x) its
-    integral over the cell of x: `log P(x) >= E_q[log p(y) - log q(y | x)]`. So the figures are
-    bounds, in nats of the data as they are stored, that can be compared with those of a model with
-    exact probabilities of the same data.
+    The flow is a density p over [0, 1]^D (or more), and P(x) its integral over the cell of x:
+    `log P(x) >= E_q[log p(y) - log q(y | x)]`. So the figures are bounds, in nats of the data as
+    stored, comparable with exact probabilities of the same data.
 
     Attributes:
-        flow: p(y), y in [0, 1]^D: of real-valued entries, in the examples' shape.
+        flow: p(y), y in [0, 1]^D: a flow over real-valued examples of the same shape.
         dequantization: q(y | x).
-        spec: What one example is, before noise is added.
+        spec: Description of one example, before noise is added.
 
     References:
         Theis et al. 2016, arXiv:1511.01844, sec. 3.1; Ho et al. 2019, arXiv:1902.00275, eq. 10.
@@ -111,10 +109,10 @@ class Dequantized:
     spec: DataSpec = DIGITS
 
     def __post_init__(self) -> None:
-        """Checks that flow and data fit.
+        """Checks that flow and data match.
 
         Raises:
-            ValueError: The data have no levels, or the flow is over examples of another shape.
+            ValueError: The data are not discrete, or the flow has examples of another shape.
         """
         num_levels_of(self.spec, "there is nothing to dequantise; use Flow by itself")
         if self.flow.spec.shape != self.spec.shape:
@@ -125,26 +123,26 @@ class Dequantized:
 
     @property
     def num_classes(self) -> int | None:
-        """Number of labels that the flow is conditional on; None for an unconditional one."""
+        """Number of labels of a conditional flow; None for an unconditional one."""
         return self.flow.num_classes
 
     @property
     def likelihood_info(self) -> LikelihoodInfo:
-        """What its likelihoods rest on."""
+        """How the likelihoods are computed: by which dequantisation."""
         return LikelihoodInfo(f"{self.dequantization.name} dequantisation")
 
     @property
     def loss(self) -> Loss:
-        """A bound of -log P(x) `[nats]`: the term `nll`."""
+        """An upper bound of -log P(x) in nats: the term `nll`."""
         return Loss(self.forward, {"nll": losses.dequantized_nll})
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """One player, who owns everything."""
+        """One player, which owns all parameters."""
         return {"flow": Player(self.loss, ("bijector", "dequantization"))}
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters, given examples that data-dependent layers start from, and no state.
+        """Returns fresh parameters from a batch (for data-dependent initialisation), and no state.
 
         Raises:
             ValueError: The batch does not fit the model.
@@ -160,7 +158,7 @@ class Dequantized:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[DequantizedOutputs, State]:
-        """One draw y of each example and the parts of the bound."""
+        """Draws one y for each example, and computes the terms of the bound."""
         x = batch["x"]
         y, log_q = self.dequantization(params["dequantization"], x, key, self.spec)
         out, state = self.flow.forward(params, {**batch, "x": y}, key, state=state, train=train)
@@ -177,18 +175,18 @@ class Dequantized:
         label: Array | None = None,
         state: State | None = None,
     ) -> Array:
-        """The importance-weighted lower bound of log P(x) of the discrete data `[B]`, in nats.
+        """Importance-weighted lower bound of log P(x) of the discrete data `[B]`, in nats.
 
-        `log (1/K) sum_k p(y_k) / q(y_k | x)`, which rises to log P(x) with the number K of draws.
-        They are taken one after the other, so memory does not grow with K.
+        `log (1/K) sum_k p(y_k) / q(y_k | x)`, which rises to log P(x) with the number of draws K.
+        The draws are sequential, so memory does not grow with K.
 
         Args:
             params: The model's parameters.
             x: Examples `[B, *shape]`.
-            key: What the draws are a function of.
+            key: PRNG key.
             num_samples: K.
-            label: Of a conditional model, the labels `[B]`.
-            state: Nothing: a flow keeps none.
+            label: Labels `[B]` of a conditional model.
+            state: Unused: a flow has no state.
         """
         check_examples(x, self.spec)
         label_context(label, self.num_classes)  # refused before it is traced
@@ -211,18 +209,18 @@ class Dequantized:
         label: Array | int | None = None,
         state: State | None = None,
     ) -> Array:
-        """New examples `[num, *shape]` in the data's type and range: the cells of the flow's draws.
+        """Draws examples `[num, *shape]` in the data's type and range, from the flow's cells.
 
         Args:
             params: The model's parameters.
-            key: What the draws are a function of.
-            num: How many.
+            key: PRNG key.
+            num: Number of samples.
             temperature: See `Flow.sample`.
-            label: Of a conditional model: `[num]` labels or one for all; uniform ones where None.
-            state: Nothing: a flow keeps none.
+            label: Labels `[num]`, or one for all, of a conditional model; by default uniform.
+            state: Unused: a flow has no state.
 
         Raises:
-            ValueError: The temperature is not above 0.
+            ValueError: The temperature is not positive.
         """
         y = self.flow.sample(params, key, num, temperature=temperature, label=label, state=state)
         return UNIT.quantize(y, self.spec)
@@ -231,7 +229,7 @@ class Dequantized:
     def encode(
         self, params: Params, x: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:
-        """The code `[B, *shape]` of the middle of each example's cell; no noise is drawn."""
+        """Encodes the center of each example's cell `[B, *shape]`; no noise is drawn."""
         check_examples(x, self.spec)
         return self.flow.encode(params, UNIT.centres(x, self.spec), label=label, state=state)
 
@@ -239,12 +237,12 @@ class Dequantized:
     def decode(
         self, params: Params, z: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:
-        """The example `[B, *shape]` whose cell each code lies in, in the data's units."""
+        """Decodes each code to the example `[B, *shape]` of its cell, in the data's units."""
         y = self.flow.decode(params, z, label=label, state=state)
         return UNIT.quantize(y, self.spec)
 
     def diagnose(self, params: Params, batch: Batch, key: Key, *, state: State) -> str | None:
-        """Which layer the first value that is not finite is in (`core.protocols.Diagnosed`)."""
+        """Names the layer with the first value that is not finite (`core.protocols.Diagnosed`)."""
         x = jnp.asarray(batch["x"])
         y, log_q = self.dequantization(params["dequantization"], x, key, self.spec)
         if not (jnp.all(jnp.isfinite(y)) and jnp.all(jnp.isfinite(log_q))):

@@ -1,4 +1,4 @@
-"""Normalizing flows: an invertible network takes the data to noise of a known density."""
+"""Normalizing flows: an invertible network maps data to noise of a known density."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POINTS = DataSpec(shape=(2,), num_levels=None, name="points")
 
 @struct.dataclass
 class FlowOutputs:
-    """What one pass of a flow gives; every array's first axis is the examples.
+    """Outputs of one pass of a flow; the first axis of every array is the batch.
 
     Attributes:
         x: Data `[B, ...]`.
@@ -53,9 +53,9 @@ class Flow:
     Attributes:
         bijector: f, from the data to noise.
         base: The density of the noise, p_z.
-        spec: What one example is; its entries are real numbers. For discrete data, see
+        spec: Description of one example; its entries are real numbers. For discrete data, see
             `Dequantized`.
-        num_classes: Number of labels to be conditional on, p(x | label); None for p(x).
+        num_classes: Number of labels of a conditional flow p(x | label); None for p(x).
 
     References:
         Dinh et al. 2017, arXiv:1605.08803, eq. 2; Papamakarios et al. 2021, arXiv:1912.02762.
@@ -67,7 +67,7 @@ class Flow:
     num_classes: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuses discrete data, of which a density would be without bound.
+        """Refuses discrete data, because their density would be unbounded.
 
         Raises:
             ValueError: The entries have levels.
@@ -80,16 +80,16 @@ class Flow:
 
     @property
     def loss(self) -> Loss:
-        """-log p(x) `[nats]`: the term `nll`."""
+        """-log p(x) in nats: the term `nll`."""
         return Loss(self.forward, {"nll": losses.nll})
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """One player, who owns everything."""
+        """One player, which owns all parameters."""
         return {"flow": Player(self.loss, ("bijector",))}
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
-        """Fresh parameters, given examples that data-dependent layers start from, and no state.
+        """Returns fresh parameters from a batch (for data-dependent initialisation), and no state.
 
         Raises:
             ValueError: The batch does not fit the model.
@@ -101,7 +101,7 @@ class Flow:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[FlowOutputs, State]:
-        """Z = f(x) and the parts of log p(x); nothing is drawn."""
+        """Computes z = f(x) and the terms of log p(x); deterministic."""
         del key, train
         x, context = batch["x"], label_context(batch.get("label"), self.num_classes)
         z, log_det = self.bijector.forward(params["bijector"], x, context)
@@ -122,9 +122,9 @@ class Flow:
         Args:
             params: The model's parameters.
             x: Examples `[B, *shape]`.
-            label: Of a conditional model, the labels `[B]`.
-            key: Nothing: a flow draws no noise to prepare its data.
-            state: Nothing: a flow keeps none.
+            label: Labels `[B]` of a conditional model.
+            key: Unused: a flow needs no noise.
+            state: Unused: a flow has no state.
         """
         del key, state
         z, log_det = self._encode(params, x, label)
@@ -141,18 +141,18 @@ class Flow:
         label: Array | int | None = None,
         state: State | None = None,
     ) -> Array:
-        """New examples `[num, *shape]`: x = f^-1(T eps), with eps of the base distribution.
+        """Draws examples `[num, *shape]`: x = f^-1(T eps), with eps from the base distribution.
 
         Args:
             params: The model's parameters.
-            key: What the draws are a function of.
-            num: How many.
-            temperature: T > 0; below 1, samples are likelier and less varied than the data.
-            label: Of a conditional model: `[num]` labels or one for all; uniform ones where None.
-            state: Nothing: a flow keeps none.
+            key: PRNG key.
+            num: Number of samples.
+            temperature: T > 0; below 1, samples are more likely and less varied than the data.
+            label: Labels `[num]`, or one for all, of a conditional model; by default uniform.
+            state: Unused: a flow has no state.
 
         Raises:
-            ValueError: The temperature is not above 0.
+            ValueError: The temperature is not positive.
 
         References:
             Kingma & Dhariwal 2018, Glow, arXiv:1807.03039, sec. 5.
@@ -167,7 +167,7 @@ class Flow:
     def encode(
         self, params: Params, x: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:
-        """The code z = f(x) `[B, *shape]` of each example."""
+        """Maps each example to its code z = f(x) `[B, *shape]`."""
         del state
         return self._encode(params, x, label)[0]
 
@@ -175,16 +175,16 @@ class Flow:
     def decode(
         self, params: Params, z: Array, *, label: Array | None = None, state: State | None = None
     ) -> Array:
-        """The example x = f^-1(z) `[B, *shape]` of each code."""
+        """Maps each code to its example x = f^-1(z) `[B, *shape]`."""
         del state
         context = label_context(label, self.num_classes)
         return self.bijector.inverse(params["bijector"], z, context)[0]
 
     def diagnose(self, params: Params, batch: Batch, key: Key, *, state: State) -> str | None:
-        """Where the first value is that is not finite: data, a layer, the base, or a gradient.
+        """Names the first place with a value that is not finite: data, layer, base or gradient.
 
-        A gradient that is not finite spreads to all layers before the one that it arises in, so the
-        last layer that has one is named. See `core.protocols.Diagnosed`.
+        A gradient that is not finite spreads to all earlier layers, so the last layer with such a
+        gradient is named. See `core.protocols.Diagnosed`.
         """
         x, context = jnp.asarray(batch["x"]), label_context(batch.get("label"), self.num_classes)
         if not all_finite(x):
@@ -211,10 +211,10 @@ class Flow:
 
 
 def check_temperature(temperature: Array | float) -> None:
-    """Raise unless the temperature is above 0; one that is being traced is taken as it is.
+    """Raises unless the temperature is positive; a traced value is not checked.
 
     Raises:
-        ValueError: It is not.
+        ValueError: The temperature is not positive.
     """
     if not isinstance(temperature, Tracer) and not temperature > 0:
         raise ValueError(
@@ -224,5 +224,5 @@ def check_temperature(temperature: Array | float) -> None:
 
 
 def real_valued(spec: DataSpec) -> DataSpec:
-    """The description of the same examples with real numbers for entries."""
+    """Returns the same description with real-valued entries."""
     return dataclasses.replace(spec, num_levels=None)

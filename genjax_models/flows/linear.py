@@ -17,12 +17,12 @@ from genjax_models.core.values import value
 
 
 def _positions(x: Array) -> int:
-    """How many vectors of the last axis an example holds: H W of an image, 1 of a vector."""
+    """Number of vectors of the last axis in an example: H W of an image, 1 of a vector."""
     return math.prod(x.shape[1:-1])
 
 
 def _same_for_all(log_det: Array, x: Array) -> Array:
-    """A log-determinant `[]` as every example's `[B]`."""
+    """Broadcasts a log-determinant `[]` to `[B]`."""
     return jnp.full(x.shape[0], log_det, x.dtype)
 
 
@@ -30,11 +30,11 @@ def _same_for_all(log_det: Array, x: Array) -> Array:
 class Permute:
     """A fixed permutation of the last axis: y[..., i] = x[..., order[i]].
 
-    `Permute()` reverses, `Permute(seed=0)` shuffles, `Permute((2, 0, 1))` does as it is told.
+    `Permute()` reverses; `Permute(seed=0)` shuffles; `Permute((2, 0, 1))` gives the order.
 
     Attributes:
-        order: Which entry of x each entry of y is; None for one that depends on the size alone.
-        seed: What a random order is drawn from; None for the reversed order.
+        order: Index into x of each entry of y; None for reversed or shuffled.
+        seed: Seed of a random order; None for the reversed order.
     """
 
     order: Sequence[int] | None = None
@@ -44,7 +44,7 @@ class Permute:
         """Checks the order, and keeps it as a tuple, so that the bijector is hashable.
 
         Raises:
-            ValueError: The order is no permutation, or both an order and a seed are given.
+            ValueError: The order is not a permutation, or both an order and a seed are given.
         """
         if self.order is None:
             return
@@ -55,8 +55,8 @@ class Permute:
             )
         if sorted(order) != list(range(len(order))):
             raise ValueError(
-                f"Permute was given the order {order}, which is no permutation of 0 .. "
-                f"{len(order) - 1}: give each place once"
+                f"Permute was given the order {order}, which is not a permutation of 0 .. "
+                f"{len(order) - 1}: give each index once"
             )
         object.__setattr__(self, "order", order)
 
@@ -80,7 +80,7 @@ class Permute:
             return np.arange(size)[::-1]
         if len(self.order) != size:
             raise ValueError(
-                f"Permute is of {len(self.order)} entries, but the last axis has {size}: give an "
+                f"Permute has {len(self.order)} entries, but the last axis has {size}: give an "
                 "order of that length, or a seed"
             )
         return np.asarray(self.order)
@@ -88,15 +88,14 @@ class Permute:
 
 @value
 class ActNorm:
-    """A scale and a shift of each channel: y = exp(log_scale) x + shift.
+    """Activation normalisation: a scale and a shift of each channel, y = exp(log_scale) x + shift.
 
-    It starts where the outputs for the examples that `init` is given have mean 0 and variance 1 in
-    each channel; from then on both are parameters like any other. A channel that does not vary
-    among those examples starts at the scale 1: they do not say how far others will lie from them.
+    `init` sets both so that its examples have outputs of mean 0 and variance 1 in each channel;
+    then both are trained. A channel that is constant in those examples starts at scale 1.
 
     Attributes:
-        epsilon: What is added to the channels' standard deviations at the start. A channel that
-            varies by less, or by less than so small a part of its size, does not vary.
+        epsilon: Added to the channels' standard deviations in `init`. A channel with a standard
+        deviation below it, absolutely or relative to its size, counts as constant.
 
     References:
         Kingma & Dhariwal 2018, Glow, arXiv:1807.03039, sec. 3.1.
@@ -105,7 +104,7 @@ class ActNorm:
     epsilon: float = 1e-6
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
-        """Log-scale and shift `[C]` from the channels' statistics, over all devices' examples."""
+        """Returns log-scale and shift `[C]` from the channels' statistics, over all devices."""
         x = all_examples(x)
         axes = tuple(range(x.ndim - 1))
         size = jnp.maximum(1.0, jnp.max(jnp.abs(x), axes))
@@ -131,11 +130,11 @@ class InvertibleConv1x1:
     `W = P L (U + diag(s))`, where P is a fixed permutation, L is lower triangular with ones on the
     diagonal, U is strictly upper triangular, and s = exp(log_scale). So log |det| costs a sum.
 
-    W starts as a random orthogonal matrix. The signs of s, which the paper keeps fixed beside P,
-    are all +1 here: that leaves out none but the sign with which each input channel enters.
+    W starts as a random orthogonal matrix. The signs of s, fixed beside P in the paper, are all +1
+    here, which restricts nothing but the sign of each input channel.
 
     Attributes:
-        seed: What P is drawn from. It is no parameter, since nothing trains it.
+        seed: Seed of P, which is fixed and so not a parameter.
 
     References:
         Kingma & Dhariwal 2018, Glow, arXiv:1807.03039, sec. 3.2, eq. 10.
@@ -144,17 +143,17 @@ class InvertibleConv1x1:
     seed: int = 0
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
-        """L and U `[C, C]`, of which one triangle counts, and log_scale `[C]`.
+        """Returns L and U `[C, C]`, one triangle of each used, and log_scale `[C]`.
 
-        A random rotation is decomposed with pivoting, which orders its rows as is best for the
-        numbers in L; that order is then dropped, so that P can be one that is known beforehand.
+        A random rotation is decomposed with pivoting, which keeps L well-conditioned; the pivots'
+        order is then dropped, so that P can be a fixed function of the seed.
         """
         size = x.shape[-1]
         rotation = jax.random.orthogonal(key, size, dtype=x.dtype)
         _, lower, upper = jax.scipy.linalg.lu(rotation)
         upper = upper * jnp.sign(jnp.diag(upper))  # flips columns: still orthogonal, s > 0
         params = {"log_scale": jnp.log(jnp.diag(upper))}
-        if size > 1:  # else there is no triangle, and nothing in it to train
+        if size > 1:  # otherwise there is no triangle to train
             params |= {"lower": jnp.tril(lower, -1), "upper": jnp.triu(upper, 1)}
         return params
 
@@ -174,7 +173,7 @@ class InvertibleConv1x1:
         return x, _same_for_all(-_positions(y) * jnp.sum(params["log_scale"]), y)
 
     def _factors(self, params: Any, x: Array) -> tuple[Array, Array, np.ndarray]:
-        """L, U + diag(s), and the order of rows that P stands for."""
+        """Returns L, U + diag(s), and the row order of P."""
         size = x.shape[-1]
         order = np.random.default_rng(self.seed).permutation(size)
         lower, upper = jnp.eye(size, dtype=x.dtype), jnp.diag(jnp.exp(params["log_scale"]))

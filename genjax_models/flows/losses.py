@@ -22,7 +22,7 @@ class ChangeOfVariables(Protocol):
 
 
 class DequantizedChange(ChangeOfVariables, Protocol):
-    """The same of dequantised data, with the density of the noise."""
+    """Outputs as in `ChangeOfVariables`, of dequantised data, with the density of the noise."""
 
     @property
     def log_q(self) -> Array:
@@ -36,5 +36,5 @@ def nll(outputs: ChangeOfVariables) -> Array:
 
 
 def dequantized_nll(outputs: DequantizedChange) -> Array:
-    """Log q(y | x) - log p(y) `[B]`, in nats: its mean is at least -log p(x) of discrete x."""
+    """Log q(y | x) - log p(y) `[B]`, in nats: in expectation, an upper bound of -log P(x)."""
     return nll(outputs) + outputs.log_q

@@ -20,7 +20,7 @@ class Elementwise(Protocol):
 
     @property
     def num_params(self) -> int:
-        """Number K of parameters an entry; at zeros the function is about the identity."""
+        """Number K of parameters of an entry; zeros give approximately the identity."""
         ...
 
     def forward(self, h: Array, x: Array) -> tuple[Array, Array]:
@@ -63,19 +63,19 @@ class Affine:
 
 @value
 class MaskedAutoregressive:
-    """y_i = g(x_i; h_i) with h_i = network(x_1 .. x_{i-1}, context), entries in their own order.
+    """y_i = g(x_i; h_i) with h_i = network(x_1 .. x_{i-1}, context).
 
-    `forward` is one pass of a masked network. `inverse` knows an entry only after those before it:
-    D steps of a `lax.scan`, each of which computes the hidden units that its entry needs, so that
-    together they cost one pass too. Put a permutation between two of these, and each entry comes
-    early in one of them. With `forward` from data to noise this is a MAF; `Inverse(...)` of it is
+    `forward` is one pass of a masked network. `inverse` is sequential: D steps of a `lax.scan`,
+    each of which computes only the hidden units that its entry needs, so that all of them cost
+    about one pass. Put a permutation between two layers to vary the order of the entries.
+    With `forward` from data to noise this is a MAF; `Inverse(...)` of it is
     an IAF, whose samples take one pass and whose densities of given data take D steps.
 
     Attributes:
         hidden: Widths of the hidden layers of the network, a `MADE`.
         transform: The function g of each entry.
-        activation: Between the layers.
-        residual: Whether a hidden layer adds to the one before it.
+        activation: Activation of the hidden layers.
+        residual: If True, each hidden layer adds its input to its output.
         network: A `Causal` network `[B, D] -> [B, D, K]`, in place of that `MADE`.
 
     References:
@@ -95,7 +95,7 @@ class MaskedAutoregressive:
         object.__setattr__(self, "hidden", tuple(self.hidden))
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Any]:
-        """The network's parameters, by which the bijector is about the identity."""
+        """Initialises the network, near the identity."""
         flat = x.reshape(x.shape[0], -1)
         return {"network": self._network(x).init(key, flat, context)["params"]}
 

@@ -1,4 +1,4 @@
-"""What takes an image flow from one scale to the next: Squeeze and Split."""
+"""Multi-scale image flows: Squeeze and Split."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from genjax_models.networks.conv import depth_to_space, space_to_depth
 
 @value
 class Squeeze:
-    """Each 2x2 block of pixels becomes the channels of one: `[B, H, W, C] -> [B, H/2, W/2, 4C]`.
+    """Moves 2x2 blocks of pixels into channels: `[B, H, W, C] -> [B, H/2, W/2, 4C]`.
 
-    `Inverse(Squeeze())` gives the pixels back.
+    `Inverse(Squeeze())` restores the pixels.
 
     References:
         Dinh et al. 2017, arXiv:1605.08803, sec. 3.6.
@@ -40,13 +40,13 @@ class Squeeze:
         """`[B, H/2, W/2, 4C]`, and 0 `[B]`.
 
         Raises:
-            ValueError: The height or the width is odd, or x are no images.
+            ValueError: The height or the width is odd, or x is not a batch of images.
         """
         if x.ndim != 4 or x.shape[1] % 2 or x.shape[2] % 2:
             raise ValueError(
                 f"Squeeze halves the height and the width of images, and was given examples of "
                 f"shape {x.shape[1:]}: use fewer scales, or pad the images to a height and a width "
-                "that 2 divides once for each"
+                "divisible by 2 at every scale"
             )
         return space_to_depth(x), jnp.zeros(x.shape[0], x.dtype)
 
@@ -54,26 +54,26 @@ class Squeeze:
         """`[B, 2H, 2W, C]`, and 0 `[B]`.
 
         Raises:
-            ValueError: 4 does not divide the number of channels, or y are no images.
+            ValueError: The number of channels is not divisible by 4, or y is not a batch of images.
         """
         if y.ndim != 4 or y.shape[3] % 4:
             raise ValueError(
                 f"the inverse of Squeeze makes 2x2 pixels of every 4 channels, and was given "
-                f"examples of shape {y.shape[1:]}: give it what a Squeeze returned"
+                f"examples of shape {y.shape[1:]}: give it the output of a Squeeze"
             )
         return depth_to_space(y), jnp.zeros(y.shape[0], y.dtype)
 
 
 @value
 class Split:
-    """Half of the channels is done, and the other half goes on: a step to the next scale.
+    """Factors out half of the channels, and transforms the other half further.
 
-    With the channels in halves (b, a): b goes on to `inner`, and a is standardised by a learned
-    prior given b, `eps = (a - mu(b)) / sigma(b)`, so that a standard normal base of the whole means
-    the density `p(a, b) = N(a; mu(b), sigma(b)^2) p(b)`. The shape is kept: y = (inner(b), eps).
+    With the channels in halves (b, a): b is the input of `inner`, and a is standardised by a
+    learned prior given b, `eps = (a - mu(b)) / sigma(b)`, so that a standard normal base means the
+    density `p(a, b) = N(a; mu(b), sigma(b)^2) p(b)`. The shape is kept: y = (inner(b), eps).
 
     Attributes:
-        inner: What the half that goes on meets; it keeps the shape.
+        inner: Bijector of b; it keeps the shape.
         network: mu and log sigma of each channel of a, given b and the context: twice as many
             channels as a has. The prior starts near N(0, 1), and log sigma is bounded.
 
@@ -109,7 +109,7 @@ class Split:
 
 @value
 class FirstHalf:
-    """A bijector of the first half of the channels; the second half is left as it is.
+    """Applies a bijector to the first half of the channels, and keeps the second.
 
     Attributes:
         inner: The bijector; it keeps the shape.

@@ -1,7 +1,7 @@
-"""Planar and radial flows: what the posterior of a VAE was first bent by.
+"""Planar and radial flows, for the posterior of a VAE.
 
-Their parameters are few, so that a network can give each example its own: every leaf may have the
-examples' axis in front, `[B, ...]`, or not.
+They have few parameters, so that a network can return them for each example: leaves of the
+parameters are shared, or have the batch as their first axis, `[B, ...]`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from genjax_models.core.types import Array, Key
 from genjax_models.core.values import value
 
 _NEWTON_STEPS = 48
-"""For double precision, and slopes at the hyperplane down to 1e-16, where it is slowest."""
+"""Enough for double precision, and slopes at the hyperplane down to 1e-16, the slowest case."""
 
 
 @value
 class Planar:
-    """y = x + u_hat tanh(w^T x + b): a stretch or a squeeze at right angles to a hyperplane.
+    """y = x + u_hat tanh(w^T x + b): stretches or compresses at right angles to a hyperplane.
 
     u_hat = u + (m(w^T u) - w^T u) w / |w|^2 with m(s) = -1 + softplus(s) makes w^T u_hat > -1, and
     so the function invertible. Then log |det dy/dx| = log (1 + (1 - tanh^2) w^T u_hat).
 
-    The inverse has no closed form, but is a search along one line, by Newton's method.
+    The inverse has no closed form; it is a one-dimensional root, found by Newton's method.
 
     References:
         Rezende & Mohamed 2015, Variational Inference with Normalizing Flows, arXiv:1505.05770,
@@ -34,7 +34,7 @@ class Planar:
     """
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Array]:
-        """Parameters u, w `[D]` and b `[]`, by which the bijector is about the identity."""
+        """Returns u, w `[D]` and b `[]`, near the identity."""
         del context
         dim = math.prod(x.shape[1:])
         key_w, key_u = jax.random.split(key)
@@ -60,7 +60,7 @@ class Planar:
         a = _solve(slope, jnp.sum(w * flat, axis=-1) + b)
         h = jnp.tanh(a)
         x = flat - u_hat * h[:, None]
-        # Where u_hat is large, the difference loses digits along w, where a has them.
+        # Where u_hat is large, the difference loses digits along w, and a does not.
         squared = jnp.sum(w**2, axis=-1)
         lost = a - b - jnp.sum(w * x, axis=-1)
         x += jnp.where(squared > 0, lost / jnp.where(squared > 0, squared, 1), 0)[:, None] * w
@@ -71,7 +71,7 @@ def _planar(params: Any, dtype: jnp.dtype) -> tuple[Array, Array, Array, Array]:
     """u_hat, 1 + w^T u_hat = softplus(w^T u) > 0, w and b."""
     u, w, b = (params[name].astype(dtype) for name in ("u", "w", "b"))
     w_u, squared = jnp.sum(w * u, axis=-1), jnp.sum(w**2, axis=-1)
-    slope = jax.nn.softplus(w_u) + jnp.finfo(dtype).eps  # far below, it would be 0 in effect
+    slope = jax.nn.softplus(w_u) + jnp.finfo(dtype).eps  # a softplus can underflow to 0
     known = squared > 0  # where w is 0 there is no direction to correct, nor a need to
     correction = jnp.where(known, (slope - 1 - w_u) / jnp.where(known, squared, 1), 0)
     return u + correction[..., None] * w, jnp.where(known, slope, 1), w, b
@@ -83,10 +83,10 @@ def _log_slope(slope: Array, h: Array) -> Array:
 
 
 def _solve(slope: Array, c: Array) -> Array:
-    """The a `[B]` for which g(a) = a + (slope - 1) tanh(a) = c, with its derivatives.
+    """Solves g(a) = a + (slope - 1) tanh(a) = c for a `[B]`, differentiably.
 
     g is odd, and on a >= 0 it is concave for slopes above 1 and convex for slopes below. So from
-    the nearer bound of |a|, Newton's steps approach it from one side and never leave it.
+    the nearer bound of |a|, Newton's steps approach the root monotonically.
     """
 
     def newton(a: Array, c: Array, slope: Array) -> Array:
@@ -94,20 +94,20 @@ def _solve(slope: Array, c: Array) -> Array:
         return a - (a + (slope - 1) * h - c) / (h**2 + (1 - h**2) * slope)
 
     def towards(_: int, a: Array) -> Array:
-        new = newton(a, size, fixed)  # a step back is rounding, and of no use
+        new = newton(a, size, fixed)  # a step backwards is rounding error
         return jnp.where(concave, jnp.maximum(a, new), jnp.minimum(a, new))
 
     fixed, size = jax.lax.stop_gradient((jnp.broadcast_to(slope, c.shape), jnp.abs(c)))
     concave, by_slope, by_shift = fixed > 1, size / fixed, size - (fixed - 1)
     nearer = (jnp.maximum(by_slope, by_shift), jnp.minimum(by_slope, by_shift))
     a = jax.lax.fori_loop(0, _NEWTON_STEPS, towards, jnp.where(concave, *nearer))
-    # One more step, which gradients follow: its derivatives are those of the solution.
+    # One more step, differentiated: its derivatives are those of the solution.
     return newton(jax.lax.stop_gradient(a * jnp.sign(c)), c, slope)
 
 
 @value
 class Radial:
-    """y = x + beta_hat (x - x_0) / (alpha + r), r = |x - x_0|: a pull to a point, or a push away.
+    """y = x + beta_hat (x - x_0) / (alpha + r), r = |x - x_0|: contracts or expands about a point.
 
     alpha > 0 by a softplus, and beta_hat = -alpha + softplus(beta) makes it invertible. With
     s = softplus(beta), log |det dy/dx| = (D - 1) log ((r + s) / (alpha + r)) +
@@ -119,7 +119,7 @@ class Radial:
     """
 
     def init(self, key: Key, x: Array, context: Array | None = None) -> dict[str, Array]:
-        """Parameters center `[D]`, alpha and beta `[]`, by which it is about the identity."""
+        """Returns center `[D]`, alpha and beta `[]`, near the identity."""
         del context
         dim = math.prod(x.shape[1:])
         start = jnp.full((), math.log(math.e - 1.0), jnp.float32)  # softplus = 1
@@ -139,8 +139,8 @@ class Radial:
         del context
         flat, (center, alpha, s) = y.reshape(y.shape[0], -1), _radial(params, y.dtype)
         big_r = _norm(flat - center)
-        # |y - x_0| = R = r (r + s) / (alpha + r); of two forms of the root, that without a
-        # difference of like numbers.
+        # |y - x_0| = R = r (r + s) / (alpha + r); of two forms of the root, this one subtracts no
+        # nearly equal numbers.
         root = jnp.sqrt((big_r - s) ** 2 + 4 * alpha * big_r)
         gap = jnp.abs(big_r - s) + root
         r = jnp.where(big_r > s, gap / 2, 2 * alpha * big_r / gap)
@@ -161,7 +161,7 @@ def _radial_log_det(r: Array, alpha: Array, s: Array, dim: int) -> Array:
 
 
 def _norm(x: Array) -> Array:
-    """|x_b| `[B]`, of gradient 0 at 0."""
+    """|x_b| `[B]`, with gradient 0 at 0."""
     squared = jnp.sum(x**2, axis=-1)
     away = squared > 0
     return jnp.where(away, jnp.sqrt(jnp.where(away, squared, 1)), 0)

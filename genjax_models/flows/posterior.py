@@ -1,6 +1,6 @@
 """Flows as the distributions of a VAE's codes: a posterior q(z | x) or a prior p(z).
 
-Both are what an autoencoder takes as such by what they do; there is nothing to inherit.
+Both satisfy the Protocols that an autoencoder asks for; there is nothing to inherit.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from genjax_models.core.values import value
 from genjax_models.flows.bijector import Bijector, Inverse
 
 AMORTIZED_SCALE = 0.1
-"""Factor of the encoder's outputs where they are added to a flow's parameters: so the flow of each
-example starts near the shared one, not at noise that saturates it."""
+"""Factor of the encoder's outputs before they are added to a flow's parameters, so that each
+example's flow starts near the shared one."""
 
 
 @struct.dataclass
@@ -29,8 +29,8 @@ class Transformed:
     Attributes:
         base: q_0 over `[B, d]`.
         shared: The bijector's parameters, the same for all examples; leaves `[1, ...]`.
-        own: What each example adds to them, leaves `[B, ...]`; None where they are the same.
-        context: What the bijector is conditioned on `[B, C]`.
+        own: Offsets of each example's parameters from `shared`, leaves `[B, ...]`; None for none.
+        context: Condition of the bijector `[B, C]`.
         bijector: f.
     """
 
@@ -77,15 +77,15 @@ class FlowPosterior:
 
     z_0 ~ N(mu(x), diag sigma(x)^2), z = f(z_0), log q(z | x) = log q_0(z_0) - log |det df/dz_0|.
 
-    The encoder returns mu and log sigma^2; then, where the flow is amortised, what x adds to the
-    bijector's learned parameters; then a context of the bijector. So planar and radial flows are
+    The encoder returns mu and log sigma^2; then, if the flow is amortised, offsets of the
+    bijector's parameters; then the bijector's context. So planar and radial flows are
     as in Rezende & Mohamed 2015, and `Chain([MaskedAutoregressive(), Permute(), ...])` with a
-    context is the inverse autoregressive flow of Kingma et al. 2016: `forward` goes from noise to
-    codes here, and is the direction that must be cheap.
+    context is the inverse autoregressive flow of Kingma et al. 2016: here `forward` maps noise to
+    codes, and must be the cheap direction.
 
     Attributes:
         bijector: f, over codes `[B, latent_dim]`.
-        amortized: Whether each example has parameters of its own.
+        amortized: If True, each example has its own bijector parameters.
         context_dim: Number of encoder outputs that the bijector is conditioned on.
 
     References:
@@ -98,7 +98,7 @@ class FlowPosterior:
     context_dim: int = 0
 
     def num_outputs(self, latent_dim: int) -> int:
-        """How many numbers the encoder must return."""
+        """Number of values that the encoder must return."""
         return sum(self._sizes(latent_dim))
 
     def init(self, key: Key, latent_dim: int) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class FlowPosterior:
         """The posterior over codes `[B, latent_dim]`, given the encoder's outputs `[B, ...]`.
 
         Raises:
-            ValueError: The encoder returned another number of values than `num_outputs`.
+            ValueError: The number of encoder outputs is not `num_outputs`.
         """
         h = h.reshape(h.shape[0], -1)
         normal, own, context = sizes = self._sizes(latent_dim)
@@ -159,8 +159,8 @@ def _like(tree: Any, rows: Array) -> Any:
 class FlowPrior:
     """p(z): the distribution of z = f(eps), eps ~ N(0, I), with a learned bijector f.
 
-    `FlowPrior(Inverse(MaskedAutoregressive()))` has densities in one pass, which is what training
-    takes of a prior.
+    `FlowPrior(Inverse(MaskedAutoregressive()))` evaluates densities, which training needs, in one
+    pass.
 
     Attributes:
         bijector: f, from noise to codes `[B, latent_dim]`.

@@ -1,7 +1,7 @@
-"""Monotonic rational-quadratic splines: the function of one number that a spline flow is made of.
+"""Monotonic rational-quadratic splines, the elementwise functions of a neural spline flow.
 
 On [-bound, bound] the function is, between each two knots, a quotient of quadratics; outside it is
-the identity. Everything works on arrays of numbers, each with a spline of its own.
+the identity. All functions are elementwise: each number of an array has its own spline.
 
 References:
     Durkan et al. 2019, Neural Spline Flows, arXiv:1906.04032; Gregory & Delbourgo 1982.
@@ -19,14 +19,14 @@ from genjax_models.core.types import Array
 from genjax_models.core.values import value
 
 MIN_SLOPE = 1e-3
-"""The least derivative at a knot."""
+"""Smallest derivative at a knot."""
 
 
 class Knots(NamedTuple):
     """The points that a spline goes through, K bins of them.
 
     Attributes:
-        x: Their places, rising from -bound to bound `[..., K + 1]`.
+        x: Positions, rising from -bound to bound `[..., K + 1]`.
         y: The spline's values there, rising from -bound to bound `[..., K + 1]`.
         slope: The spline's derivatives there, positive, and 1 at both ends `[..., K + 1]`.
     """
@@ -43,7 +43,7 @@ def knots(raw: Array, bound: float, min_size: float = 1e-3) -> Knots:
         raw: K widths, K heights and K - 1 derivatives, each before its constraint
             `[..., 3 K - 1]`.
         bound: Half of the length of the interval that is not the identity.
-        min_size: The least width and the least height of a bin, as a share of the interval.
+        min_size: Smallest width and height of a bin, as a share of the interval.
 
     Returns:
         The knots `[..., K + 1]`.
@@ -80,7 +80,7 @@ def forward(knots: Knots, x: Array) -> tuple[Array, Array]:
 
     Args:
         knots: A spline for each number `[..., K + 1]`.
-        x: Where `[...]`.
+        x: Inputs `[...]`.
 
     Returns:
         y and log dy/dx, both `[...]`.
@@ -97,7 +97,7 @@ def forward(knots: Knots, x: Array) -> tuple[Array, Array]:
 
 
 def inverse(knots: Knots, y: Array) -> tuple[Array, Array]:
-    """Where the spline has a given value, and the logarithm of the inverse's derivative.
+    """Inverts the spline, and returns the logarithm of the inverse's derivative.
 
     theta is a root of a quadratic. With eta = (y - y_k) / h and u = d_k (1 - eta) - d_{k+1} eta,
     the root in [0, 1] can be written so that nothing cancels, neither in the discriminant nor
@@ -158,7 +158,7 @@ class Spline:
 
 
 def _inside(places: Array, x: Array) -> tuple[Array, Array]:
-    """Whether a number is in the interval, and the number itself or, outside, the nearest end."""
+    """Returns a mask of the numbers in the interval, and the numbers clipped to it."""
     low, high = places[..., 0], places[..., -1]
     return (x >= low) & (x <= high), jnp.clip(x, low, high)
 
@@ -166,7 +166,7 @@ def _inside(places: Array, x: Array) -> tuple[Array, Array]:
 def _bin(knots: Knots, places: Array, x: Array) -> list[tuple[Array, Array]]:
     """Both ends of the bin of `places` that x is in: of x, of y and of the slope, `[...]` each.
 
-    They are picked by a mask and a sum, which is faster than a gather where bins are few.
+    A mask and a sum are faster than a gather here, because bins are few.
     """
     num_bins = places.shape[-1] - 1
     index = jnp.sum(x[..., None] >= places[..., 1:-1], axis=-1, keepdims=True)  # [..., 1]

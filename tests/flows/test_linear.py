@@ -28,11 +28,11 @@ def test_permutations():
 
 
 def test_orders_that_are_none():
-    with pytest.raises(ValueError, match="no permutation of 0 .. 2"):
+    with pytest.raises(ValueError, match="not a permutation of 0 .. 2"):
         Permute((0, 1, 1))
     with pytest.raises(ValueError, match="one of the two"):
         Permute((0, 1), seed=0)
-    with pytest.raises(ValueError, match="of 2 entries, but the last axis has 3"):
+    with pytest.raises(ValueError, match="has 2 entries, but the last axis has 3"):
         Permute((1, 0)).forward({}, jnp.zeros((1, 3)))
 
 
