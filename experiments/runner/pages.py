@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 STYLE = "/* pages.css */"
 """Where a page has the style of all pages; its own rules stand after it."""
-MIME = {"png": "image/png", "svg": "image/svg+xml", "gif": "image/gif"}
+MIME = {
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "gif": "image/gif",
+    "wav": "audio/wav",
+    "mid": "audio/midi",
+}
 
 
 def read(path: Path) -> str:
@@ -28,7 +34,7 @@ def fill(path: Path, **values: object) -> str:
 
 
 def uri(data: bytes, kind: str) -> str:
-    """A picture as what an `img` can show by itself; `kind` is a key of `MIME`."""
+    """A picture or a sound as an address that holds it; `kind` is a key of `MIME`."""
     return f"data:{MIME[kind]};base64,{base64.b64encode(data).decode()}"
 
 

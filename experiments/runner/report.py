@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import string
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,25 @@ def _facts(result: Mapping[str, Any]) -> str:
     return f"<dl>{''.join(items)}</dl>"
 
 
+OF_TEXTS = ("window", "tokenizer", "bpe_size")
+OF_FOLDERS = ("size", "crop", "flip", "color")
+
+
 def _settings(record: runs.Record) -> str:
-    """Every setting of the run; those that are not the experiment's own are marked."""
+    """The settings that the run's data and figures depend on.
+
+    Those that are not the experiment's own are marked; those that are off are left out, and those
+    of texts or of folders of images where the data are none.
+    """
     own = {name: value for name, _, value in fields(record.experiment.config)}
+    unread = () if record.spec.vocabulary else OF_TEXTS
+    unread += () if Path(record.config.dataset).expanduser().is_dir() else OF_FOLDERS
     rows = []
     for name, _, value in fields(record.config):
         changed = value != own.get(name)
-        rows.append((name, _text(value), f"changed from {_text(own.get(name))}" if changed else ""))
+        if changed or not (name in unread or value is None or value is False or value == ()):
+            note = f"changed from {_text(own.get(name))}" if changed else ""
+            rows.append((name, _text(value), note))
     return _table(("setting", "value", "not the experiment's own"), rows)
 
 
@@ -151,8 +164,29 @@ def _pictures(record: runs.Record, split: str) -> str:
                 f'<img class="{"plot" if points else "pixels"}" alt="{html.escape(caption)}"'
                 f' src="{pages.uri(path.read_bytes(), "png")}">'
             )
+            if name == runs.SAMPLES:
+                shown += _players(path)
             figures.append(_figure(title, shown, caption))
     return "".join(figures)
+
+
+PLAYERS: Mapping[str, str] = {
+    "gif": '<img class="pixels" alt="The samples, moving." src="$address">',
+    "wav": '<audio controls src="$address"></audio>',
+    "mid": '<p><a download="$name" href="$address">$name</a>, to play or to print as music</p>',
+}
+"""How a page shows a file of samples, by its suffix."""
+
+
+def _players(samples: Path) -> str:
+    """What moves or sounds, beside the picture of it: the files of the experiment's writers."""
+    shown = []
+    for kind, player in PLAYERS.items():
+        path = samples.with_suffix(f".{kind}")
+        if path.exists():
+            address = pages.uri(path.read_bytes(), kind)
+            shown.append(string.Template(player).substitute(address=address, name=path.name))
+    return "".join(shown)
 
 
 def _text_figure(path: Path, caption: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,6 +123,31 @@ def test_the_distance_from_a_known_density(tmp_path: Path):
     assert "standard error" in found["kind"] and found["unit"] == "nats"
     elsewhere = make_run(tmp_path, Truth(data.spec), "mine.npz")
     assert "kl_to_truth" not in evaluate.final_metrics(elsewhere, data)
+
+
+def test_what_moves_or_sounds_is_played(tmp_path: Path):
+    data = gm.load("ring", "test")
+    run = make_run(tmp_path, Truth(data.spec), "ring")
+    samples.write_pictures(run, data)
+    assert not re.search("<audio|gif|midi", page_of(run, {}))
+    for suffix in (".gif", ".wav", ".mid"):
+        (tmp_path / runs.SAMPLES).with_suffix(suffix).write_bytes(suffix.encode())
+    page = page_of(run, {})
+    for kind, data in (("image/gif", b".gif"), ("audio/wav", b".wav"), ("audio/midi", b".mid")):
+        assert f'"data:{kind};base64,{base64.b64encode(data).decode()}"' in page
+    assert "<audio controls " in page and '<a download="samples.mid" ' in page
+
+
+def test_settings_that_do_not_matter_are_not_listed(tmp_path: Path):
+    run = make_run(tmp_path, Truth(gm.load("ring", "test").spec), "ring")
+    config = dataclasses.replace(run.record.config, data_dir="here", flip=True)
+    record = dataclasses.replace(run.record, config=config)
+    page = page_of(dataclasses.replace(run, record=record), {})
+    listed = re.findall("<tr><td>([a-z_.0-9]+)</td>", page)
+    assert {"seed", "steps", "batch_size", "optimizer.learning_rate"} <= set(listed)
+    # Changed settings always are; those that are off, of texts, of folders of images are not.
+    assert {"data_dir", "flip"} <= set(listed)
+    assert not {"tokenizer", "bpe_size", "window", "crop", "color", "initial"} & set(listed)
 
 
 @pytest.fixture
