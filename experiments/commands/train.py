@@ -13,7 +13,7 @@ import tyro
 
 from experiments.commands.arguments import in_options, parse_experiment
 from experiments.commands.terminal import print_metrics
-from experiments.runner.config import Config, Seed
+from experiments.runner.config import Config, LoggerName, Seed
 from experiments.runner.experiment import Experiment
 
 M = TypeVar("M")
@@ -33,6 +33,8 @@ class TrainArguments(Generic[M]):
     seeds: tuple[Seed, ...] = ()
     """Train a run of each seed, one after another, in a folder of its own below --run-dir
     (runs/NAME-DATASET-seeds by default), whose result.json has means and 95 % intervals."""
+    logger: tuple[LoggerName, ...] = ()
+    """Who else is told of the run, beside its metrics.jsonl and TensorBoard: wandb, mlflow."""
     compilation_cache: bool = True
     """Whether compiled steps are kept for the next run."""
     restart: bool = False
@@ -97,7 +99,11 @@ def _train(
     from experiments.runner import train
     from genjax_models import training
 
-    how: dict[str, Any] = {"restart": arguments.restart, "stop_on": _stop_on(arguments)}
+    how: dict[str, Any] = {
+        "logged": arguments.logger,
+        "restart": arguments.restart,
+        "stop_on": _stop_on(arguments),
+    }
     try:
         return train.train(found, config, directory, **how) is not None
     except training.Interrupted as stop:

@@ -76,6 +76,7 @@ SamplerName = Literal[
     "predictor_corrector", "adaptive", "multistep_consistency",
 ]  # fmt: skip
 """Samplers of diffusion; `recipes.diffusion.SAMPLERS` has the functions."""
+LoggerName = Literal["wandb", "mlflow"]
 TokenizerName = Literal["characters", "bytes", "bpe"]
 
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.runner import loading, records, runs
+from experiments.runner import loading, loggers, records, runs
 from experiments.runner.config import Config, differences
 from experiments.runner.experiment import Experiment
 from experiments.runner.files import LOCK
@@ -110,7 +110,7 @@ def check_data(directory: Path, *splits: Dataset | None) -> None:
 
 def clear(directory: Path) -> None:
     """Takes away what a run without a checkpoint may have written there."""
-    for name in (runs.METRICS, runs.RESULT, records.RECORD):
+    for name in (runs.METRICS, runs.RESULT, records.RECORD, loggers.IDS):
         (directory / name).unlink(missing_ok=True)
     for folder in (runs.TENSORBOARD, runs.BEST):
         shutil.rmtree(directory / folder, ignore_errors=True)

@@ -9,12 +9,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.runner import evaluate, loading, needs, rehearsal, runs, samples, starting
-from experiments.runner.config import Config, to_json
+from experiments.runner import (
+    evaluate,
+    loading,
+    loggers,
+    needs,
+    rehearsal,
+    runs,
+    samples,
+    starting,
+)
+from experiments.runner.config import Config, LoggerName, to_json
 from experiments.runner.datasets import is_divided_here, load_splits, num_examples, size_in_words
 from experiments.runner.experiment import Experiment, Setup
 from experiments.runner.files import locked
 from experiments.runner.hooks import Patience, StoppedEarly
+from experiments.runner.loggers import Logger
 from experiments.runner.optimizers import make_optimizer
 from genjax_models import training
 from genjax_models.data import Dataset
@@ -30,6 +40,7 @@ def train(
     *,
     restart: bool = False,
     stop_on: Sequence[int] = STOPPING,
+    logged: Sequence[LoggerName] = (),
 ) -> runs.Run | None:
     """Trains, evaluates and reports; goes on where an unfinished run of the same kind stopped.
 
@@ -39,6 +50,7 @@ def train(
         directory: The run directory, new or of that very run.
         restart: Whether to begin anew where all checkpoints are damaged.
         stop_on: Signals at which the run is saved and stopped.
+        logged: Loggers that are told of it beside its own files.
 
     Returns:
         The run, or None if it was finished already.
@@ -46,16 +58,20 @@ def train(
     Raises:
         ValueError: The directory holds something else, or the run lacks something that it needs:
             of its data, its device, its disk.
+        ImportError: A logger's package is not installed.
         training.Interrupted: Ctrl-C or another signal; a checkpoint was saved.
     """
+    loggers.check_installed(logged)
     with locked(directory):  # before the look at it, which another process may change
         resumed = starting.check_start(directory, experiment, config, restart)
         if resumed and runs.is_trained(directory):
             if config.evaluation.none or runs.is_finished(directory):
                 return None
-            return evaluate.go_on(loading.load_run(directory), config)
+            run = loading.load_run(directory)
+            with loggers.opened(directory, config, logged):
+                return evaluate.go_on(run, config)
         how = {"restart": restart, "stop_on": stop_on}
-        return _train(experiment, config, directory, resumed, how)
+        return _train(experiment, config, directory, resumed, how, logged)
 
 
 def _train(
@@ -64,6 +80,7 @@ def _train(
     directory: Path,
     resumed: bool,
     how: Mapping[str, Any],
+    logged: Sequence[LoggerName],
 ) -> runs.Run:
     data, held_back, test = load_splits(config)
     needs.check(experiment.name, experiment.needs, config, data.spec)
@@ -99,8 +116,9 @@ def _train(
     _tell_what_is_left_out(setup, config, data)
     record = runs.create(directory, experiment, config, data, held_back, test)
     began = time.perf_counter()
-    run, rate = _fit(record, setup, optimizer, data, held_back, start, how)
-    finish(run, test, time.perf_counter() - began, rate)
+    with loggers.opened(directory, config, logged) as told:
+        run, rate = _fit(record, setup, optimizer, data, held_back, start, how, told)
+        finish(run, test, time.perf_counter() - began, rate)
     return run
 
 
@@ -112,6 +130,7 @@ def _fit(
     held_back: Dataset | None,
     start: int,
     how: Mapping[str, Any],
+    told: Sequence[Logger],
 ) -> tuple[runs.Run, float | None]:
     """The trained run, and how many steps a second it made."""
     config, directory = record.config, record.directory
@@ -125,11 +144,7 @@ def _fit(
 
     _announce(record, data, start)
     with hooks.progress_bar(config.steps) as bar:
-        reports: tuple[hooks.Report, ...] = (
-            bar,
-            hooks.json_lines(directory / runs.METRICS),
-            hooks.tensorboard(directory / runs.TENSORBOARD),
-        )
+        reports: tuple[hooks.Report, ...] = (bar, *told)
         callbacks: list[hooks.Hook] = list(reports)
         if held_back is not None:
             measure = evaluate.validation_loss(setup, held_back, config.evaluation)
