@@ -1,1 +1,1 @@
-"""How fast things are: against PyTorch, sampling, tables of a run."""
+"""Benchmarks: speed beside PyTorch, sampling, tables of a run."""

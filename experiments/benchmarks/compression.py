@@ -1,4 +1,4 @@
-"""What a run's model compresses its test split to, beside its likelihood and the usual formats.
+"""Compressed size of a run's test split, beside its likelihood and the usual formats.
 
     python -m experiments.benchmarks.compression RUN [RUN ...] [--num N]
 

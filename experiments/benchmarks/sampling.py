@@ -1,4 +1,4 @@
-"""How much faster an autoregressive model samples from its cache than by full passes.
+"""Speed of an autoregressive model's samples from its cache, beside full passes.
 
     python -m experiments.benchmarks.sampling pixelcnn [--num 1] [--repeats 5]
 
@@ -45,7 +45,7 @@ def bench(name: str, num: int, repeats: int) -> dict[str, Any]:
     Args:
         name: The experiment.
         num: Examples that are sampled at once.
-        repeats: How often; the median counts.
+        repeats: Number of repetitions; the median counts.
 
     Returns:
         What was measured, ready for JSON; `ratio` is the time of one full pass for each position

@@ -1,4 +1,4 @@
-"""How fast something is: what `versus_pytorch` compares."""
+"""Steps a second, which `versus_pytorch` compares."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def of_fit(
 
 
 def of(act: Callable[[], Any], warmup: int = 50, steps: int = 500) -> float:
-    """How often a second something is done, after it was done `warmup` times."""
+    """Measures calls a second, after `warmup` calls."""
     for _ in range(warmup):
         act()
     start = time.perf_counter()

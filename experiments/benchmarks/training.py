@@ -1,4 +1,4 @@
-"""How fast an experiment trains, and what the loop costs over the bare step."""
+"""Speed of an experiment's training, and the loop's overhead over the bare step."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class AnomalyArguments:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """How one score tells one set from the run's test split.
+    """Separation of one set from the run's test split by one score.
 
     Attributes:
         against: The other set.
@@ -65,7 +65,7 @@ class Row:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command `anomaly`.
+    """Runs the command `anomaly`.
 
     Args:
         argv: The arguments after the command.

@@ -1,4 +1,4 @@
-"""How a command's arguments become its dataclass, by tyro, with every refusal in one line."""
+"""Parsing of command-line arguments by tyro, with every refusal in one line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def parse(kind: Any, command: str, argv: Sequence[str], default: T | None = None
 
     Args:
         kind: The dataclass; with its parameter, where it is generic.
-        command: What stands before the arguments, for help and messages.
+        command: The command's name, for help and messages.
         argv: The arguments.
         default: The values of those that are not given; None where one is required.
 
@@ -135,7 +135,7 @@ def in_options(message: str, arguments: Any) -> str:
     """A message of the library, whose arguments `name=` and `` `name` `` are said as options.
 
     Args:
-        message: What the library says, which names its own arguments.
+        message: The library's message, which names its own arguments.
         arguments: The dataclass of the command's options: a name is that of the field, at whatever
             depth, the least deep first; a name that no option sets is left as it is.
     """
@@ -151,7 +151,7 @@ def in_options(message: str, arguments: Any) -> str:
 
 
 def _nearest(option: str, arguments: Any) -> str:
-    """Which options may have been meant."""
+    """Suggests the options that may have been meant."""
     kinds = [(flag(name), getattr(hint, "__metadata__", ())) for name, hint, _ in fields(arguments)]
     options = [name for name, marks in kinds if tyro.conf.Positional not in marks]
     return suggest(option, options) if options else "it takes none"

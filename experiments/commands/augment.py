@@ -62,9 +62,9 @@ class AugmentArguments:
     steps: PositiveInt = 400
     """Length of a classifier's training."""
     distorted: bool = False
-    """Whether the classifiers' images are also moved and turned a little."""
+    """Also move and turn the classifiers' images a little."""
     split: str = "test"
-    """Where the accuracies are measured; settings are chosen on validation."""
+    """Split on which accuracies are measured; settings are chosen on validation."""
     seeds: tuple[Seed, ...] = (0, 1, 2, 3, 4)
     """Pairs of classifiers; at least two."""
     out: Path | None = None
@@ -121,7 +121,7 @@ def compare(arguments: AugmentArguments, few: int) -> Figure:
 
 
 def _drawn(arguments: AugmentArguments, real: Dataset, seed: int) -> Dataset:
-    """What a conditional VAE draws that has seen nothing but these images."""
+    """Draws images of a conditional VAE that was trained on these images alone."""
     settings = VAESettings(
         network="mlp", hidden=arguments.hidden, latent_dim=arguments.latent_dim, conditional=True
     )

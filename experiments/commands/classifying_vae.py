@@ -20,7 +20,7 @@ from genjax_models.core.modules import apply_module, init_modules
 
 @struct.dataclass
 class ClassifyingOutputs:
-    """What the terms of a VAE and of a classifier look at.
+    """Outputs for the terms of a VAE and of a classifier.
 
     Attributes:
         vae: The VAE's part.
@@ -50,7 +50,7 @@ class ClassifyingVAE:
     Attributes:
         vae: The VAE.
         head: Codes to logits.
-        weight: What a nat of the label counts beside one of the image.
+        weight: Weight of a nat of the label beside one of the image.
 
     References:
         Amini et al. 2019, sec. 3.1, eq. 1.
@@ -62,7 +62,7 @@ class ClassifyingVAE:
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
+        """Description of one example."""
         return self.vae.spec
 
     @property

@@ -66,7 +66,7 @@ def _told(argv: Sequence[str], debug: bool) -> int:
 
 
 def _is_of_the_platform(error: BaseException) -> bool:
-    """Whether JAX failed where it looks for its devices."""
+    """Returns True if JAX failed where it looks for its devices."""
     frames = traceback.walk_tb(error.__traceback__)
     return any(Path(f.f_code.co_filename).name == "xla_bridge.py" for f, _ in frames)
 
@@ -134,8 +134,8 @@ class Command(NamedTuple):
     """A command.
 
     Attributes:
-        arguments: What stands after its name.
-        summary: What it does, in one line.
+        arguments: Its arguments, in short.
+        summary: Its purpose, in one line.
         begins_group: Whether it begins a group in the list of commands.
         module: The file of this folder whose `main` it is; that of its own name by default.
     """

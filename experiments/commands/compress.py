@@ -31,13 +31,13 @@ class CompressArguments:
     split: str | None = None
     """The split; None takes test, and of an input all that there is, or what is its train."""
     num: PositiveInt | None = None
-    """How many examples to compress, the first; None takes all."""
+    """Number of examples to compress, from the first; None takes all."""
     seed: Seed = 0
     """Decides the draw of black and white pixels that is kept, where the model binarises."""
     block: PositiveInt | None = None
     """Examples that one pass of the networks sees, written in the file; None takes the usual."""
     verify: bool = True
-    """Whether the file is decompressed again before it is written."""
+    """Decompress the file again before it is written."""
     overwrite: bool = False
     """Replace a file that is there already."""
 

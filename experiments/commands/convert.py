@@ -29,7 +29,7 @@ class ConvertArguments:
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.wav")]
     """The wav file to write."""
     back: bool = False
-    """Whether to convert the target's voice into the source's instead."""
+    """Convert the target's voice into the source's instead."""
     overwrite: bool = False
     """Replace a file that is there already."""
 

@@ -74,7 +74,7 @@ class DebiasArguments:
     dataset: str = "mnist"
     """A dataset of images with labels."""
     change: ChangeName = "negative"
-    """What the rare kind is."""
+    """The rare kind."""
     num: PositiveInt | None = None
     """Training images to use; None is all."""
     share: Annotated[float, Allowed(0, 1, above=True, below=True)] = 0.02
@@ -92,11 +92,11 @@ class DebiasArguments:
     hidden: tuple[PositiveInt, ...] = (256,)
     """Widths of the encoder's layers; the decoder has the same, backwards."""
     weight: PositiveFloat = 100.0
-    """What a nat of the label counts beside one of the image."""
+    """Weight of a nat of the label beside one of the image."""
     learning_rate: PositiveFloat = 1e-3
     """Of Adam at the start; it falls to 0 along a cosine."""
     split: str = "test"
-    """Where the accuracies are measured; settings are chosen on validation."""
+    """Split on which accuracies are measured; settings are chosen on validation."""
     seeds: tuple[Seed, ...] = (0, 1, 2)
     """A run with and one without resampling for each."""
     out: Path | None = None

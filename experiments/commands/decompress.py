@@ -23,7 +23,7 @@ class DecompressArguments:
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN.gjx")]
     """The file that compress wrote."""
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.npz")]
-    """Where the examples go, as x, and their labels as y."""
+    """File to write the examples to, as x, and their labels, as y."""
     overwrite: bool = False
     """Replace a file that is there already."""
 

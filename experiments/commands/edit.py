@@ -62,14 +62,14 @@ class EditArguments:
 
 
 class Edited(NamedTuple):
-    """What an edit made.
+    """Result of an edit.
 
     Attributes:
         rows: Pictures side by side, as `LAYOUTS` says `[rows, columns, *shape]`.
-        x: What was edited into a whole image `[N, *shape]`; None for walks.
-        original: What it ought to be `[N, *shape]`; None where there is no right answer.
-        unknown: Which entries were not given, bool `[*shape]`.
-        label: What a classifier ought to read `[N]`.
+        x: Edited images `[N, *shape]`; None for walks.
+        original: The right answers `[N, *shape]`; None if there are none.
+        unknown: Mask of the entries that were not given, bool `[*shape]`.
+        label: Labels that a classifier should read `[N]`.
     """
 
     rows: np.ndarray
@@ -109,7 +109,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def figures(run: runs.Run, edited: Edited) -> list[str]:
-    """How near edited images are to what they ought to be, and what a classifier reads."""
+    """Measures the error of edited images, and a classifier's readings of them."""
     from experiments.measures.images import classifier as load_classifier
 
     lines, top = [], float((run.record.spec.num_levels or 2) - 1)
@@ -307,4 +307,4 @@ LAYOUTS: Mapping[WhatName, str] = {
     "traverse": f"rows: entries of one image's code; columns: their values, {_listed(VALUES)}",
     "attribute": f"rows: images; columns: the original, then strengths {_listed(STRENGTHS)}",
 }
-"""What the rows and columns of a picture are."""
+"""Titles of the rows and columns of a picture."""

@@ -28,7 +28,7 @@ class GenerateArguments:
     run: RunPath
     """The run directory."""
     prompt: str = ""
-    """What the text begins with."""
+    """Beginning of the text."""
     tokens: PositiveInt = 500
     """Tokens to draw."""
     temperature: PositiveFloat = 1.0
@@ -213,7 +213,7 @@ def _complete(
 def until(stop: str, pieces: Iterable[str]) -> Iterator[str]:
     """The pieces of a text up to where `stop` begins.
 
-    What may be the beginning of `stop` is kept back until it is known whether it is.
+    A piece that may be the beginning of `stop` is kept back until that is known.
     """
     held = ""
     for piece in pieces:

@@ -24,7 +24,7 @@ class ListArguments:
     family: FamilyName | None = None
     """The family whose experiments are listed; None lists all."""
     json: bool = False
-    """Whether to print JSON."""
+    """Print JSON."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,7 +74,7 @@ def experiment_of(record: Record) -> str | None:
 
 
 def row(experiment: Experiment[Any], record: Record | None) -> dict[str, Any]:
-    """What is listed of an experiment."""
+    """Row of an experiment in the list."""
     figure = None if record is None else main_figure(experiment, record)
     return {
         "experiment": experiment.name,

@@ -45,9 +45,9 @@ class MeasureArguments:
     """Height and width of the images of a folder of real ones, or one number for both: each is
     scaled until its shorter side fits, and cropped in the middle; None takes them as they are."""
     color: Literal["gray", "rgb"] | None = None
-    """What the real images of a folder are brought to; None is gray where all of them are."""
+    """Colour that the real images of a folder are brought to; None is gray if all of them are."""
     json: bool = False
-    """Whether to print JSON."""
+    """Print JSON."""
     seed: Seed = 0
     """Decides which images, and a run's samples."""
 

@@ -1,4 +1,4 @@
-"""What is written to a terminal: streams, whatever they are connected to, and tables of text."""
+"""Output to a terminal: streams, whatever they are connected to, and tables of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 _INSTEAD = {"≤": "<=", "≥": ">=", "±": "+/-", "×": "x", "–": "-", "—": "-", "−": "-", "…": "...",
             "→": "->", "é": "e", "█": "#"}  # fmt: skip
-"""What a character is written as where it cannot be."""
+"""Replacements of characters that a stream cannot hold."""
 
 
 @contextlib.contextmanager

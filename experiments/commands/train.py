@@ -29,19 +29,19 @@ class TrainArguments(Generic[M]):
     """A file to take the configuration from: a run's config.json, or YAML of some of its fields;
     options on the line win."""
     run_dir: Path | None = None
-    """Where the run is kept; runs/NAME-DATASET-seedN by default."""
+    """The run directory, new or of a run to go on with; runs/NAME-DATASET-seedN by default."""
     seeds: tuple[Seed, ...] = ()
     """Train a run of each seed, one after another, in a folder of its own below --run-dir
     (runs/NAME-DATASET-seeds by default), whose result.json has means and 95 % intervals."""
     logger: tuple[LoggerName, ...] = ()
-    """Who else is told of the run, beside its metrics.jsonl and TensorBoard: wandb, mlflow."""
+    """Loggers beside the run's metrics.jsonl and TensorBoard files."""
     compilation_cache: bool = True
-    """Whether compiled steps are kept for the next run."""
+    """Keep compiled steps for the next run."""
     restart: bool = False
-    """Whether to begin anew where all of the run's checkpoints are damaged."""
+    """Begin anew if all of the run's checkpoints are damaged."""
     stop_on_usr1: bool = False
-    """Whether SIGUSR1, which a scheduler may send before a job's time is over, saves the run and
-    stops it, as Ctrl-C, SIGTERM and SIGHUP do."""
+    """Save and stop the run on SIGUSR1, which a scheduler may send before a job's time is over, as
+    on Ctrl-C, SIGTERM and SIGHUP."""
 
 
 def main(argv: Sequence[str]) -> int:

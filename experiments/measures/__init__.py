@@ -1,1 +1,1 @@
-"""What recipes measure of a finished run."""
+"""Measures of a finished run, which recipes name."""

@@ -38,7 +38,7 @@ def kl_by_annealing(betas: int, chains: int) -> Measure:
 
     Args:
         betas: Steps from the reference to the model.
-        chains: How many take them.
+        chains: Number of chains.
     """
 
     def kl_by_annealing(run: runs.Run, data: Dataset, seed: int) -> Figures:
@@ -68,7 +68,7 @@ def likelihood_by_annealing(betas: int, chains: int) -> Measure:
 
     Args:
         betas: Steps from the reference to the model.
-        chains: How many take them.
+        chains: Number of chains.
     """
 
     @measure(LEVELS)
@@ -95,7 +95,7 @@ def evidence_by_annealing(betas: int, chains: int, num: int = 100) -> Measure:
 
     Args:
         betas: Steps from the prior to the posterior of an example.
-        chains: How many take them, of each example.
+        chains: Number of chains of each example.
         num: Examples of the split.
 
     References:
@@ -154,7 +154,7 @@ def decoder_evidence(
 
 
 def told_apart(*names: str) -> Measure:
-    """How well the energy tells the split from other datasets, brought to its size and levels.
+    """Separation of the split from other datasets by the energy, at the same size and levels.
 
     Sets whose files are not at hand are left out, with a word.
 
@@ -188,7 +188,7 @@ def told_apart(*names: str) -> Measure:
 
 @measure(LABELS)
 def accuracy(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """How many labels of the split are the most likely ones."""
+    """Accuracy of the most likely labels on the split."""
     del seed
     model = run.setup.model
     assert isinstance(model, energy.JointEnergyModel)

@@ -22,7 +22,7 @@ _LOOSE = 1.5  # pixels by which a digit's centre of brightness may lie off its i
 
 
 def of_films(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """How films keep to what is known of the data: the digit asked for, its identity, its path.
+    """Agreement of films with the digit asked for, its identity and its path.
 
     Each is also given of as many films of the split, which have nothing wrong with them but what
     the classifier misreads.

@@ -80,7 +80,7 @@ def frechet_figure(
     """The Fréchet distance of examples to real ones, beside that of as many real ones.
 
     Args:
-        extractor: What reads the features.
+        extractor: Extractor of features.
         x: Examples `[N, ...]`.
         reference: Real examples `[M, ...]`.
         kind: Begins the words beside the figure.
@@ -113,7 +113,7 @@ def classifier(config: Any, dataset: str | None = None) -> TrainedClassifier:
 
 
 def restored(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """How near enlarged test images are to what they were; a picture of some."""
+    """Error of enlarged test images beside their originals; writes a picture of some."""
     rows = data.rows(np.arange(min(NUM_IMAGES, len(data))))["x"]
     spec, model = run.record.spec, run.setup.model
     assert isinstance(model, diffusion.Diffusion) and model.condition_fn is not None

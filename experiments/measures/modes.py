@@ -35,7 +35,7 @@ ENOUGH_STACKS = 750
 
 
 def modes_of_points(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """How samples lie about the modes, of a density that is a mixture."""
+    """Distribution of samples over the modes of a mixture."""
     del data
     density = _truth(run)
     if not isinstance(density, densities.Mixture):
@@ -77,7 +77,7 @@ def _truth(run: runs.Run) -> densities.Density | None:
 
 
 def modes_of_stacks(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """How many of the 1,000 modes samples cover, as a classifier of digits reads them."""
+    """Number of the 1,000 modes that samples cover, as a classifier of digits reads them."""
     reader = classifier(run.record.config, "mnist")
 
     def modes(x: np.ndarray) -> np.ndarray:

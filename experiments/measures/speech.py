@@ -77,7 +77,7 @@ def _read(
     speakers: TrainedClassifier,
     digits: TrainedClassifier,
 ) -> Figures:
-    """How many clips are read as that speaker's, as their digits, and as both."""
+    """Shares of clips that are read as that speaker's, as their digits, and as both."""
     as_speaker = speakers.predict(x) == SPEAKERS.index(speaker)
     as_digit = digits.predict(x) == digit
 
@@ -143,7 +143,7 @@ def write_conversions(
 
 
 def of_speech(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """Which digit a classifier of real spectrograms reads in new clips, and in the split's.
+    """Accuracy of a classifier of real spectrograms on new clips, and on the split's.
 
     `seen` is read in what the network drew, `heard` in the sound that Griffin-Lim makes of it. Two
     clips of each digit are written as wav files, and all as a picture.

@@ -83,7 +83,7 @@ def _characters(text: str) -> np.ndarray:
 
 
 def against_the_source(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """What the source itself has of the same windows, where it is known: no model has less.
+    """Entropy of the source on the same windows, if known: no model has less.
 
     A window begins anywhere, so the source's figure is above its entropy rate.
     """

@@ -1,4 +1,4 @@
-"""How well images are translated: against their partners, by a classifier, and for the eye."""
+"""Measures of translated images: against their partners, by a classifier, and for the eye."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def error_of_pairs(run: runs.Run, data: Dataset, seed: int) -> Figures:
 
 
 def read_as_the_other_set(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """What a classifier of the other set says of examples, translated and as they were.
+    """Accuracy of the other set's classifier on examples, translated and as they were.
 
     That is how many are read as their own label, and how far they are from that set in the
     classifier's features. Labels are looked at here alone. The picture shows examples of X,
@@ -104,7 +104,7 @@ def read_as_the_other_set(run: runs.Run, data: Dataset, seed: int) -> Figures:
 
 
 def cycles(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """How near examples come back to themselves; a picture of some, there and back."""
+    """Error of examples translated there and back; writes a picture of some."""
     del seed
     model, spec = run.setup.model, run.record.spec
     assert isinstance(model, CycleGAN) and spec.num_levels is not None

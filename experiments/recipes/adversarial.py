@@ -42,12 +42,12 @@ GAMES: Mapping[GameName, losses.Game] = {
 
 @dataclasses.dataclass(frozen=True)
 class GameSettings:
-    """What the two players play, and what holds the discriminator."""
+    """Settings of a GAN's game, and of the discriminator's regularisation."""
 
     latent_dim: PositiveInt = 64
     """Size of the noise."""
     game: GameName = "non_saturating"
-    """What each player wants to be small."""
+    """Losses of the two players."""
     turns: PositiveInt = 1
     """Updates of the discriminator a step."""
     r1: NonNegativeFloat = 0.0
@@ -97,7 +97,7 @@ class PointsSettings(GameSettings):
     noise_scale: PositiveFloat = 6.0
     """Standard deviation of the noise."""
     game: GameName = "relativistic"
-    """What each player wants to be small."""
+    """Losses of the two players."""
     r1: NonNegativeFloat = 0.01
     """Weight of half of the squared slope of its logits at the data."""
     r2: NonNegativeFloat = 0.01
@@ -225,7 +225,7 @@ class ProgressiveSettings:
     drift: NonNegativeFloat = 0.001
     """Weight of the square of its values for data."""
     dtype: DtypeName = "float32"
-    """What the networks compute in."""
+    """Number type of the networks' computations."""
 
 
 # The paper's Adam (app. A.1). The data are not distorted, and MNIST is taken as it is, 7x7 pixels
@@ -308,7 +308,7 @@ class StackedSettings(ImageSettings):
     """DCGAN's networks in a game that covers modes: both players' slopes are held."""
 
     game: GameName = "relativistic"
-    """What each player wants to be small."""
+    """Losses of the two players."""
     r2: NonNegativeFloat = 1.0
     """Weight of half of the squared slope of its logits at what was generated."""
 

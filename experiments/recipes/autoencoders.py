@@ -68,17 +68,17 @@ class VAESettings:
     likelihood: LikelihoodName = "discretized_logistic"
     """The distribution of each entry of an example, given its code."""
     binarize: BinarizeName = "no"
-    """Whether pixels are made black or white: anew at each step, once for all, or at half."""
+    """Binarisation of pixels: anew at each step, once for all, or at half."""
     activation: ActivationName = "silu"
     """Between layers."""
     conditional: bool = False
-    """Whether everything is given the label."""
+    """Condition encoder, decoder and prior on the label."""
     beta: NonNegativeFloat = 1.0
     """Weight of the KL."""
     importance_samples: PositiveInt = 1
     """Codes an example in the bound that is trained on; above 1, it is the IWAE's."""
     dtype: DtypeName = "float32"
-    """What the networks compute in."""
+    """Number type of the networks' computations."""
 
 
 def is_convolutional(settings: VAESettings, spec: DataSpec) -> bool:

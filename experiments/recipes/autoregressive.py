@@ -34,7 +34,7 @@ def _likelihood(settings: Settings) -> Likelihood:
 
 
 def _outputs(settings: Settings, spec: DataSpec) -> int:
-    """How many outputs a pixel takes."""
+    """Number of outputs for a pixel."""
     prepared = BINARIZE[settings.binarize].describe(spec)
     return _likelihood(settings).num_outputs(prepared) // math.prod(_image(spec)[:2])
 
@@ -70,7 +70,7 @@ class MADESettings:
     hidden: tuple[PositiveInt, ...] = (512, 512)
     """Width of each hidden layer."""
     residual: bool = True
-    """Whether a hidden layer adds to the one before it."""
+    """Add each hidden layer to the one before it."""
     dropout: Fraction = 0.5
     """Probability with which a hidden unit is left out of a step."""
     likelihood: LikelihoodName = "mixture"
@@ -78,11 +78,11 @@ class MADESettings:
     components: PositiveInt = 5
     """Components of a mixture."""
     binarize: BinarizeName = "no"
-    """Whether pixels are made black or white: anew at each step, once for all, or at half."""
+    """Binarisation of pixels: anew at each step, once for all, or at half."""
     conditional: bool = False
-    """Whether the network is given the label."""
+    """Condition the network on the label."""
     dtype: DtypeName = "float32"
-    """What the network computes in."""
+    """Number type of the network's computations."""
 
 
 def _made(settings: MADESettings, spec: DataSpec) -> Setup:
@@ -118,11 +118,11 @@ class PixelCNNSettings:
     components: PositiveInt = 5
     """Components of a mixture."""
     binarize: BinarizeName = "no"
-    """Whether pixels are made black or white: anew at each step, once for all, or at half."""
+    """Binarisation of pixels: anew at each step, once for all, or at half."""
     conditional: bool = False
-    """Whether every layer is given the label."""
+    """Condition every layer on the label."""
     dtype: DtypeName = "float32"
-    """What the network computes in."""
+    """Number type of the network's computations."""
 
 
 def _pixelcnn(settings: PixelCNNSettings, spec: DataSpec) -> Setup:
@@ -161,11 +161,11 @@ class PixelRNNSettings:
     components: PositiveInt = 5
     """Components of a mixture."""
     binarize: BinarizeName = "no"
-    """Whether pixels are made black or white: anew at each step, once for all, or at half."""
+    """Binarisation of pixels: anew at each step, once for all, or at half."""
     conditional: bool = False
-    """Whether every layer is given the label."""
+    """Condition every layer on the label."""
     dtype: DtypeName = "float32"
-    """What the network computes in."""
+    """Number type of the network's computations."""
 
 
 def _pixelrnn(settings: PixelRNNSettings, spec: DataSpec) -> Setup:

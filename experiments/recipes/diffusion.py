@@ -86,26 +86,26 @@ class UNetSettings:
     dropout: Fraction = 0.1
     """Probability with which a hidden unit is left out of a step."""
     schedule: ScheduleName = "cosine"
-    """How noise grows with time."""
+    """Noise schedule."""
     prediction: PredictionName = "velocity"
-    """What the network predicts."""
+    """The network's prediction."""
     loss: LossName = "simple"
-    """How noise levels are weighed: as the prediction does, by the bound of -log p, by min-SNR."""
+    """Weights of noise levels: the prediction's own, those of the bound of -log p, or min-SNR."""
     conditional: bool = True
-    """Whether the network is given the label, if the data have labels."""
+    """Condition the network on the label, if the data have labels."""
     drop_label: Fraction = 0.1
-    """How often it is not, in training."""
+    """Probability that training drops the label."""
     max_log_snr: PositiveFloat = 13.3
     """The log-SNR where the bound's z_0 lies."""
     sampler: SamplerName = "dpm_solver_2m"
-    """How samples are drawn."""
+    """Sampler of the run's samples."""
     sampling_steps: PositiveInt = 25
-    """In how many steps."""
+    """Steps of the sampler."""
     guidance: PositiveFloat | None = 1.0
     """Weight of classifier-free guidance; 1 is none, and None is 2 where the network is given the
     label, else none."""
     dtype: DtypeName = "float32"
-    """What the network computes in."""
+    """Number type of the network's computations."""
 
     def unet(self, out: int) -> networks.UNet:
         """The network, with attention at the lowest resolution."""
@@ -144,7 +144,7 @@ def guidance_of(settings: UNetSettings, num_classes: int | None) -> float:
 
 
 def sampling(settings: UNetSettings, num_classes: int | None) -> dict[str, Any]:
-    """How its samples are drawn: arguments of `Diffusion.sample`."""
+    """Arguments of `Diffusion.sample` for its samples."""
     return {
         "sampler": SAMPLERS[settings.sampler],
         "timesteps": samplers.linear_timesteps(settings.sampling_steps),
@@ -207,7 +207,7 @@ class SuperResolutionSettings(UNetSettings):
     """A U-Net that is shown a small image at the full size."""
 
     factor: PositiveInt = 2
-    """How many times smaller the image is that is known."""
+    """Factor by which the known image is smaller."""
 
 
 @experiment(
@@ -342,7 +342,7 @@ class PointsSettings:
     blocks: PositiveInt = 3
     """Residual blocks."""
     coupling: CouplingName = "independent"
-    """Which noise goes with which point; of flow matching alone."""
+    """Pairing of noise and points; of flow matching alone."""
     sampling_steps: PositiveInt = 50
     """Steps of the samples."""
 

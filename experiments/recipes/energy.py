@@ -50,13 +50,13 @@ class ChainSettings:
     buffer: NonNegativeInt = 6400
     """Chains that are kept, a multiple of the batch; 0 starts all anew."""
     fresh: Fraction = 0.05
-    """How often one of them starts anew."""
+    """Probability that one of them starts anew."""
     sampling_steps: PositiveInt = 2000
     """Steps of the samples' chains."""
 
     @property
     def replay(self) -> energy.Replay:
-        """How training draws samples."""
+        """Chains, and their buffer, that draw training's samples."""
         kernel = KERNELS[self.kernel](self.step_size)
         return energy.Replay(kernel, self.chain_steps, self.buffer, self.fresh)
 
@@ -72,7 +72,7 @@ class PointsSettings(ChainSettings):
     """An MLP of points, and what it is trained by."""
 
     training: TrainingName = "noise_contrastive"
-    """What the network learns from."""
+    """Method of training."""
     nu: PositiveInt = 1
     """Points of noise a datum, of noise-contrastive estimation."""
     sigma: PositiveFloat = 0.03

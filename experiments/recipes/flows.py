@@ -83,7 +83,7 @@ class ConvolutionalSettings:
     """A multi-scale flow of images."""
 
     num_scales: PositiveInt | None = None
-    """How often an image is halved; None is as often as it can be, 3 times at most."""
+    """Number of times that an image is halved; None is as often as it can be, at most 3."""
     steps: PositiveInt = 4
     """Steps of each level."""
     channels: PositiveInt = 64
@@ -91,9 +91,9 @@ class ConvolutionalSettings:
     blocks: PositiveInt = 1
     """Residual blocks of each coupling's network."""
     coupling: Literal["affine", "spline"] = "affine"
-    """What the networks' outputs do to an entry."""
+    """Transformation of an entry by the networks' outputs."""
     conditional: bool = False
-    """Whether the networks are given the label."""
+    """Condition the networks on the label."""
     dequantization: DequantizationName = "uniform"
     """The noise that is added to the levels."""
 
@@ -167,7 +167,7 @@ class MAFSettings:
     num_bins: PositiveInt | None = 16
     """Bins of the spline of each entry; None takes affine functions, as in the paper."""
     conditional: bool = False
-    """Whether the networks are given the label."""
+    """Condition the networks on the label."""
     dequantization: DequantizationName = "uniform"
     """The noise that is added to the levels."""
 

@@ -173,7 +173,7 @@ def moving_digits(config: Config[FilmSettings], spec: DataSpec) -> Setup:
 
 @dataclasses.dataclass(frozen=True)
 class SpokenSettings(UNetSettings):
-    """How sound becomes a picture, and a U-Net over its patches."""
+    """Settings of a spectrogram, and of a U-Net over its patches."""
 
     spectrogram: MelSpectrogram = MelSpectrogram()
     """The pictures that the network sees."""
@@ -218,7 +218,7 @@ def spoken_digits(config: Config[SpokenSettings], spec: DataSpec) -> Setup:
 
 @dataclasses.dataclass(frozen=True)
 class VoiceSettings:
-    """Who is to sound like whom, how sound becomes a picture, and the networks."""
+    """Settings of voice conversion: speakers, spectrogram and networks."""
 
     source: SpeakerName = "jackson"
     """Whose recordings are converted."""

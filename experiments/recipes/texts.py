@@ -34,13 +34,13 @@ class GPTSettings:
     width: PositiveInt = 128
     """Size of a token's vector, a multiple of the heads."""
     positions: PositionsName = "learned"
-    """How tokens are told their places: by vectors, or by turning queries and keys."""
+    """Positions of tokens: learned vectors, or rotated queries and keys."""
     tied: bool = True
-    """Whether the logits' weights are the embeddings."""
+    """Use the embeddings as the logits' weights."""
     dropout: Fraction = 0.0
     """Fraction of activations that is dropped in training."""
     dtype: DtypeName = "float32"
-    """What the network computes in."""
+    """Number type of the network's computations."""
 
 
 def _transformer(

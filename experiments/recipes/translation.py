@@ -51,7 +51,7 @@ def images(name: str, split: str, size: int, data_dir: str | None, margin: int =
 
 
 def _is_own(name: str) -> bool:
-    """Whether that is a folder, and no dataset's name."""
+    """Returns True for a folder that is no dataset's name."""
     return name not in gm.data.names() and Path(name).expanduser().is_dir()
 
 
@@ -124,7 +124,7 @@ class Pix2PixSettings:
     l1: NonNegativeFloat = 100.0
     """Weight of the mean absolute error."""
     augment: AugmentName = "jitter"
-    """What is done to pairs: mirrored, and moved by up to 8 pixels."""
+    """Augmentation of pairs: mirrored, and moved by up to 8 pixels."""
 
     def load(self, config: Config[Any], split: str) -> Dataset:
         """A split of pairs, `x` what is to be made and `condition` what of.
@@ -158,13 +158,13 @@ class CycleGANSettings:
     blocks: PositiveInt = 3
     """Residual blocks of a generator."""
     residual: bool = False
-    """Whether a generator gives what is to be changed, rather than the whole image."""
+    """Let a generator give the change of an image, rather than the whole image."""
     discriminator_channels: PositiveInt = 32
     """Of the discriminators' first layer."""
     discriminator_layers: PositiveInt = 1
     """Halvings before a discriminator's logits: a logit sees 16 pixels each way for 1, 34 for 2."""
     discriminator_norm: bool = True
-    """Whether their layers are normalised image by image, which hides how much ink there is."""
+    """Normalise their layers image by image, which hides the amount of ink."""
     cycle: PositiveFloat = 10.0
     """Weight of coming back to where one started."""
     identity: NonNegativeFloat = 5.0
@@ -172,7 +172,7 @@ class CycleGANSettings:
     pool_size: PositiveInt = 48
     """Images that each discriminator is still shown: a multiple of the batch."""
     augment: AugmentName = "nothing"
-    """What is done to the examples."""
+    """Augmentation of the examples."""
 
     def model(self, spec: DataSpec) -> CycleGAN:
         """The model of these settings."""

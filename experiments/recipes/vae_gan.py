@@ -30,7 +30,7 @@ from genjax_models.core.values import register
 
 @struct.dataclass
 class VAEGANOutputs:
-    """What each family's terms look at."""
+    """Outputs for the terms of each family."""
 
     vae: autoencoders.VAEOutputs
     gan: adversarial.GANOutputs
@@ -65,7 +65,7 @@ class VAEGAN:
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
+        """Description of one example."""
         return self.vae.spec
 
     @property
@@ -121,9 +121,9 @@ class VAEGANSettings:
     vae: VAESettings = VAESettings()
     """The VAE's settings."""
     game: GameName = "non_saturating"
-    """What the discriminator and the decoder want to be small."""
+    """Losses of the discriminator and the decoder."""
     weight: NonNegativeFloat = 5.0
-    """What being told from data costs the decoder, in nats beside those of the bound."""
+    """Weight of the decoder's adversarial loss, in nats beside those of the bound."""
     r1: NonNegativeFloat = 1.0
     """Weight of half of the squared slope of the discriminator's logits at the data."""
     width: PositiveInt = 256

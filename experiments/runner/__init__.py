@@ -1,1 +1,1 @@
-"""What runs an experiment and keeps what came of it."""
+"""Running of experiments, and the directories of their results."""

@@ -1,4 +1,4 @@
-"""What a run is configured by: frozen dataclasses, their allowed values, and their way to JSON."""
+"""Configurations of runs: frozen dataclasses, their allowed values, and their way to JSON."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Allowed:
     below: bool = False
 
     def __contains__(self, value: float) -> bool:
-        """Whether the number may be taken; NaN and infinities never."""
+        """Returns True if the number is allowed; NaN and infinities never are."""
         low = value > self.low if self.above else value >= self.low
         high = value < self.high if self.below else value <= self.high
         return low and high and math.isfinite(value)
@@ -65,7 +65,7 @@ NonNegativeFloat = Annotated[float, Allowed(0)]
 Fraction = Annotated[float, Allowed(0, 1, below=True)]
 """0 <= value < 1."""
 Seed = Annotated[int, Allowed(0, 2**32 - 1)]
-"""What JAX's and NumPy's generators both tell apart."""
+"""Seeds that JAX's and NumPy's generators both tell apart."""
 
 Size = PositiveInt | tuple[PositiveInt, PositiveInt]
 """Pixels of a square's side, or height and width."""
@@ -87,7 +87,7 @@ class Optimizer:
     learning_rate: PositiveFloat = 1e-3
     """Highest learning rate."""
     schedule: ScheduleName = "constant"
-    """How the learning rate falls after the warm-up: to 0 (linear, cosine) or to a hundredth."""
+    """Decay of the learning rate after the warm-up: to 0 (linear, cosine) or to a hundredth."""
     warmup_steps: NonNegativeInt = 0
     """Steps over which the learning rate rises from 0."""
     gradient_clip: PositiveFloat | None = None
@@ -104,7 +104,7 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What is measured beside the training loss."""
+    """Settings of the evaluation during and after training."""
 
     every: PositiveInt = 500
     """Steps between evaluations of the loss on held-back data."""
@@ -120,7 +120,7 @@ class Evaluation:
     """Evaluations without a new lowest loss on held-back data after which training stops; then, and
     at the end, the best parameters are taken. None trains to the end and takes the last ones."""
     none: bool = False
-    """Whether nothing is measured at the end: samples and a report are all; a later command
+    """Measure nothing at the end: samples and a report are all; a later command
     without it goes on to the figures."""
     inception: str | None = None
     """A file of the FID's Inception-v3, by whose features samples of images are also measured."""
@@ -144,19 +144,19 @@ class Config(Generic[M]):
     """Height and width of the images of a folder, or one number for both: each is scaled until its
     shorter side fits, and cropped; None takes them as they are."""
     crop: Literal["center", "random"] = "center"
-    """Which part of them is kept; of training images a random one anew each time."""
+    """Part of them that is kept; of training images a random one anew each time."""
     flip: bool = False
-    """Whether training mirrors images, left and right, by a fair coin."""
+    """Mirror training images, left and right, by a fair coin."""
     color: Literal["gray", "rgb"] | None = None
-    """What the images of a folder are brought to; None is gray where all of them are."""
+    """Colour that the images of a folder are brought to; None is gray if all of them are."""
     window: PositiveInt | None = None
     """Tokens of one example of a text; None is the dataset's own, 256."""
     tokenizer: TokenizerName = "characters"
-    """What one token of a text is."""
+    """Unit of text that is one token."""
     bpe_size: Annotated[int, Allowed(257)] = 1024
     """Tokens that byte-pair encoding learns from the training text, the 256 bytes among them."""
     data_dir: str | None = None
-    """Where prepared datasets lie; None is the user's default."""
+    """Folder of prepared datasets; None is the user's default."""
     steps: PositiveInt = 2000
     """Updates to make."""
     batch_size: PositiveInt = 128
@@ -176,7 +176,7 @@ class Config(Generic[M]):
     devices: PositiveInt | None = None
     """Number of devices to use; None is all."""
     mapping: Literal["mesh", "pmap"] = "mesh"
-    """How the step is mapped over devices."""
+    """Mapping of the step over devices."""
     optimizer: Optimizer = Optimizer()
     """The optimizer's settings."""
     evaluation: Evaluation = Evaluation()
@@ -202,12 +202,12 @@ def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
 
 
 def flag(name: str) -> str:
-    """How a field is spelt on the command line, where a configuration's own stand by themselves."""
+    """Returns a field's option on the command line; a configuration's fields have no prefix."""
     return "--" + name.removeprefix("configuration.").replace("_", "-")
 
 
 def switch(name: str, value: bool) -> str:
-    """How a field that is true or false is set on the command line: `--model.no-conditional`."""
+    """Returns the option that sets a field to True or False: `--model.no-conditional`."""
     *where, last = name.split(".")
     return flag(".".join([*where, last if value else f"no_{last}"]))
 
@@ -271,7 +271,7 @@ def from_json(values: Mapping[str, Any], default: Config[M], where: str) -> Conf
     """A configuration of the same kind as `default` from what `to_json` made.
 
     Args:
-        values: What JSON held.
+        values: Values read from JSON.
         default: The experiment's own configuration, for its types.
         where: The file, for messages.
 

@@ -14,7 +14,7 @@ from experiments.runner.config import check, describe, suggest
 
 T = TypeVar("T")
 _OF_A_RUN = ("experiment", "config", "spec", "example", "data", "versions")
-"""What a run's `config.json` holds."""
+"""Names in a run's `config.json`."""
 
 
 def configured(default: T, path: Path, experiment: str | None = None) -> T:

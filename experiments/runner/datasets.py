@@ -37,9 +37,9 @@ class Splits(NamedTuple):
     """Datasets of one run.
 
     Attributes:
-        train: What the run learns from.
-        validation: What the loss is watched on; None where the dataset has no such split.
-        test: What the final figures are of; the best that there is where there is no test split.
+        train: Split for training.
+        validation: Split on which the loss is watched; None if the dataset has no such split.
+        test: Split of the final figures; the best that there is if there is no test split.
     """
 
     train: Dataset
@@ -165,7 +165,7 @@ def load_like(spec: DataSpec, name: str, data_dir: str | None = None) -> Dataset
 
 
 def is_divided_here(config: Config[Any]) -> bool:
-    """Whether the configured dataset has one split, of which parts are held back."""
+    """Returns True if the configured dataset has one split, of which parts are held back."""
     return not isinstance(config.model, Loads) and gm.data.split_names(config.dataset) == WHOLE
 
 
@@ -175,7 +175,7 @@ def num_examples(data: Dataset) -> int:
 
 
 def size_in_words(data: Dataset) -> str:
-    """How much data that is: `1,000 examples`, `1,003,854 tokens in windows of 64`."""
+    """Describes the amount of data: `1,000 examples`, `1,003,854 tokens in windows of 64`."""
     if data.window is None:
         return f"{len(data):,} examples"
     return f"{len(data) + data.window - 1:,} tokens in windows of {data.window}"

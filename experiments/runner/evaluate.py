@@ -1,4 +1,4 @@
-"""What is measured of a run: the loss on held-back data, and the final figures, one by one."""
+"""Evaluation of a run: the loss on held-back data, and the final figures, one by one."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 VALIDATION_KEY = 0x76616C  # the same noise at every evaluation, so that they can be compared
 LIKELIHOODS = ("nll", "bits_per_dim", "nats_per_token", "perplexity", "bits_per_character")
 PARTS = "evaluation.json"
-"""What an evaluation that is not finished has measured; it goes when that is finished."""
+"""File of an unfinished evaluation's figures; it is removed when that is finished."""
 HEARTBEAT = 20.0
 """Seconds between words of what takes long."""
 _LEAVES_OUT = (ValueError, FileNotFoundError, ImportError)
-"""What a figure raises that cannot be had here: too few samples, no labels, a package, a file."""
+"""Errors of a figure that cannot be measured: too few samples, no labels, a package, a file."""
 UNITS = {
     "nll": "nats an example",
     "bits_per_dim": "bits an entry",
@@ -61,7 +61,7 @@ def validation_loss(
     Args:
         setup: The model and its losses.
         data: The held-back examples.
-        settings: How many to use, and how many at once.
+        settings: Number of examples to use, and of examples at once.
     """
     rows = next(data.batches(settings.examples))  # of a text, windows that do not overlap
     num = len(rows["x"])
@@ -104,7 +104,7 @@ def validation_loss(
 def figures_of(
     run: runs.Run, data: Dataset, *, num_samples: int | None = None, seed: int = 0
 ) -> dict[str, Callable[[], Figures]]:
-    """What there is to measure of a run: name -> a function of its figures.
+    """Collects the measures of a run: name -> a function of its figures.
 
     They are what the model's kind allows, the experiment's own measures, and the terms of the
     losses; `figures.measure_all` takes them one after the other.
@@ -204,7 +204,7 @@ def final_terms(run: runs.Run, data: Dataset) -> Figures:
 
 
 class Measured(NamedTuple):
-    """What has been measured so far.
+    """Figures measured so far.
 
     Attributes:
         metrics: The figures.
@@ -217,7 +217,7 @@ class Measured(NamedTuple):
     left_out: Mapping[str, str] = {}
 
     def pending(self, names: Mapping[str, Any]) -> tuple[str, ...]:
-        """Which of the names are still to be measured."""
+        """Returns the names that are still to be measured."""
         return tuple(n for n in names if n not in self.done and n not in self.left_out)
 
 
@@ -228,11 +228,11 @@ def measure_all(
 ) -> Measured:
     """Measures what has not been measured yet.
 
-    What cannot be measured here is left out with a line that says why; the others are kept.
+    A figure that cannot be measured is left out with a line that says why.
 
     Args:
         figures: Name -> a function of its figures.
-        found: What was measured before.
+        found: Figures measured before.
         keep: Is given all that was found so far, after each.
     """
     for name in found.pending(figures):
@@ -400,7 +400,7 @@ def evaluate(
 
 
 def _kept(path: Path, of: dict[str, Any]) -> Measured:
-    """What an evaluation of that kind has measured before; nothing where there was none."""
+    """Reads what an evaluation of that kind has measured before; nothing if there was none."""
     try:
         values = json.loads(path.read_text("utf-8"))
         if values["of"] == of:

@@ -35,7 +35,7 @@ Start: TypeAlias = Callable[
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What an experiment trains, made for one dataset.
+    """Model and methods of an experiment, made for one dataset.
 
     Attributes:
         model: The model.
@@ -44,8 +44,8 @@ class Setup:
         condition: Number of samples -> what they are conditioned on (`label` `[num]`).
         sampling: More keyword arguments of the model's `sample`.
         measures: `(run, data, seed) -> figures` of the final evaluation (`measures` has some).
-        start: What a run that stands on another one, `--initial`, starts from.
-        hooks: What else training calls, each made of those who report.
+        start: Start of a run that stands on another one, `--initial`.
+        hooks: More hooks of training, each made of the run's reports.
         writers: Suffix of a file -> `(samples, path)`, which writes samples as what they are
             (films, sound, notes); the run's own samples are written so, too.
     """
@@ -71,7 +71,7 @@ class Measure:
 
     Attributes:
         of: `(run, data, seed) -> figures`.
-        needs: What the data must have.
+        needs: Requirements of the data.
     """
 
     of: Callable[[Any, Any, int], Figures]
@@ -138,13 +138,13 @@ class Goal:
     )
 
     def belongs(self, config: Config[Any], own: Config[Any]) -> bool:
-        """Whether it is a goal of that configuration, beside the experiment's own one."""
+        """Returns True if it is a goal of that configuration, beside the experiment's own one."""
         before = {name: value for name, _, value in fields(own)}
         changed = [name for name, _, value in fields(config) if value != before.get(name)]
         return not any(f"{n}.".startswith(f"{f}.") for n in changed for f in self.fixed)
 
     def reached(self, metrics: Mapping[str, float]) -> bool | None:
-        """Whether all figures are reached; None if that hangs on one that was not measured."""
+        """True if all figures are reached; None if that hangs on one that was not measured."""
         low = -float("inf") if self.at_least is None else self.at_least
         high = float("inf") if self.at_most is None else self.at_most
         value = metrics.get(self.metric)
@@ -168,13 +168,13 @@ class Experiment(Generic[M]):
     """A named, typed configuration and how it becomes a model.
 
     Attributes:
-        name: What the command line calls it: the function's own name.
+        name: Its name on the command line: the function's own name.
         family: The family of its model.
         summary: One line of what it is: the first of the function's docstring.
         config: The configuration that reaches the goal.
         build: `(config, spec) -> Setup`.
         goal: The figure to reach; None for one that only reports.
-        needs: What it asks of its dataset, looked at before anything is made.
+        needs: Requirements of its dataset, checked before anything is made.
         spellings: Other words for options on the command line: `--domain-a` for `--dataset`.
     """
 
@@ -205,7 +205,7 @@ def experiment(
     Args:
         config: The configuration that reaches the goal.
         goal: The figure to reach on the test split.
-        needs: What it asks of its dataset.
+        needs: Requirements of its dataset.
         family: The family of its model; that of the file's name by default.
         spellings: Other words for options on the command line.
     """

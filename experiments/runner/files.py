@@ -13,7 +13,7 @@ from genjax_models.core.files import cache_folder
 
 LOCK = "lock"
 PICTURES = (".png", ".svg", ".pdf")
-"""What a picture's name may end in."""
+"""Endings of a picture's name."""
 
 
 def check_output(
@@ -23,7 +23,7 @@ def check_output(
 
     Args:
         path: The file.
-        suffixes: What its name may end in; with none, anything.
+        suffixes: Endings that its name may have; with none, any.
         name: The option or argument that gives it, for messages.
         overwrite: Whether a file that is there may be replaced.
 

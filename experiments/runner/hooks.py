@@ -92,8 +92,8 @@ class AtSteps:
         """Takes up a run.
 
         Args:
-            steps: When to call the hook, in any order.
-            hook: What to call.
+            steps: Steps at which the hook is called, in any order.
+            hook: The hook.
             start: The step that the run goes on from.
         """
         self._left = sorted({step for step in steps if step > start}, reverse=True)
@@ -118,7 +118,7 @@ def log_spaced(first: int, last: int, num: int) -> tuple[int, ...]:
     Args:
         first: The first, at least 1.
         last: The last, at least the first.
-        num: How many, fewer where whole numbers are too few.
+        num: Number of steps; fewer if there are not as many whole numbers.
 
     Raises:
         ValueError: Any of them is not in its range.

@@ -13,7 +13,7 @@ from experiments.runner.runs import BEST, CHECKPOINTS, CONFIG, Record, Run
 
 
 def read(directory: str | os.PathLike[str]) -> Record:
-    """What a run directory says of its run.
+    """Reads the record of a run from its directory.
 
     Raises:
         FileNotFoundError: There is no run there.

@@ -1,4 +1,4 @@
-"""Loggers: who is told of a run beside its own files, one interface for all."""
+"""Loggers of a run: its own files, Weights & Biases, MLflow, behind one interface."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def opened(
 ) -> Iterator[tuple[Logger, ...]]:
     """The loggers of a run, of process 0 alone: its own files, and those that are named.
 
-    Where what is within ends without an error, they are given pictures and result.
+    If the block ends without an error, they are given pictures and result.
     """
     import jax
 

@@ -1,4 +1,4 @@
-"""What experiments and figures ask of a dataset, looked at before anything is made."""
+"""Requirements of experiments and figures on a dataset, checked before anything is made."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Need:
     """One thing that is asked of a dataset.
 
     Attributes:
-        what: What it is, in words that follow `needs`.
+        what: Its name, in words that follow `needs`.
         holds: Whether `(config, spec)` has it.
-        mend: What to give instead, on the command line.
+        mend: Advice on what to give instead, on the command line.
     """
 
     what: str
@@ -109,7 +109,7 @@ def check(name: str, needs: Sequence[Need], config: Config[Any], spec: DataSpec)
 
 
 def in_words(spec: DataSpec) -> str:
-    """What a dataset has: `ring has examples of shape (2,), real-valued, without labels`."""
+    """Describes a dataset: `ring has examples of shape (2,), real-valued, without labels`."""
     entries = "real-valued" if spec.num_levels is None else f"of {spec.num_levels} levels"
     labels = "without labels" if spec.num_classes is None else f"of {spec.num_classes} classes"
     return f"{spec.name} has examples of shape {spec.shape}, {entries}, {labels}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLE = "/* pages.css */"
-"""Where a page has the style of all pages; its own rules stand after it."""
+"""Placeholder in a page for the style of all pages; its own rules stand after it."""
 MIME = {
     "png": "image/png",
     "svg": "image/svg+xml",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RECORD = "record.json"
 FOLDER = Path(__file__).parents[1] / "results"
-"""Where the records of the project lie."""
+"""Folder of the project's records."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Figure:
         unit: Its unit.
         low: Lower end of its interval.
         high: Upper end of its interval.
-        interval: What the interval is: "95 %", "range over seeds".
-        kind: What kind of figure it is: "exact", "upper bound, 100 samples".
+        interval: Kind of the interval: "95 %", "range over seeds".
+        kind: Kind of figure: "exact", "upper bound, 100 samples".
         num: Number of examples or samples that it is a figure of; None where that is not recorded.
         at_most: Highest value that reaches the goal.
         at_least: Lowest value that reaches the goal.
-        reference: What it is compared to, and where that was published.
+        reference: Figure to compare with, and its publication.
     """
 
     metric: str
@@ -56,7 +56,7 @@ class Figure:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal is reached; None where there is none."""
+        """True if the goal is reached; None if there is none."""
         if self.at_most is None and self.at_least is None:
             return None
         return (self.at_most is None or self.value <= self.at_most) and (
@@ -69,17 +69,17 @@ class Record:
     """A run, or runs of several seeds, and what was measured of them.
 
     Attributes:
-        summary: What was run, in one line.
+        summary: Description of the run, in one line.
         family: The part of the results page that it stands in.
         command: The command that runs it again; "" where it was measured by hand.
         seeds: The seeds that were run.
-        seconds: How long it took; of several seeds, each.
-        timed: What these seconds are of: "whole command", "training".
+        seconds: Duration; of several seeds, that of each.
+        timed: The part that was timed: "whole command", "training".
         commit: The commit that was run; None where it is not known.
         versions: Name -> version of the packages that computed it; empty where not known.
-        machine: What it was run on.
-        figures: What was measured.
-        note: What a reader should know beside that.
+        machine: The machine.
+        figures: The measured figures.
+        note: A note for the reader.
     """
 
     summary: str
@@ -133,11 +133,11 @@ def of_result(
     """The record of a finished run.
 
     Args:
-        result: What its `result.json` holds.
-        summary: What was run, in one line.
+        result: Contents of its `result.json`.
+        summary: Description of the run, in one line.
         family: The experiment's family.
         goal: The figure to reach, if that is of this run's dataset.
-        note: What a reader should know beside that.
+        note: A note for the reader.
     """
     figures = [
         Figure(

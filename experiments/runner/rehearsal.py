@@ -31,7 +31,7 @@ def rehearse(name: str, config: Config[Any], setup: Setup, data: Dataset, optimi
         name: The experiment's.
         config: Its configuration.
         setup: The model and its losses.
-        data: What is trained on.
+        data: Data for training.
         optimizer: As `training.fit` takes it.
 
     Returns:

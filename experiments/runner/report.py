@@ -21,7 +21,7 @@ def write(record: runs.Record, result: Mapping[str, Any]) -> None:
 
     Args:
         record: The run.
-        result: What `result.json` will hold.
+        result: Contents of `result.json`.
     """
     dataset = record.spec.name
     page = pages.fill(
@@ -131,7 +131,7 @@ def _curves(record: runs.Record) -> str:
 
 
 def _curves_in_words(rows: list[dict[str, Any]]) -> str:
-    """What the curves show, for who cannot see them: where each metric begins and ends."""
+    """Describes the curves for readers who cannot see them: first and last value of each metric."""
     parts = []
     for split in dict.fromkeys(row["split"] for row in rows):
         own = [row for row in rows if row["split"] == split]
@@ -175,11 +175,11 @@ PLAYERS: Mapping[str, str] = {
     "wav": '<audio controls src="$address"></audio>',
     "mid": '<p><a download="$name" href="$address">$name</a>, to play or to print as music</p>',
 }
-"""How a page shows a file of samples, by its suffix."""
+"""HTML that plays or offers a file of samples, by its suffix."""
 
 
 def _players(samples: Path) -> str:
-    """What moves or sounds, beside the picture of it: the files of the experiment's writers."""
+    """Films and sounds beside their pictures: the files of the experiment's writers."""
     shown = []
     for kind, player in PLAYERS.items():
         path = samples.with_suffix(f".{kind}")

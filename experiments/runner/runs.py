@@ -37,13 +37,13 @@ BEST = "best"
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What `config.json` says of a run.
+    """Contents of a run's `config.json`.
 
     Attributes:
         directory: The run directory.
         experiment: The experiment.
         config: The run's configuration.
-        spec: What one example of its dataset is.
+        spec: Description of one example of its dataset.
         example: Name -> shape and type of each array of one example.
     """
 
@@ -114,10 +114,10 @@ def create(
     """Makes a run directory, or brings the one that is resumed up to date.
 
     Args:
-        directory: Where.
+        directory: The run directory.
         experiment: The experiment.
         config: Its configuration.
-        data: What is trained on.
+        data: Data for training.
         *others: Other splits that are looked at.
     """
     from genjax_models.training import resume
@@ -140,17 +140,17 @@ def create(
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether the run was trained and evaluated to its end."""
+    """Returns True if the run was trained and evaluated to its end."""
     return is_trained(directory) and not read_result(directory).get("pending")
 
 
 def is_trained(directory: Path) -> bool:
-    """Whether the run was trained to its end, and its samples and report were written."""
+    """Returns True if the run was trained to its end, and its samples and report written."""
     return (directory / RESULT).is_file()
 
 
 def read_result(directory: Path) -> dict[str, Any]:
-    """What was measured of a trained run, so far.
+    """Reads the result of a trained run, as far as it was measured.
 
     Raises:
         ValueError: The file cannot be read.
@@ -171,8 +171,8 @@ def check_belongs(record: Record, extra: Mapping[str, Any], where: Path) -> None
     """Refuses a checkpoint that was saved by another run than `config.json` tells of.
 
     Args:
-        record: What `config.json` says.
-        extra: What was saved with the checkpoint.
+        record: Contents of `config.json`.
+        extra: Values saved with the checkpoint.
         where: Where it lies, for messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is drawn from a run and shown of it: samples, reconstructions, curves."""
+"""Samples, reconstructions and curves of a run, as arrays and as files."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def write_texts(samples: np.ndarray, spec: DataSpec, path: Path) -> None:
 
 
 def default_file(spec: DataSpec) -> Path:
-    """Where samples of such data go, unless another file is named."""
+    """Default file of samples of such data."""
     return Path("samples.txt" if spec.vocabulary else "samples.png")
 
 
@@ -188,7 +188,7 @@ def check_file(
 
     Args:
         path: The file; a folder, where its name has no ending.
-        spec: What the samples are.
+        spec: Description of one sample.
         writers: Suffixes that the experiment itself can write.
         overwrite: Whether what is there may be replaced.
 

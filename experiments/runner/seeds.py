@@ -54,7 +54,7 @@ def default_directory(name: str, config: Config[Any]) -> Path:
 
 
 def summary(group: Group) -> dict[str, Any]:
-    """What the `result.json` of finished runs say together: of each figure mean and interval."""
+    """Joins the results of finished runs: mean and interval of each figure."""
     results = [runs.read_result(directory) for directory in group.members]
     first = results[0]
     shared = [name for name in first["metrics"] if all(name in r["metrics"] for r in results)]

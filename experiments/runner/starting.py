@@ -1,4 +1,4 @@
-"""Whether a run begins, goes on or is refused: what must be right of its directory before."""
+"""Start of a run: whether it begins, goes on, or is refused because of its directory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def check_start(
     directory: Path, experiment: Experiment[Any], config: Config[Any], restart: bool = False
 ) -> bool:
-    """Whether a run of that configuration lies there already, to be resumed.
+    """Returns True if a run of that configuration lies there already, to be resumed.
 
     Args:
         directory: The run directory.

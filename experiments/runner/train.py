@@ -214,7 +214,7 @@ def finish(run: runs.Run, data: Dataset, seconds: float, rate: float | None) -> 
     Args:
         run: The run.
         data: The split to evaluate on.
-        seconds: How long the training took, since it was started or resumed.
+        seconds: Duration of the training since it was started or resumed.
         rate: Steps a second, without compiling; None if it is not known.
     """
     import jax

@@ -1,4 +1,4 @@
-"""What a run has used of its time: training on the clock, compiling apart, across resumes."""
+"""Time that a run has used: training on the clock, compiling apart, across resumes."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Speedometer:
         """Makes it.
 
         Args:
-            seconds: How long to measure, at least.
+            seconds: Least time to measure.
             compiling: The time of compiling.
             now: The time, in seconds.
         """

@@ -34,11 +34,11 @@ class CompareArguments:
     """Height and width of the images of a folder, or one number for both: each is scaled until its
     shorter side fits, and cropped; None takes them as they are."""
     crop: Literal["center", "random"] = "center"
-    """Which part of them is kept; of training images a random one anew each time."""
+    """Part of them that is kept; of training images a random one anew each time."""
     flip: bool = False
-    """Whether training mirrors images, left and right, by a fair coin."""
+    """Mirror training images, left and right, by a fair coin."""
     color: Literal["gray", "rgb"] | None = None
-    """What the images of a folder are brought to; None is gray where all of them are."""
+    """Colour that the images of a folder are brought to; None is gray if all of them are."""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -46,12 +46,12 @@ SHOWN = 64
 
 
 class Result(NamedTuple):
-    """What became of one contender.
+    """Outcome of one contender.
 
     Attributes:
-        contender: What it is.
+        contender: The contender.
         directory: Its run directory.
-        row: What was measured (`measured.json`), or `failed`: why it was not.
+        row: Its measurements (`measured.json`), or `failed`: the reason that there are none.
     """
 
     contender: Contender
@@ -86,14 +86,14 @@ def compare(
     """Trains and measures each contender that has not been.
 
     Args:
-        settings: What is compared, and for how long.
+        settings: Settings of the comparison.
         out: The folder, new or of that very comparison.
         contenders: The models.
         tell: Called after each that is new, and at the end, with what there is so far: also of
             those that are not asked for now, in the order of the dataset's table.
 
     Returns:
-        What was told last.
+        The results, as they were reported last.
 
     Raises:
         ValueError: The folder holds something else; or as of `load_images`.

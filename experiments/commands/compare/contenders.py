@@ -1,4 +1,4 @@
-"""Which models are compared on which dataset: the one place where that is decided.
+"""The models that are compared on each dataset.
 
 All are unconditional, and all are of the same discrete data, so that bits/dim can be compared.
 """
@@ -14,7 +14,7 @@ from experiments import recipes
 from experiments.runner.config import Config, suggest
 
 CHECKPOINTS, LOSSES, LOGS = 8, 10, 50
-"""How often a run is saved, its loss on held-back data computed, and its metrics logged."""
+"""Number of times that a run is saved, validated and logged."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Contender:
 
     Attributes:
         experiment: Its name.
-        title: What the model is called on the page.
+        title: The model's name on the page.
         model: The model's settings that are not the experiment's own.
         config: Other settings, of the run.
         optimizer: Settings of the optimizer.
@@ -51,7 +51,7 @@ class Contender:
             dataset: The dataset's name, or the path of a folder of images or an .npz.
             seed: The run's seed.
             steps: Its length, over which its learning rate falls.
-            images: How the images of a folder are read.
+            images: Options of reading the images of a folder.
         """
         own = recipes.find(self.experiment).config
         log_every = max(1, steps // LOGS)

@@ -49,7 +49,7 @@ class Measured(NamedTuple):
         value: The number; None where it is not known, and `kind` says why.
         low: The interval's lower end; None where no sound interval is known.
         high: Its upper end.
-        kind: What the number is: exact, a bound, an estimate.
+        kind: Kind of the number: exact, a bound, an estimate.
     """
 
     value: float | None
@@ -64,7 +64,7 @@ class Drawing(NamedTuple):
     Attributes:
         samples: `[num, *shape]`, in the data's units.
         milliseconds: A sample, for each chunk that was drawn.
-        compile_seconds: What the first chunk of all took longer.
+        compile_seconds: Time that the first chunk took longer than others.
     """
 
     samples: np.ndarray
@@ -81,7 +81,7 @@ class Sampler:
         Args:
             setup: The model, which is conditional on nothing, and how it is sampled.
             chunk: Samples at a time.
-            devices: How many devices draw them; all where None.
+            devices: Number of devices that draw them; all if None.
         """
         size = devices or jax.device_count()
         self.chunk = -(-chunk // size) * size  # each device draws as many
@@ -187,7 +187,7 @@ def _bits(
 def distances(
     extractor: Extractor, samples: np.ndarray, data: Dataset, seed: int
 ) -> dict[str, Measured]:
-    """How samples lie to the examples of a split, in an extractor's features."""
+    """Compares samples with the examples of a split, in an extractor's features."""
     found = compare_samples(extractor, samples, of(data), key=jax.random.key(seed))
     return {
         name: Measured(figure.value, *(figure.interval or (None, None)), str(figure))
@@ -210,8 +210,8 @@ def looker(
 
     Args:
         setup: The model.
-        sample: What draws from it.
-        extractor: What reads the features.
+        sample: Draws samples of it.
+        extractor: Extractor of features.
         data: The held-back data.
         batch_size: Examples evaluated at once.
     """

@@ -1,4 +1,4 @@
-"""What a comparison leaves: a page, a table of all numbers, and the README's picture and table."""
+"""Outputs of a comparison: a page, a table of all numbers, the README's picture and table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COLUMNS = (
 def writer(
     settings: Settings, out: Path, command: str
 ) -> Callable[[Sequence[Result], Splits, Extractor], None]:
-    """What writes all files anew, from what is measured so far.
+    """Returns a function that writes all files anew from the results so far.
 
     Args:
         settings: The comparison's.

@@ -20,7 +20,7 @@ from genjax_models.training.hooks import duration
 
 
 class About(NamedTuple):
-    """What all rows of a comparison share.
+    """Facts that all rows of a comparison share.
 
     Attributes:
         settings: The comparison's settings.
@@ -42,7 +42,7 @@ def render(results: Sequence[Result], about: About) -> str:
 
     Args:
         results: The models that were measured so far, and those that failed.
-        about: What they share.
+        about: Facts that they share.
     """
     name, minutes = about.data.spec.name, f"{about.settings.minutes:g} min"
     measured = [result for result in results if "failed" not in result.row]
@@ -69,7 +69,7 @@ def render(results: Sequence[Result], about: About) -> str:
 
 
 def in_a_sentence(about: About) -> str:
-    """What the figures are of, for a caption."""
+    """Describes the figures, for a caption."""
     settings = about.settings
     return (
         f"{about.data.spec.name}, at most {settings.minutes:g} min of training each, seed"

@@ -1,4 +1,4 @@
-"""What a comparison depends on, and the folder that remembers it."""
+"""Settings of a comparison, and the folder that keeps them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ STATE = "compare.json"
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a comparison depends on.
+    """Settings that a comparison's results depend on.
 
     Attributes:
         dataset: The dataset's name, or a path.
         minutes: Training time of each model.
         seed: Decides everything but the speed of the machine.
-        samples: How many are drawn of each model.
+        samples: Number of samples of each model.
         size: Height and width that the images of a folder are brought to, or one number for both.
-        crop: Which part of them is kept.
+        crop: Part of them that is kept.
         flip: Whether training mirrors them.
         color: `gray` or `rgb`, which they are brought to.
     """
@@ -38,12 +38,12 @@ class Settings:
 
     @property
     def images(self) -> dict[str, Any]:
-        """How images are read, as a run's configuration has it."""
+        """Options of reading images, as in a run's configuration."""
         return {name: getattr(self, name) for name in ("size", "crop", "flip", "color")}
 
 
 def take_up(out: Path, settings: Settings) -> dict[str, Any]:
-    """What is known of the comparison that lies in a folder, or of a new one.
+    """Reads the state of the comparison in a folder; that of a new one if it is empty.
 
     Raises:
         ValueError: The folder holds another comparison, or something else.

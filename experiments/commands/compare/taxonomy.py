@@ -21,7 +21,7 @@ class Kind:
         name: Its name.
         explicit: Whether a model of this kind has a density.
         asked: The Protocol that says so.
-        meaning: What can be said of an example, in a sentence.
+        meaning: One sentence on the density of an example.
     """
 
     name: str
@@ -44,7 +44,7 @@ KINDS = (TRACTABLE, APPROXIMATE, UNNORMALIZED, IMPLICIT)
 
 
 def kind_of(model: Any) -> Kind:
-    """Where a model stands.
+    """Place of a model in the taxonomy.
 
     A model of discrete data that wraps a tractable density of real-valued data stands with that
     density: its own log-probability is a bound because of the noise between the two, no more.

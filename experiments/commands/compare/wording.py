@@ -13,11 +13,11 @@ class Column(NamedTuple):
 
     Attributes:
         key: Its name in a row.
-        title: What it is called.
+        title: Its title.
         unit: Its unit; empty where it has none.
         digits: Decimals.
         best: -1 where the lowest is best, 1 where the highest is.
-        meaning: What it says, in a sentence.
+        meaning: Its meaning, in a sentence.
     """
 
     key: str
@@ -89,7 +89,7 @@ def with_interval(row: Mapping[str, Any], column: Column) -> str:
 
 
 def kind_in_words(row: Mapping[str, Any]) -> str:
-    """Where a model stands, and what its density is."""
+    """Describes a model's place in the taxonomy, and its density."""
     explicit = row["kind"] != "implicit"
     words = f"explicit, {row['kind']}" if explicit else "implicit"
     return f"{words} (dequantised: a bound)" if row["dequantized"] else words

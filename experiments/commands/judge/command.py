@@ -25,14 +25,14 @@ class JudgeArguments:
     ] = ()
     """The run directories, all of one dataset; none is needed for --results and --csv."""
     mode: ModeName = "real_or_generated"
-    """What is asked: whether one example is real, or which of two runs' examples looks more so."""
+    """The question: is one example real, or which of two runs' examples looks more so?"""
     num: PositiveInt = 50
     """Samples drawn of each run. Each is shown once beside as many real examples, or once in each
     pair of runs."""
     seed: Seed = 0
     """Decides the samples, the real examples and the order."""
     out: Path = Path("judgements.sqlite")
-    """Where examples and answers are kept; a session that was stopped goes on."""
+    """File of examples and answers; a session that was stopped goes on."""
     port: Annotated[int, Allowed(0, 65_535)] = 8765
     """The page's port; 0 takes a free one."""
     host: str = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""What the page shows: samples of runs and real examples, each as a picture or a text."""
+"""Contents of the page: samples of runs and real examples, each as a picture or a text."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def draw(
     """Every example that the session's trials show.
 
     Args:
-        session: What is asked.
+        session: The session.
         directories: The runs' directories.
-        report: What is told of the work, in words.
+        report: Called with a line of progress.
 
     Raises:
         ValueError: The dataset has too few real examples.
@@ -100,7 +100,7 @@ def _real(record: runs.Record, num: int, seed: int) -> np.ndarray:
 
 
 def _as_shown(spec: DataSpec) -> Callable[[np.ndarray], Iterator[Example]]:
-    """How such data are shown.
+    """Returns the function that makes such data examples of the page.
 
     Raises:
         ValueError: They are neither images nor texts.

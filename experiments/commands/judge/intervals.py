@@ -59,7 +59,7 @@ def mean_of(first: Rate, second: Rate) -> Rate:
 
 
 class Strengths(NamedTuple):
-    """What pairwise preferences say of K contestants.
+    """Figures of K contestants from pairwise preferences.
 
     Attributes:
         values: Log strengths `[K]`, which sum to 0: that i is preferred to j has the log odds
@@ -85,7 +85,7 @@ def bradley_terry(wins: Any) -> Strengths | None:
     Their covariance is the inverse of the Fisher information on strengths that sum to 0.
 
     Args:
-        wins: How often i was preferred to j `[K, K]`, integers; the diagonal does not count.
+        wins: Number of times that i was preferred to j `[K, K]`; the diagonal does not count.
 
     Returns:
         The strengths; None where no finite ones are likeliest, since some of the contestants have

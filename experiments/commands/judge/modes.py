@@ -1,4 +1,4 @@
-"""What is asked and in which order: a trial is a pure function of the session and its index."""
+"""Questions and their order: a trial is a pure function of the session and its index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DATA = 0
 
 
 class Session(NamedTuple):
-    """What a person is asked about.
+    """One session: the questions that a person is asked.
 
     Attributes:
         mode: The mode's name.
@@ -38,7 +38,7 @@ class Shown(NamedTuple):
 
     Attributes:
         source: `DATA`, or r + 1 for run r.
-        number: Which of the source's examples.
+        number: Index of the example in its source.
     """
 
     source: int
@@ -46,7 +46,7 @@ class Shown(NamedTuple):
 
 
 Trial = tuple[Shown, ...]
-"""What is shown at once, from left to right."""
+"""One trial: the examples that are shown at once, from left to right."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Mode:
     """One way of asking.
 
     Attributes:
-        question: What is asked.
+        question: The question.
         choices: The two answers, in words; the answer is kept as 0 or 1.
         keys: A letter for each, beside 1 and 2 and the arrows.
         fewest_runs: Runs that it needs.
@@ -98,7 +98,7 @@ def pairs(session: Session, index: int) -> Trial:
 
 
 def _at(session: Session, total: int, index: int) -> int:
-    """What is asked at that place of a random order: whenever the person stops, all is fair."""
+    """The trial at that place of a random order, which is balanced wherever the person stops."""
     return int(np.random.default_rng(session.seed).permutation(total)[index])
 
 
@@ -126,4 +126,4 @@ MODES: Mapping[ModeName, Mode] = {
         trial=pairs,
     ),
 }
-"""What the command line calls them."""
+"""Modes by their names on the command line."""

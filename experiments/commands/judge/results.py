@@ -1,4 +1,4 @@
-"""What was found: figures with intervals, and every judgement as a table."""
+"""Results: figures with intervals, and every judgement as a table."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Row(NamedTuple):
     """One figure.
 
     Attributes:
-        name: What of.
+        name: Its name.
         value: The figure; None where there is none yet.
         low: Lower end of its 95 % interval.
         high: Upper end.
-        note: What it was counted from, in words.
+        note: The counts behind it, in words.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Table(NamedTuple):
     """Figures that are compared with each other.
 
     Attributes:
-        title: What they are.
+        title: Their title.
         note: How to read them.
         unit: Theirs.
-        neutral: What they are where nothing can be told apart.
+        neutral: Their value if nothing can be told apart.
         rows: The figures.
     """
 
@@ -60,7 +60,7 @@ def tables(session: Session, answers: Sequence[Answer]) -> list[Table]:
 
 
 def _errors(session: Session, trials: Sequence[Trial], choices: Sequence[int]) -> list[Table]:
-    """How often each source was judged wrongly, and HYPE of each run."""
+    """Share of wrong judgements of each source, and HYPE of each run."""
     count = np.zeros((len(session.names) + 1, 2), int)  # [source, whether wrong]
     for ((source, _),), choice in zip(trials, choices, strict=True):
         count[source, int(choice != (source != DATA))] += 1
@@ -161,7 +161,7 @@ def _preference_cells(session: Session, trial: Trial, choice: int) -> tuple[Any,
 
 
 class _Kind(NamedTuple):
-    """What is made of a mode's answers."""
+    """Figures of a mode's answers."""
 
     find: Callable[[Session, Sequence[Trial], Sequence[int]], list[Table]]
     columns: tuple[str, ...]

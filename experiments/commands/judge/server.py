@@ -55,7 +55,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address(listening: socket.socket, host: str) -> str:
-    """Where the page is found."""
+    """Address of the page."""
     name = socket.gethostname() if host in ("0.0.0.0", "::") else host
     return f"http://{f'[{name}]' if ':' in name else name}:{listening.getsockname()[1]}/"
 
@@ -86,7 +86,7 @@ def make_app(store: Store, host: str) -> Starlette:
     All that a request can name is the index of a trial and a side of it; none names a file.
 
     Args:
-        store: Where examples and answers are kept.
+        store: Store of examples and answers.
         host: The address that is listened on.
     """
     from starlette.applications import Starlette
@@ -193,7 +193,7 @@ def _guard(names: tuple[str, ...]) -> Callable[..., Awaitable[Response]]:
 
 
 def _is_own(origin: str, host: str) -> bool:
-    """Whether an Origin header names the server that a Host header names."""
+    """Returns True if an Origin header names the server that a Host header names."""
     try:
         parts = urlsplit(origin)
     except ValueError:

@@ -15,7 +15,7 @@ from experiments.commands.judge.modes import Session, Shown
 from genjax_models.core.files import replaced
 
 APPLICATION = 0x6A756467
-"""What SQLite's own header says such a file is, so that no other one is taken for it."""
+"""Application number in SQLite's header, by which such a file is known."""
 SCHEMA = """
 CREATE TABLE session (
     mode TEXT NOT NULL, seed INTEGER NOT NULL, num INTEGER NOT NULL, names TEXT NOT NULL,
@@ -52,7 +52,7 @@ class Answer(NamedTuple):
     Attributes:
         trial: The trial's index.
         choice: 0 or 1, as in `Mode.choices`.
-        time: When it was given, in UTC.
+        time: Time of the answer, in UTC.
     """
 
     trial: int
@@ -66,7 +66,7 @@ class Store:
 
     Attributes:
         connection: To the file.
-        session: What is asked.
+        session: The session.
         runs: The runs' directories, from the root.
     """
 
@@ -75,7 +75,7 @@ class Store:
     runs: list[str]
 
     def example(self, shown: Shown) -> Example:
-        """What is kept of one example."""
+        """Data of one example."""
         found = self.connection.execute(
             "SELECT media_type, content FROM examples WHERE source = ? AND number = ?", shown
         ).fetchone()
@@ -89,7 +89,7 @@ class Store:
         return [Answer(*row) for row in rows]
 
     def num_answers(self) -> int:
-        """How many there are: the index of the trial that comes next."""
+        """Number of answers: the index of the next trial."""
         return self.connection.execute("SELECT count(*) FROM answers").fetchone()[0]
 
     def answer(self, trial: int, choice: int) -> bool:
@@ -120,8 +120,8 @@ def create(
     """Writes the file of a new session, whole or not at all.
 
     Args:
-        path: Where to.
-        session: What is asked.
+        path: The file.
+        session: The session.
         runs: The runs' directories, from the root.
         examples: Everything that its trials show.
     """

@@ -26,7 +26,7 @@ class WatchArguments:
     seed: Seed = 0
     """Decides the parameters' start, the order of the data and all noise."""
     out: Path | None = None
-    """Where the animation and the report are written, watch/DENSITY by default."""
+    """Folder of the animation and the report, watch/DENSITY by default."""
     overwrite: bool = False
     """Replace an animation and a report that are there already."""
 

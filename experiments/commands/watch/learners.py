@@ -1,4 +1,4 @@
-"""Who learns: four models, and how each is seen and measured at a step.
+"""The four models that learn, and how each is shown and measured at a step.
 
 What has a density is shown by it; what has none, by a histogram of its samples.
 """
@@ -72,13 +72,13 @@ class Learner:
     """A model that learns, and how it is looked at.
 
     Attributes:
-        title: What it is called.
+        title: Its title.
         model: The model.
         optimizer: Of all its players.
         losses: Player -> loss, for players whose loss is not the model's own.
         batch_size: Examples a step.
         see: `(parameters, state, plane, key) -> (density, kl)`.
-        kind: What the KL is.
+        kind: Kind of its KL divergence.
     """
 
     title: str
@@ -108,7 +108,7 @@ def learners(dataset: str, spec: DataSpec, steps: int) -> list[Learner]:
 
     Args:
         dataset: The density's name.
-        spec: What its points are.
+        spec: Description of its points.
         steps: The length of their training, over which their learning rates fall.
     """
     mixture = GaussianMixture(spec)

@@ -20,7 +20,7 @@ class GaussianMixture:
     """p(x) = sum_k w_k N(x; mean_k, L_k L_k^T), all of it learned: a model without a network.
 
     Attributes:
-        spec: What one example is: real-valued points `(D,)`.
+        spec: Description of one example: real-valued points `(D,)`.
         components: Number of Gaussians.
         spread: Standard deviation of their first means, and their own.
     """

@@ -57,7 +57,7 @@ def watch(
     Args:
         learners: The models.
         data: Points of the density.
-        plane: Where to look.
+        plane: The part of the plane that is shown.
         steps: Updates of each.
         seed: Of parameters, data order and noise.
     """
