@@ -1,7 +1,7 @@
-"""Augmentations of images, of data and generated ones alike or of data alone.
+"""Augmentations of images: of data and generated images alike, or of data alone.
 
-Each is `(key, x [B, H, W, C]) -> [B, H, W, C]` for images in [-1, 1]. An image's random numbers are
-a function of the key and of its position in the batch. All are differentiable, so that the
+Each is `(key, x [B, H, W, C]) -> [B, H, W, C]` for images in [-1, 1]. An image's random numbers
+depend on the key and its position in the batch. All are differentiable, so that the
 generator's gradient passes through. Those of `diff_augment` must be applied to data and generated
 images alike, or the generator would learn them; `random_flip` and `RandomShift` turn likely images
 into likely images, and enlarge small datasets.

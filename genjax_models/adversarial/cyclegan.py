@@ -32,7 +32,7 @@ DISCRIMINATORS = ("discriminator_x", "discriminator_y")
 
 @struct.dataclass
 class ImagePool:
-    """Images that a generator made at earlier steps, to pass to a discriminator.
+    """Images generated in earlier steps, to pass to a discriminator.
 
     Attributes:
         images: The images; every position of the batch owns the same number of slots.
@@ -54,11 +54,11 @@ def empty_pool(size: int, shape: tuple[int, ...]) -> ImagePool:
 
 
 def exchange(key: Key, pool: ImagePool, new: Array) -> tuple[Array, ImagePool]:
-    """Puts new images into the pool, and takes as many out of it.
+    """Puts new images into the pool, and takes the same number out.
 
-    Each position of the batch has slots of its own. While they are not full, the new image is kept
-    and returned. Afterwards, with probability 1/2, one of the old images, all equally likely, is
-    returned and the new one takes its slot; otherwise the new one is returned and not kept.
+    Each position of the batch has its own slots. Until they are full, the new image is stored
+    and returned. Afterwards, with probability 1/2, a uniformly drawn old image is returned and
+    the new one takes its slot; otherwise the new one is returned and not stored.
 
     Args:
         key: PRNG key.
@@ -96,7 +96,7 @@ class CycleGAN:
     generator must fool the other domain's discriminator, and must invert the other generator.
 
     In a step the discriminators move first, given translations from pools of earlier ones, then the
-    generators. The pools are in the model's state, and only the discriminators' pass changes them.
+    generators. The pools are in the model's state; only the discriminators' pass changes them.
 
     Attributes:
         generator: G, network from `[B, *spec.shape]` to `[B, *spec_y.shape]`, any real numbers:
@@ -134,17 +134,17 @@ class CycleGAN:
         """Checks the settings.
 
         Raises:
-            ValueError: The pools are empty, or an identity is asked for between different shapes.
+            ValueError: The pools are empty, or `identity` is set between different shapes.
         """
         if self.pool_size < 1:
             raise ValueError(
-                f"pool_size is {self.pool_size}: give a multiple of the batch; one as large as the "
-                "batch holds one image for each example"
+                f"pool_size is {self.pool_size}: give a multiple of the batch size, such as the "
+                "batch size itself"
             )
         if self.identity and self.target.shape != self.spec.shape:
             raise ValueError(
-                f"x is of shape {self.spec.shape} and y of {self.target.shape}: G(y) can be no y "
-                "where they differ, so give identity=0"
+                f"x has shape {self.spec.shape} and y {self.target.shape}, but G(y) needs equal "
+                "shapes: give identity=0"
             )
 
     @property
@@ -272,16 +272,16 @@ class CycleGAN:
 
         Args:
             params: The model's parameters; usually a run's averaged ones.
-            key: Not used.
+            key: Unused: G is deterministic.
             num: Number of examples.
             x: Examples of X `[num, *spec.shape]`, or one for all, in the data's units.
-            state: The model's state, where the networks keep some.
+            state: The model's state, if the networks have any.
 
         Returns:
             Examples `[num, *spec_y.shape]` in the data's units.
 
         Raises:
-            ValueError: No examples of X are given, or another number of them.
+            ValueError: No examples of X are given, or not `num` of them.
         """
         del key
         return self.x_to_y(params, broadcast_source(x, num, self.spec, "x"), state=state)
@@ -314,7 +314,7 @@ class CycleGAN:
         *,
         train: bool = False,
     ) -> tuple[Array, State]:
-        """Applies a network; a generator's output is brought into its target's range and shape."""
+        """Applies a network; maps a generator's output to its target's range and shape."""
         module = self._modules[name]
         out, state = apply_module(name, module, params, state, inputs, key=key, train=train)
         if name in GENERATORS:

@@ -26,7 +26,7 @@ from genjax_models.core.values import value
 Noise: TypeAlias = Callable[[Key, tuple[int, int], float], Array]
 """`(key, (num, latent_dim), truncation) -> z [num, latent_dim]`."""
 TAIL = 2.0
-"""Where a truncation of just under 1 cuts the normal distribution, in standard deviations."""
+"""Bound of the normal noise for truncation just below 1, in standard deviations."""
 
 
 @value
@@ -54,7 +54,7 @@ class GaussianNoise:
         """
         if truncation == 1.0:
             return self.scale * random.normal(key, shape)
-        # The inverse distribution function between its values at the two cuts: no draw is wasted.
+        # Inverse CDF sampling between the two cuts: no draw is rejected.
         low = ndtr(-TAIL * truncation)
         quantile = low + (1.0 - 2.0 * low) * random.uniform(key, shape)
         return self.scale * ndtri(quantile)
@@ -83,9 +83,9 @@ class GAN:
         spec: Description of one example.
         num_classes: Number of labels to condition both networks on; None for none.
         game: Loss of each player: a `losses.GANLoss`, or another `losses.Game`.
-        turns: Updates of the discriminator in a step.
+        turns: Number of discriminator updates per step.
         noise: Distribution of the noise: `GaussianNoise`, `uniform_noise`.
-        augment: Augmentation of everything that the discriminator is given (`augmentation`).
+        augment: Augmentation of the discriminator's inputs (`augmentation`).
 
     References:
         Goodfellow et al. 2014, arXiv:1406.2661. Mirza and Osindero 2014, arXiv:1411.1784.
@@ -113,7 +113,7 @@ class GAN:
 
     @property
     def discriminator_loss(self) -> Loss:
-        """The game's term for the discriminator; its accuracies are watched."""
+        """The game's term for the discriminator; logs its accuracies."""
         return self._loss(self.game.discriminator_term).watch(
             real_accuracy=losses.real_accuracy, fake_accuracy=losses.fake_accuracy
         )
@@ -138,7 +138,7 @@ class GAN:
         """Initialises the parameters of both networks.
 
         Raises:
-            ValueError: The examples, or what the generator returns, do not have `spec`'s shape.
+            ValueError: The examples, or the generator's outputs, do not have `spec`'s shape.
         """
         check_examples(batch["x"], self.spec)
         key, key_forward = jax.random.split(key)
@@ -185,11 +185,11 @@ class GAN:
             params: Parameters, of the discriminator at least.
             x: Data in [-1, 1] `[B, *shape]`.
             fake: Generated examples in the same range `[B, *shape]`.
-            z: Noise that they were generated from `[B, ...]`.
+            z: Noise of the generated examples `[B, ...]`.
             context: One-hot labels of both `[B, K]`, or None.
             key: PRNG key of the augmentation, the network and the terms.
             state: The model's state.
-            train: Whether this is a training pass.
+            train: If True, this is a training pass.
         """
         key_epsilon, key_real, key_fake, key_d = jax.random.split(key, 4)
         apply = functools.partial(
@@ -235,7 +235,7 @@ class GAN:
             num: Number of examples.
             label: Labels of a conditional model: `[num]`, one for all, or None for random ones.
             truncation: Scale of the noise in (0, 1]: less gives likelier and less varied examples.
-            state: The model's state, where the networks keep some (batch normalisation).
+            state: The model's state, if the networks have any (batch normalisation).
 
         Raises:
             ValueError: The truncation is not in (0, 1], or a label is not one of the model's.
@@ -278,10 +278,10 @@ class GAN:
 
 
 def to_examples(raw: Array, spec: DataSpec, name: str = "the generator") -> Array:
-    """Brings a generator's outputs into the examples' shape, and into networks' input range.
+    """Maps a generator's outputs to the examples' shape, and to the networks' input range.
 
     Args:
-        raw: Outputs `[B, ...]`, as many numbers as the examples have.
+        raw: Outputs `[B, ...]`, as many numbers as an example has entries.
         spec: Description of one example.
         name: The network, for messages.
 

@@ -1,7 +1,7 @@
-"""Outputs of adversarial models, and the terms that read them.
+"""Outputs of adversarial models, and their loss terms.
 
-s is the discriminator's logit and D = sigmoid(s). A map of logits, one for each patch of an image,
-counts by its mean over the map.
+s is the discriminator's logit and D = sigmoid(s). A map of logits, one for each patch of an
+image, is averaged.
 
 | loss             | discriminator                               | generator        |
 |------------------|---------------------------------------------|------------------|
@@ -40,9 +40,9 @@ from genjax_models.core.values import value
 
 @struct.dataclass
 class GANOutputs:
-    """Outputs of one pass of a GAN; every array's first axis is the examples.
+    """Outputs of one pass of a GAN; the first axis of every array is the batch.
 
-    A compiled pass computes only what the loss's terms read.
+    A compiled pass computes only what the loss's terms use.
 
     Attributes:
         real: Data in the networks' range `[B, ...]`.
@@ -72,7 +72,7 @@ class GANOutputs:
 
 @struct.dataclass
 class Pix2PixOutputs:
-    """Outputs of one pass of a Pix2Pix; every array's first axis is the examples.
+    """Outputs of one pass of a Pix2Pix; the first axis of every array is the batch.
 
     Attributes:
         source: Images to translate, in the networks' range `[B, H, W, C]`.
@@ -199,7 +199,7 @@ class GANLoss:
 
 @value
 class RelativisticLoss:
-    """A `Game` in which a real and a generated example are compared: which one is more real."""
+    """A `Game` that compares a real with a generated example."""
 
     def discriminator_term(self, outputs: HasLogits) -> Array:
         """-log sigmoid(s(x) - s(G(z))) `[B]`."""
@@ -215,7 +215,7 @@ class SquaredError:
     """weight (s - target)^2, averaged over a map of logits.
 
     Attributes:
-        target: The logit that costs nothing.
+        target: Logit of zero error.
         weight: The error's weight.
     """
 
@@ -290,7 +290,7 @@ def gradient_penalty(o: GANOutputs) -> Array:
     """
     epsilon = o.epsilon.reshape(-1, *[1] * (o.real.ndim - 1))
     between = epsilon * o.real + (1.0 - epsilon) * o.fake
-    # The root has no gradient at a slope of 0, where a discriminator of zeros starts.
+    # The square root has no gradient at 0, the slope of a discriminator initialised at 0.
     return (jnp.sqrt(_squared_slope(o, between) + 1e-12) - 1.0) ** 2
 
 

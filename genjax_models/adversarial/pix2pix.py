@@ -103,7 +103,7 @@ class Pix2Pix:
         """Initialises the parameters of both networks.
 
         Raises:
-            ValueError: The batch has no source, or an image or the generator's output has a wrong
+            ValueError: The batch has no source, or an image or the generator's output has the wrong
                 shape.
         """
         key_modules, key_forward = jax.random.split(key)
@@ -141,7 +141,7 @@ class Pix2Pix:
             params: The model's parameters; usually a run's averaged ones.
             source: Images `[B, *source_spec.shape]`.
             key: PRNG key of the dropout; no dropout if None.
-            state: The model's state, where the networks keep some.
+            state: The model's state, if the networks have any.
 
         Raises:
             ValueError: The images do not have the source's shape.
@@ -167,10 +167,10 @@ class Pix2Pix:
             key: PRNG key of the dropout.
             num: Number of targets.
             state: The model's state.
-            **condition: Under the source's name, images `[num, *source_spec.shape]` or one for all.
+            **condition: Named as the source, images `[num, *source_spec.shape]` or one for all.
 
         Raises:
-            ValueError: No images are given, or another number of them.
+            ValueError: No images are given, or not `num` of them.
             TypeError: Another condition is given.
         """
         source = broadcast_source(

@@ -24,7 +24,7 @@ _NETWORKS = ("generator", "discriminator")
 
 @value
 class Growth:
-    """Schedule of the stages, each of which doubles the resolution of the one before it.
+    """Schedule of the stages, each of which doubles the resolution.
 
     The first stage trains on `stage_images` images. Every further stage is faded in over
     `fade_images` images, while alpha rises linearly from 0 to 1, and then trains on `stage_images`.
@@ -34,7 +34,7 @@ class Growth:
         stages: Number of stages, S.
         stage_images: Number of images of a stage after its fade; 800,000 in the paper.
         fade_images: Number of images of a fade; 800,000 in the paper.
-        start: Count of images at which training starts; above 0 to skip the first stages.
+        start: Number of images at which training starts; above 0 to skip the first stages.
 
     Raises:
         ValueError: There are no stages, or a number of images is too small.
@@ -62,14 +62,14 @@ class Growth:
         return (self.stages - 1) * (self.stage_images + self.fade_images)
 
     def __call__(self, shown: Array | int) -> tuple[Array, Array]:
-        """Computes the stage and how far it has been faded in.
+        """Computes the stage and the fraction of it that has been faded in.
 
         Args:
             shown: Number of images that training has used, int32 `[]`.
 
         Returns:
             The stage, 0 .. stages - 1, int32 `[]`; and alpha, the fraction of it that has been
-            faded in, float32 `[]` in [0, 1], which is 1 in the first stage.
+            faded in, float32 `[]` in [0, 1], always 1 in the first stage.
         """
         since = jnp.asarray(shown, jnp.int32) - self.stage_images  # since the first fade began
         period = self.fade_images + self.stage_images
@@ -84,9 +84,9 @@ class Growth:
 class ProgressiveGAN:
     """A GAN whose two networks grow during training.
 
-    The stage is a function of the number of images that training has used, which the generator's
-    pass counts in the model's state, `shown`. So a resumed run continues at the same stage, on any
-    number of devices and with batches split in any way. `sample(..., state=...)` draws from the
+    The stage depends on the number of images that training has used, which the generator's
+    pass counts in the model's state, `shown`. So a resumed run continues at the same stage, for
+    any number of devices or batch size. `sample(..., state=...)` draws from the
     model at the state's stage; without a state the model is fully grown.
 
     Make a player's own loss from the model's (`generator_loss.add(...)`): another forward pass
@@ -99,7 +99,7 @@ class ProgressiveGAN:
         growth: Schedule of the stages; as many stages as the networks have.
 
     Raises:
-        ValueError: The images cannot be halved so often, or a network has another number of stages.
+        ValueError: The images cannot be halved S - 1 times, or a network has not S stages.
 
     References:
         Karras et al. 2018, Progressive Growing of GANs, arXiv:1710.10196.
@@ -171,7 +171,7 @@ class ProgressiveGAN:
         """Initialises the parameters of both networks at all stages, and the count of images.
 
         Raises:
-            ValueError: The examples, or what the generator returns, do not have `spec`'s shape.
+            ValueError: The examples, or the generator's outputs, do not have `spec`'s shape.
         """
         params, state = self.gan.init(key, batch)
         return params, {**state, "shown": jnp.asarray(self.growth.start, jnp.int32)}
@@ -215,7 +215,7 @@ class ProgressiveGAN:
     ) -> Array:
         """Draws `num` new examples `[num, *shape]`, in the data's units; see `GAN.sample`.
 
-        A model that is not fully grown gives examples of the full size too, with repeated pixels.
+        A model that is not fully grown also returns full-size examples, with repeated pixels.
         """
         grown = self._with_growth(state or {})
         return self.gan.sample(params, key, num, label=label, truncation=truncation, state=grown)
@@ -236,7 +236,7 @@ class ProgressiveGAN:
         return self.gan.discriminate(params, x, context, state=grown)
 
     def _with_growth(self, state: State) -> State:
-        """The state as the networks read it, with their stage."""
+        """Adds the stage, for the networks, to the state."""
         if "shown" not in state:
             return state
         stage, alpha = self.stage(state)
@@ -245,7 +245,7 @@ class ProgressiveGAN:
 
 
 def _without_growth(state: State) -> State:
-    """The state without the stage, which follows from the count of images."""
+    """Removes the stage, which follows from the count of images, from the state."""
     kept = {}
     for name, part in state.items():
         if name in _NETWORKS:
@@ -256,10 +256,10 @@ def _without_growth(state: State) -> State:
 
 
 def at_stage(x: Array, stage: Array, alpha: Array, stages: int) -> Array:
-    """Reduces images to a stage's resolution, at the full size.
+    """Reduces images to a stage's resolution, keeping their full size.
 
-    While a stage is faded in, they are mixed with those of the stage before, as the generator's
-    are: `(1 - alpha) halved + alpha x`.
+    During a fade they are mixed with those of the stage before, as the generator's are:
+    `(1 - alpha) halved + alpha x`.
 
     Args:
         x: Images `[B, H, W, C]`.

@@ -10,14 +10,14 @@ from genjax_models.core.types import Array, Batch, DataSpec
 
 
 def check_source(batch: Batch, name: str, spec: DataSpec, model: str, mend: str) -> None:
-    """Checks that the batch has examples `[B, *spec.shape]` in an entry.
+    """Checks an entry of the batch for examples `[B, *spec.shape]`.
 
     Args:
         batch: The batch.
         name: The entry's name.
         spec: Description of one of its examples.
-        model: The model's name, which begins the message.
-        mend: How to mend a batch without the entry, which ends the message.
+        model: The model's name, to begin the message.
+        mend: Remedy for a batch without the entry, to end the message.
 
     Raises:
         ValueError: The entry is missing, or its examples have another shape.
@@ -43,7 +43,7 @@ def broadcast_source(source: Any, num: int, spec: DataSpec, name: str) -> Array:
         name: The keyword argument's name, for messages.
 
     Raises:
-        ValueError: None are given, or another number, or of another shape.
+        ValueError: No examples are given, or their number or shape is wrong.
     """
     if source is None:
         raise ValueError(

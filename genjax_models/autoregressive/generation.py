@@ -25,7 +25,7 @@ class _Progress(NamedTuple):
         t: Position of the next token in the window, int32 `[]`.
         last: The token before it `[B]`.
         number: Index of the next token in the text, including the prompt, int32 `[]`.
-        done: Which texts have reached their stop token, bool `[B]`.
+        done: True for texts that have reached their stop token, bool `[B]`.
     """
 
     cache: Any
@@ -54,8 +54,8 @@ def generate(
     """Generates tokens that continue a prompt, and yields them as they are sampled.
 
     Each token is drawn given the tokens before it in a window of the model's length. When the
-    window is full, its last half begins the next one; training windows begin anywhere in a text,
-    too. The tokens do not depend on the size of the chunks.
+    window is full, its last half begins the next one, as training windows begin anywhere in a
+    text. The tokens do not depend on `chunk`.
 
     Args:
         model: An `Autoregressive` model of texts.
@@ -68,7 +68,7 @@ def generate(
         top_k: Number of likeliest tokens to sample from.
         top_p: Probability of the likeliest tokens to sample from, in (0, 1].
         min_p: Least probability of a token to sample, relative to the likeliest, in [0, 1].
-        stop: A token that ends a text. A text that has ended repeats it until all have.
+        stop: Token that ends a text. A text that has ended repeats it until all have.
         chunk: Largest number of tokens to yield at once.
         state: The model's state.
 

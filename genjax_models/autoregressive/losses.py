@@ -1,4 +1,4 @@
-"""Outputs of autoregressive models, and the terms and scalars that read them, in nats.
+"""Outputs of autoregressive models, and their loss terms and metrics, in nats.
 
 Functions of tokens need a `Categorical` likelihood. Perplexity and bits per character depend on
 means over a whole dataset, so they are in `metrics.evaluate`.
@@ -19,7 +19,7 @@ from genjax_models.core.types import Array
 
 @struct.dataclass
 class AutoregressiveOutputs:
-    """Outputs of one pass; every array's first axis is the examples.
+    """Outputs of one pass; the first axis of every array is the batch.
 
     Attributes:
         x: Preprocessed data `[B, ...]`.
@@ -61,7 +61,7 @@ def nats_per_token(outputs: AutoregressiveOutputs) -> Array:
 def next_token(outputs: AutoregressiveOutputs) -> Array:
     """Mean nats per token `[]` of the tokens 2 .. T, which have a token before them.
 
-    The usual figure of language models, as windows are cut from a longer text.
+    The usual figure of language models, because windows are cut from a longer text.
     """
     return _nats_after(1, outputs)
 

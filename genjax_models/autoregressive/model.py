@@ -31,7 +31,7 @@ from genjax_models.core.values import value
 
 @value
 class Autoregressive:
-    """A model of examples entry by entry: log p(x) = sum_t log p(x_t | x_<t), exactly.
+    """A model of examples entry by entry, with exact log p(x) = sum_t log p(x_t | x_<t).
 
     A position is a pixel with all its channels, or a token. Positions depend on each other through
     the network, and the channels of a pixel through the likelihood.
@@ -45,11 +45,11 @@ class Autoregressive:
             `tokens` for texts, and for images as sequences of tokens.
         preprocess: Preprocessing of the data; the likelihood is of its result.
         num_classes: Number of labels to condition on, for p(x | label); None for p(x).
-        marginals: Whether each position has a bias, initialised at the data's marginals there; for
-            images. The windows of a text begin anywhere, so that its positions do not differ.
+        marginals: If True, each position has a bias, initialised at the data's marginals; for
+            images, not for texts, whose windows begin anywhere.
 
     Raises:
-        ValueError: The preprocessing is a dequantisation, for which only a bound is known.
+        ValueError: The preprocessing is a dequantisation, which has only a bound.
     """
 
     network: nn.Module
@@ -64,8 +64,8 @@ class Autoregressive:
         """Checks that log_prob is exact."""
         if self.spec.num_levels is not None and self.preprocess.log_volume(self.spec) != 0.0:
             raise ValueError(
-                "an autoregressive model has an exact likelihood, and of dequantised data only a "
-                "bound is known: use preprocess.identity and a likelihood over levels"
+                "an autoregressive model has an exact likelihood, and dequantised data have only a "
+                "bound: use preprocess.identity and a likelihood over levels"
             )
 
     @property
@@ -80,7 +80,7 @@ class Autoregressive:
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """One player, which owns everything."""
+        """One player, which owns all parameters."""
         return {"autoregressive": Player(self.loss, ("network", "likelihood"))}
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
@@ -96,7 +96,7 @@ class Autoregressive:
         inputs = self.inputs(x, self.prepared)
         params, state = init_modules(key_network, {"network": (self.network, (inputs, context))})
         params["likelihood"] = self.likelihood.init(x, self.prepared) if self.marginals else {}
-        # Checks what the network returns, without computing anything.
+        # Checks the shape of the network's outputs, without computing anything.
         jax.eval_shape(
             functools.partial(self.forward, train=False, state=state), params, batch, key_forward
         )
@@ -105,7 +105,7 @@ class Autoregressive:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[AutoregressiveOutputs, State]:
-        """The likelihood of every entry, given the entries before it."""
+        """Computes the likelihood of every entry, given the entries before it."""
         key_x, key_network = jax.random.split(key)
         x = self.preprocess.apply(batch["x"], key_x, self.spec)
         context = label_context(batch.get("label"), self.num_classes)
@@ -162,12 +162,12 @@ class Autoregressive:
 
         Args:
             params: The model's parameters.
-            key: PRNG key; example i is a function of the key and of i alone.
+            key: PRNG key; example i depends on the key and i alone.
             num: Number of examples.
             label: Labels of a conditional model: `[num]`, one for all, or None for random ones.
             given: A prompt, tokens `[num, P]` or `[P]` that the samples begin with; or whole
                 examples `[num, *shape]` or `[*shape]`, with `mask`.
-            mask: Which entries of whole examples are given, bool `[num, *shape]` or `[*shape]`.
+            mask: True for the given entries of whole examples, bool `[num, *shape]` or `[*shape]`.
             temperature: Divisor of the logits, at least 1e-6; 1 samples the model itself.
             top_k: Number of likeliest values to sample from.
             top_p: Probability of the likeliest values to sample from, in (0, 1].
@@ -193,7 +193,7 @@ class Autoregressive:
         Args:
             params: The model's parameters.
             x: Examples `[B, *shape]`; entries that are not given may have any value.
-            mask: Which entries are given, bool `[B, *shape]` or `[*shape]`.
+            mask: True for given entries, bool `[B, *shape]` or `[*shape]`.
             key: PRNG key.
             **options: Options of `sample`: `label`, `temperature`, ..., `state`.
         """

@@ -1,6 +1,6 @@
 """Sampling position by position, with filters of the logits: temperature, top-k, top-p, min-p.
 
-A filter takes logits `[..., V]` to logits `[..., V]`, in which removed values have minus infinity;
+A filter maps logits `[..., V]` to logits `[..., V]`, in which removed values have minus infinity;
 the likeliest value always stays. `ancestral` is one scan that carries the network's cache and the
 values at the last position.
 """
@@ -178,7 +178,7 @@ class LogitFilter:
 
 
 class Sampled(Protocol):
-    """What sampling needs of a model."""
+    """The fields of a model that sampling uses."""
 
     @property
     def network(self) -> nn.Module:
@@ -306,7 +306,7 @@ def ancestral(
         label: Labels `[B]` of a conditional model.
         given: Values `[B, *shape]`, and a mask of the entries that take them instead of samples,
             bool `[B, *shape]`.
-        make_step: How the network's outputs at a position are computed: `cached` or `uncached`.
+        make_step: Method of computing the outputs at a position: `cached` or `uncached`.
 
     Returns:
         Preprocessed examples `[B, *shape]`.

@@ -6,7 +6,7 @@ beta = 1, the target. Each carries an importance weight,
     w = prod_t f_(beta_t)(x_(t-1)) / f_(beta_(t-1))(x_(t-1)),   x_t ~ T_(beta_t)(. | x_(t-1)),
 
 where T_beta leaves f_beta invariant. The mean of w is an unbiased estimate of Z_1 / Z_0 for any
-number of steps. Its logarithm is too low in expectation, and less so the slower the annealing.
+number of steps. Its logarithm is biased downwards, and less so the slower the annealing.
 Densities are plain functions, so that models of every family can be annealed.
 
 References:
@@ -63,10 +63,10 @@ class LogPartition(NamedTuple):
 
     @staticmethod
     def of_weights(log_weight: Array) -> LogPartition:
-        """The estimate by the chains' log weights `[N]`."""
+        """Estimates from the chains' log weights `[N]`."""
         num = log_weight.shape[0]
         log_mean = jax.nn.logsumexp(log_weight) - jnp.log(num)
-        w = jnp.exp(log_weight - log_mean)  # of mean 1
+        w = jnp.exp(log_weight - log_mean)  # mean 1
         error = jnp.std(w, ddof=1) / jnp.sqrt(num)
         return LogPartition(log_mean, error, num / jnp.mean(w**2))
 
@@ -107,8 +107,8 @@ def anneal(
         x: Exact samples of the density at beta = 0 `[N, ...]`.
         key: PRNG key.
         steps: Number of steps at each beta after the first.
-        step_sizes: The kernel's step size at each of those `[T]` (see `tune_step_sizes`); its own
-            if None.
+        step_sizes: The kernel's step size at each of those `[T]` (see `tune_step_sizes`); by
+            default `kernel.step_size`.
     """
     if step_sizes is None:
         step_sizes = jnp.full(len(betas) - 1, kernel.step_size)
@@ -151,7 +151,7 @@ def tune_step_sizes(
         key: PRNG key.
         steps: Number of steps at each beta.
         target_acceptance_rate: Mean acceptance to reach; 0.65 is usual for HMC, 0.57 for MALA.
-        learning_rate: How fast the logarithm of the step size changes.
+        learning_rate: Step size of the updates of log eps.
     """
 
     def step(carry: Any, now: tuple[Array, Array]) -> tuple[Any, Array]:
@@ -211,7 +211,7 @@ def log_evidence(
     Args:
         log_likelihood: `(x [...], z [...]) -> []`: log p(x | z), in nats.
         log_prior: `z [...] -> []`: log p(z), normalised.
-        z: Samples of the prior, where the chains of every example start `[N, ...]`.
+        z: Samples of the prior, the initial positions of every example's chains `[N, ...]`.
         x: Examples `[B, ...]`.
         key: PRNG key.
         kernel: One step of a chain.

@@ -1,4 +1,4 @@
-"""Energy-based models: a density known up to a constant, whatever network gives its energy."""
+"""Energy-based models: a density known up to a constant, given by any network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from genjax_models.energy.mcmc import ChainInfo, Gaussian, Kernel, Reference, Re
 
 @value
 class EnergyModel:
-    """A network that tilts a reference distribution.
+    """A network times a reference distribution.
 
     `p(v) = exp(-f(v)) q(v) / Z`, so that `E(v) = f(v) - log q(v)`. The reference q makes it a
     density, as long as f falls no faster than log q, and is where log Z is 0 for f = 0.
@@ -49,7 +49,7 @@ class EnergyModel:
         network: Network from points `[B, *shape]` to f, `[B]` or `[B, 1]`.
         spec: Description of one example.
         reference: The distribution q.
-        replay: How contrastive divergence samples the model.
+        replay: Sampler of contrastive divergence.
 
     References:
         LeCun et al. 2006, A tutorial on energy-based learning; Du and Mordatch 2019,
@@ -123,7 +123,7 @@ class EnergyModel:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[ContrastiveOutputs, State]:
-        """The energies of the data and of samples of the model, whose chains are continued."""
+        """Computes the energies of the data and of samples of the model, continuing its chains."""
         key_x, key_model, key_network = jax.random.split(key, 3)
         v = self.points(batch["x"], key_x)
         x_model, info, state = self.negatives(params, v.shape, key_model, state, train=train)

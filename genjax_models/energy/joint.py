@@ -55,7 +55,7 @@ class JointEnergyModel:
         network: Network from points `[B, *shape]` to logits `[B, K]`.
         spec: Description of one example, with its number of classes K.
         reference: The distribution q.
-        replay: How contrastive divergence samples the model.
+        replay: Sampler of contrastive divergence.
 
     Raises:
         ValueError: The data have no labels.
@@ -116,7 +116,7 @@ class JointEnergyModel:
     def forward(
         self, params: Params, batch: Batch, key: Key, *, state: State, train: bool
     ) -> tuple[JointOutputs, State]:
-        """The data's logits, and the energies of data and of samples, whose chains continue."""
+        """Computes the logits, and the energies of data and samples, continuing the chains."""
         key_x, key_model, key_network = jax.random.split(key, 3)
         marginal = self.marginal
         v = marginal.points(batch["x"], key_x)
@@ -215,7 +215,7 @@ class JointEnergyModel:
 
 
 def _of_contrast(function: Callable[[ContrastiveOutputs], Array]) -> Callable[..., Array]:
-    """A term or a scalar, of p(x)'s part of the outputs."""
+    """Applies a term or a scalar to the outputs of p(x)."""
     return functools.partial(_apply_to_contrast, function)
 
 

@@ -1,4 +1,4 @@
-"""Outputs of energy-based models, and the terms that read them: `Outputs -> [B]`."""
+"""Outputs of energy-based models, and their loss terms: `Outputs -> [B]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genjax_models.core.types import Array
 
 @struct.dataclass
 class ContrastiveOutputs:
-    """Data, and samples of the model; every array's first axis is the examples.
+    """Data, and samples of the model; the first axis of every array is the batch.
 
     Attributes:
         x: Points of the data `[B, ...]`.
@@ -101,7 +101,7 @@ class JointOutputs:
 def contrastive_divergence(outputs: ContrastiveOutputs) -> Array:
     """E(x) - E(x_model) `[B]`, in nats: its gradient is that of -log p, with samples for E_p.
 
-    Its value is no measure of quality: it is near 0 whenever samples are as likely as data.
+    Its value does not measure quality: it is near 0 whenever samples are as likely as data.
 
     References:
         Hinton 2002, Training products of experts by minimizing contrastive divergence; Tieleman
@@ -163,7 +163,7 @@ def cross_entropy(outputs: JointOutputs) -> Array:
 
 
 def accuracy(outputs: JointOutputs) -> Array:
-    """Fraction of examples whose label has the highest logit `[]`."""
+    """Fraction of examples with the highest logit at their label `[]`."""
     return jnp.mean(jnp.argmax(outputs.logits, axis=-1) == outputs.label)
 
 
@@ -199,4 +199,4 @@ WATCHED = {
     "acceptance_rate": acceptance_rate,
     "score_norm": score_norm,
 }
-"""The scalars that are watched beside contrastive divergence."""
+"""Scalars logged with contrastive divergence."""

@@ -9,7 +9,7 @@ many chains with `jax.vmap`. A kernel is a frozen dataclass, so that it can be a
     HMC         L leapfrog steps of size eps with new momentum, accepted or rejected: exact
 
 MALA and HMC are BlackJAX's. `Replay` keeps the chains of training from step to step, and
-`Reference` is the distribution that chains start from.
+`Reference` is the distribution of the chains' initial positions.
 
 References:
     Roberts and Tweedie 1996, Exponential convergence of Langevin distributions and their discrete
@@ -88,7 +88,7 @@ class Langevin:
         step_size: eps.
         noise: Standard deviation of the noise, in place of sqrt(2 eps). A smaller one samples
             p^(1/T) with the temperature T = noise^2 / (2 eps), as is usual for energies of images,
-            which are then learned in units of T.
+            and gives energies in units of T.
 
     References:
         Du and Mordatch 2019, Implicit generation and modeling with energy-based models,
@@ -161,7 +161,7 @@ class HMC:
 
 
 def _widened(log_density: LogDensity, state: ChainState) -> tuple[LogDensity, ChainState]:
-    """Both in JAX's default precision, in which BlackJAX draws, whatever the state's own is."""
+    """Casts both to JAX's default precision, in which BlackJAX draws."""
     own = state.position.dtype
     dtype = jnp.promote_types(own, jnp.zeros(()).dtype)
     wide = jax.tree.map(lambda a: a.astype(dtype), state)
@@ -169,17 +169,17 @@ def _widened(log_density: LogDensity, state: ChainState) -> tuple[LogDensity, Ch
 
 
 def _step_size(kernel: Kernel, state: ChainState) -> Any:
-    """The step size in the position's own precision, which a step must not change."""
+    """The step size in the position's precision, so that a step keeps it."""
     return jnp.asarray(kernel.step_size, state.position.dtype)
 
 
 def of_types(new: Any, old: Any) -> Any:
-    """Converts a pytree's numbers to the types of another's: a loop's carry keeps its types."""
+    """Casts a pytree's numbers to the types of another's, which a loop's carry must keep."""
     return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), new, old)
 
 
 def _untyped(state: Any) -> Any:
-    """The same three fields, which type checkers take for pytrees and floats in BlackJAX."""
+    """Passes the three fields as Any: type checkers see pytrees and floats in BlackJAX."""
     return state
 
 
@@ -224,7 +224,7 @@ def run_chains(
     steps: int,
     context: Any = None,
 ) -> tuple[Array, ChainInfo]:
-    """Runs many chains, each with noise that is a function of the key and of its index alone.
+    """Runs many chains, each with noise that depends on the key and its index alone.
 
     Args:
         kernel: One step.
@@ -261,7 +261,7 @@ class Reference(Protocol):
         ...
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Array:
-        """Draws independent points of `shape`, whose first axis is the examples."""
+        """Draws independent points of `shape`, with the batch as the first axis."""
         ...
 
 
@@ -282,7 +282,7 @@ class Gaussian:
         return self._normal(x.shape).log_prob(x)
 
     def sample(self, key: Key, shape: tuple[int, ...]) -> Array:
-        """Draws independent points of `shape`; point i is a function of the key and of i alone."""
+        """Draws independent points of `shape`; point i depends on the key and i alone."""
         return self._normal(shape).sample(key)
 
     def _normal(self, shape: tuple[int, ...]) -> Normal:
@@ -293,9 +293,9 @@ class Gaussian:
 class Replay:
     """How training samples the model: persistent chains in a replay buffer.
 
-    Each example of a batch owns `size / B` chains. In each training step one of them is continued,
-    or starts again from the reference, and its last position takes its place. Without a buffer
-    (`size=0`) every chain starts from the reference: short-run chains (Nijkamp et al. 2019,
+    Each example of a batch owns `size / B` chains. Each training step continues one of them, or
+    restarts it from the reference, and stores its last position. Without a buffer (`size=0`) every
+    chain starts from the reference: short-run chains (Nijkamp et al. 2019,
     arXiv:1904.09770).
 
     Attributes:
@@ -347,11 +347,11 @@ class Replay:
 
         Args:
             log_density: Log-density of one point.
-            reference: Distribution that chains start from.
+            reference: Distribution of the chains' initial positions.
             shape: Shape of the samples, the batch's `[B, ...]`.
             key: PRNG key.
             state: The model's state.
-            train: Whether the samples are put into the buffer. If not, any number of samples may be
+            train: If True, the samples are put into the buffer. If False, any number of them may be
                 drawn, from chains anywhere in the buffer.
 
         Returns:

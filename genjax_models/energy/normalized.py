@@ -64,7 +64,7 @@ class Normalized:
     """An energy-based model of real-valued data with its log Z: a density.
 
     Attributes:
-        model: The model, whose parameters and state all methods take.
+        model: The model; all methods take its parameters and state.
         log_z: Its log Z, in nats (`log_partition`); an error in it is an error of `log_prob`.
         standard_error: Standard error of log Z, in nats, to report beside likelihoods.
 
@@ -88,7 +88,7 @@ class Normalized:
 
     @property
     def likelihood_info(self) -> LikelihoodInfo:
-        """What its likelihoods rest on."""
+        """How the likelihoods are computed: with an estimated log Z."""
         return LikelihoodInfo(estimated="log Z", standard_error=self.standard_error)
 
     @entry()
@@ -115,7 +115,7 @@ class NormalizedDiscrete:
     """An energy-based model of discrete data with its log Z: a bound of the log-probability.
 
     Attributes:
-        model: The model, whose parameters and state all methods take.
+        model: The model; all methods take its parameters and state.
         log_z: Its log Z, in nats (`log_partition`); an error in it is an error of the bound.
         standard_error: Standard error of log Z, in nats, to report beside likelihoods.
 
@@ -139,7 +139,7 @@ class NormalizedDiscrete:
 
     @property
     def likelihood_info(self) -> LikelihoodInfo:
-        """What its likelihoods rest on."""
+        """How the likelihoods are computed: a bound with an estimated log Z."""
         return LikelihoodInfo(
             "uniform dequantisation", estimated="log Z", standard_error=self.standard_error
         )
