@@ -1,4 +1,4 @@
-"""Self-attention, and how it is told the positions of its tokens."""
+"""Self-attention, and position encodings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ WEIGHT_SCALE = 0.02
 
 @value
 class Positions:
-    """How a Transformer is told the positions of its tokens.
+    """A position encoding of a Transformer.
 
     Attributes:
-        learned: Whether each position has a vector that is added to the token's.
+        learned: If True, adds a learned vector of each position to its token's.
         rotate: `(q or k [B, heads, T, d], positions [T]) -> [B, heads, T, d]`.
     """
 
@@ -30,12 +30,12 @@ class Positions:
 
 
 def rotate_pairs(x: Array, t: Array, base: float = 10_000.0) -> Array:
-    """Rotates entries (i, i + d/2) by the angle t base^(-2i/d), so that q.k knows t_q - t_k alone.
+    """Rotates entries (i, i + d/2) by the angle t base^(-2i/d), so that q.k depends on t_q - t_k.
 
     Args:
         x: Queries or keys `[B, heads, T, d]`, d even.
         t: Their positions `[T]`.
-        base: What the wavelengths grow to.
+        base: Limit of the wavelengths, over 2 pi.
 
     Returns:
         The same shape.
@@ -75,7 +75,7 @@ Cache: TypeAlias = tuple[Array, Array]
 
 
 def dense(features: int, dtype: jnp.dtype | type, scale: float = WEIGHT_SCALE) -> nn.Dense:
-    """A layer whose weights start at N(0, scale^2)."""
+    """A dense layer with weights initialised from N(0, scale^2)."""
     return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.normal(scale))
 
 
@@ -86,7 +86,7 @@ def attend(q: Array, k: Array, v: Array, mask: Array | None) -> Array:
         q: Queries `[B, heads, T, d]`.
         k: Keys `[B, heads, S, d]`.
         v: Values `[B, heads, S, d]`.
-        mask: Which of the S a query may look at, bool `[T, S]`; all where None.
+        mask: True where a query attends to a key, bool `[T, S]`; None for all.
 
     Returns:
         `[B, heads, T, d]`; the softmax is in float32 at least.
@@ -107,10 +107,10 @@ class Attention(nn.Module):
     Attributes:
         width: Size of a token's vector, D.
         heads: Number of heads.
-        rotate: What is done to queries and keys, given their positions.
-        causal: Whether a position attends to itself and those before it alone.
+        rotate: Function of queries or keys and their positions.
+        causal: If True, a position attends only to itself and those before it.
         output_scale: Standard deviation at the start of the output's weights.
-        dtype: What is computed in.
+        dtype: Dtype of the computation.
     """
 
     width: int

@@ -1,4 +1,4 @@
-"""What an autoregressive network is: outputs of which each sees only the positions before it."""
+"""The interface of autoregressive networks: each output depends on earlier positions only."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Causal(Protocol):
 
         Args:
             x: Images `[B, H, W, C]`, scaled to [-1, 1], or tokens int32 `[B, T]`.
-            context: What the outputs are conditioned on `[B, D]`.
-            train: Whether this is a training pass (dropout, by the rng `dropout`).
+            context: Condition `[B, D]`.
+            train: If True, applies dropout (rng `dropout`).
         """
         ...
 
@@ -35,10 +35,10 @@ class Causal(Protocol):
         """The outputs `[B, K]` of position t, and the cache after it.
 
         Args:
-            cache: What `start`, or the step before, returned.
-            t: The position, int32 `[]`; steps are taken in order, from 0 on.
+            cache: Cache from `start` or the previous step.
+            t: Position, int32 `[]`; steps are taken in order from 0.
             previous: The input at position t - 1: a pixel `[B, C]`, or a token int32 `[B]`.
                 Anything at t = 0.
-            context: As in `__call__`.
+            context: Condition, as in `__call__`.
         """
         ...

@@ -113,10 +113,10 @@ class Conv(nn.Module):
     Attributes:
         features: Channels of the output.
         size: Height and width of the kernel: two numbers, or one for both.
-        dtype: What is computed in; parameters are float32.
-        kernel_init: What the kernel starts as.
-        use_bias: Whether there is a bias; before a normalisation, which has its own, it is a pass
-            over the images for little.
+        dtype: Dtype of the computation; parameters are float32.
+        kernel_init: Initializer of the kernel.
+        use_bias: If True, adds a bias; before a normalisation, which has its own, it is
+            redundant.
     """
 
     features: int
@@ -183,9 +183,9 @@ class StridedConv(nn.Module):
 
     Attributes:
         features: Channels of the output.
-        use_bias: Whether there is a bias.
-        kernel_init: What the kernel starts as.
-        dtype: What is computed in; parameters are float32.
+        use_bias: If True, adds a bias.
+        kernel_init: Initializer of the kernel.
+        dtype: Dtype of the computation; parameters are float32.
     """
 
     features: int
@@ -225,10 +225,10 @@ class TransposedConv(nn.Module):
 
     Attributes:
         features: Channels of the output.
-        use_bias: Whether there is a bias.
-        kernel_init: What the kernel `[C, 16 features]` starts as; a pixel sees four of its rows of
-            4x4 pixels. Around a single pixel, of which 2x2 are left, it is `[C, 4 features]`.
-        dtype: What is computed in; parameters are float32.
+        use_bias: If True, adds a bias.
+        kernel_init: Initializer of the kernel `[C, 16 features]` of 4x4 pixels; for a 1x1 image,
+            which reaches only 2x2 of them, `[C, 4 features]`.
+        dtype: Dtype of the computation; parameters are float32.
     """
 
     features: int
@@ -275,7 +275,7 @@ TAPS = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
 
 
 def upsampled_conv(x: Array, w: Array) -> Array:
-    """The 3x3 convolution of images of which every pixel is repeated, twice each way.
+    """Convolves images, upsampled 2x by repeating pixels, with a 3x3 kernel.
 
     The pixels of one parity see 2x2 pixels of the small image, so this is four convolutions of it
     with 2x2 kernels, which are sums of the 3x3 kernel's taps: 4/9 of the operations.
@@ -302,7 +302,7 @@ class UpsampledConv(nn.Module):
 
     Attributes:
         features: Channels of the output.
-        dtype: What is computed in; parameters are float32.
+        dtype: Dtype of the computation; parameters are float32.
     """
 
     features: int

@@ -18,7 +18,7 @@ class ResidualBlock(nn.Module):
 
     Attributes:
         channels: Channels of the input, of the hidden layer and of the output.
-        dtype: What the convolutions compute in.
+        dtype: Dtype of the computation.
     """
 
     channels: int
@@ -41,8 +41,8 @@ class ConvEncoder(nn.Module):
         channels: Channels of each level; there are as many halvings.
         num_outputs: Channels of the output grid, or the size of the output vector.
         blocks: Residual blocks a level.
-        vector: Whether the output is a vector.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        vector: If True, the output is a vector.
+        dtype: Dtype of the computation; parameters and outputs are float32.
     """
 
     channels: Sequence[int]
@@ -56,9 +56,9 @@ class ConvEncoder(nn.Module):
         """`[B, num_outputs]`, or the grid `[B, H / 2^levels, W / 2^levels, num_outputs]`.
 
         Args:
-            x: Images `[B, H, W, C]`, whose height and width the levels can halve.
-            context: What the outputs are conditioned on `[B, D]`.
-            train: Nothing here depends on it.
+            x: Images `[B, H, W, C]`, with height and width divisible by 2^levels.
+            context: Condition `[B, D]`.
+            train: Unused.
 
         Raises:
             ValueError: The height or the width cannot be halved so often.
@@ -85,13 +85,13 @@ class ConvDecoder(nn.Module):
     """A vector or a grid of features to images.
 
     Each level doubles height and width by a sub-pixel convolution (Shi et al. 2016,
-    arXiv:1609.05158): a convolution to four times the channels, whose blocks become pixels.
+    arXiv:1609.05158): a convolution to four times the channels, rearranged into 2x2 pixels.
 
     Attributes:
         channels: Channels of each level; there are as many doublings.
         shape: Height, width and channels of the output.
         blocks: Residual blocks a level.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        dtype: Dtype of the computation; parameters and outputs are float32.
     """
 
     channels: Sequence[int]
@@ -105,8 +105,8 @@ class ConvDecoder(nn.Module):
 
         Args:
             z: Vectors `[B, D]`, or grids `[B, H / 2^levels, W / 2^levels, D]`.
-            context: What the outputs are conditioned on `[B, C]`.
-            train: Nothing here depends on it.
+            context: Condition `[B, C]`.
+            train: Unused.
         """
         height, width, num_outputs = self.shape
         factor = 2 ** len(self.channels)
@@ -133,7 +133,7 @@ class ResidualNetwork(nn.Module):
         channels: Channels of the hidden layers.
         blocks: Residual blocks.
         num_outputs: Channels of the output.
-        dtype: What the convolutions compute in (`jnp.bfloat16` for mixed precision); parameters are
+        dtype: Dtype of the computation (`jnp.bfloat16` for mixed precision); parameters are
             float32, and outputs float32 at least.
     """
 
@@ -148,8 +148,8 @@ class ResidualNetwork(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`.
-            context: What the outputs are conditioned on `[B, D]`, joined to every pixel.
-            train: Nothing here depends on it.
+            context: Condition `[B, D]`, joined to every pixel.
+            train: Unused.
         """
         x = Conv(self.channels, 3, self.dtype)(with_context(x, context))
         for _ in range(self.blocks):

@@ -17,10 +17,10 @@ INIT = nn.initializers.normal(0.02)
 
 
 def smallest_image(shape: tuple[int, int, int], doublings: int) -> tuple[int, int]:
-    """Height and width of what becomes an image of `shape` by so many doublings.
+    """Height and width of the grid that becomes an image of `shape` after `doublings`.
 
     Raises:
-        ValueError: There is no such image.
+        ValueError: No images have this shape.
     """
     height, width, _ = shape
     factor = 2**doublings
@@ -41,7 +41,7 @@ class DCGANGenerator(nn.Module):
         shape: Height, width and channels of the output.
         norm: `train -> normalisation` of every level (`BatchNorm`, `gm.partial(group_norm, 8)`);
             None for none.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        dtype: Dtype of the computation; parameters and outputs are float32.
 
     References:
         Radford et al. 2016, Unsupervised Representation Learning with Deep Convolutional
@@ -59,8 +59,8 @@ class DCGANGenerator(nn.Module):
 
         Args:
             z: Noise `[B, D]`.
-            context: What the images are conditioned on `[B, K]`, joined to the noise.
-            train: Handed to the normalisation.
+            context: Condition `[B, K]`, joined to the noise.
+            train: Passed to the normalisation.
 
         Raises:
             ValueError: `shape` cannot be reached by so many doublings.
@@ -86,7 +86,7 @@ class DCGANDiscriminator(nn.Module):
         norm: `train -> normalisation` of every level but the first (`BatchNorm`,
             `gm.partial(group_norm, 8)`); None for none, which a gradient penalty asks for.
         num_outputs: Size of the output; None for the last level itself, as `Projection` takes it.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        dtype: Dtype of the computation; parameters and outputs are float32.
 
     References:
         Radford et al. 2016, Unsupervised Representation Learning with Deep Convolutional
@@ -104,8 +104,8 @@ class DCGANDiscriminator(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`.
-            context: What they are conditioned on `[B, K]`, joined to every pixel.
-            train: Handed to the normalisation.
+            context: Condition `[B, K]`, joined to every pixel.
+            train: Passed to the normalisation.
 
         Raises:
             ValueError: The images cannot be halved so often.

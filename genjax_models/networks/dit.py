@@ -1,4 +1,4 @@
-"""The diffusion Transformer: blocks over patches, whose norms are told the noise level."""
+"""The diffusion Transformer: blocks over patches, with norms conditioned on the noise level."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AdaptiveBlock(nn.Module):
     Attributes:
         width: Size of a patch's vector, D.
         heads: Attention heads.
-        dtype: What is computed in.
+        dtype: Dtype of the computation.
     """
 
     width: int
@@ -76,9 +76,9 @@ def _plain_norm(x: Array, dtype: jnp.dtype | type) -> Array:
 
 
 class DiT(nn.Module):
-    """A Transformer over an image's patches that is told the noise level by its norms.
+    """A Transformer over an image's patches, conditioned on the noise level by its norms.
 
-    Positions are fixed sinusoids, so that it takes images of any size that patches fill.
+    Positions are fixed sinusoids, so images of any multiple of the patch size fit.
 
     Attributes:
         patch: Height and width of a patch.
@@ -86,7 +86,7 @@ class DiT(nn.Module):
         layers: Number of blocks.
         heads: Attention heads.
         out: Channels of the output.
-        dtype: What the layers compute in (`jnp.bfloat16` for mixed precision); parameters and
+        dtype: Dtype of the computation (`jnp.bfloat16` for mixed precision); parameters and
             outputs are float32.
 
     References:
@@ -109,8 +109,8 @@ class DiT(nn.Module):
         Args:
             x: Images `[B, H, W, C]`.
             log_snr: log(alpha^2 / sigma^2) of each `[B]`, in nats; may be infinite.
-            context: What the output is conditioned on `[B, K]`; zeros are no condition.
-            train: Nothing here depends on it.
+            context: Condition `[B, K]`; zeros are no condition.
+            train: Unused.
 
         Raises:
             ValueError: Patches do not fill the images, or the width does not fit.

@@ -42,7 +42,7 @@ class Unit(nn.Module):
     Attributes:
         features: Channels of the output.
         size: Height and width of the kernel.
-        stride: Of the convolution.
+        stride: Stride of the convolution.
         padding: "SAME" or "VALID".
     """
 
@@ -64,9 +64,9 @@ class Block(nn.Module):
     """Branches side by side, their outputs joined, and the pooled input beside them.
 
     Attributes:
-        branches: Of convolutions.
+        branches: Branches of convolutions.
         pool: Channels that the last branch, of the pooled input, is brought to; None leaves it.
-        largest: Whether that pools by the largest value and not by the mean.
+        largest: If True, uses max pooling; if False, average pooling.
     """
 
     branches: Sequence[Branch]
@@ -185,7 +185,7 @@ _WIDE = (
 
 
 def _factored(width: int) -> tuple[Branch, ...]:
-    """Branches whose 7x7 kernels are a row and a column each."""
+    """Branches with 7x7 kernels factorised into 1x7 and 7x1."""
     return (
         [Layer("branch1x1", 192)],
         [

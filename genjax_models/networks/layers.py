@@ -39,14 +39,14 @@ before it has a gradient from the first step on."""
 
 
 class Centred(nn.Module):
-    """A network whose input is centred at the mean of the batch that it was initialised with.
+    """A network whose input is centred at the mean of the batch given to `init`.
 
     The mean is a constant of the model's state. Saturating units start in their linear range, and
     gradients do not share one large direction: without it, the encoder of a VAE on images that are
     mostly background can lose most of its latent entries for good in the first thousand steps.
 
     Attributes:
-        network: What the centred input is handed to.
+        network: Network of the centred input.
 
     References:
         LeCun et al. 1998, Efficient BackProp, sec. 4.3.

@@ -28,8 +28,8 @@ class FramesAsImages(nn.Module):
 
         Args:
             x: Films `[B, T, H, W, C]`.
-            *args: What else the network takes of a film `[B, ...]`, each frame the same.
-            train: Whether this is training.
+            *args: Other inputs of the network for each film `[B, ...]`, the same for each frame.
+            train: Passed to the network.
         """
         frames = x.shape[1]
         args = jax.tree.map(lambda a: jnp.repeat(a, frames, axis=0), args)
@@ -57,8 +57,8 @@ class PatchesAsChannels(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`.
-            *args: What else the network takes.
-            train: Whether this is training.
+            *args: Other inputs of the network.
+            train: Passed to the network.
 
         Raises:
             ValueError: Patches do not fill the images.

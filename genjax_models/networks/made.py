@@ -1,4 +1,4 @@
-"""MADE: fully connected layers whose weights are masked so that outputs see earlier inputs only."""
+"""MADE: dense layers with masked weights, so that outputs depend on earlier inputs only."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Block(NamedTuple):
     """Neighbouring units of a layer.
 
     Attributes:
-        start: The first of them, int32 `[]`.
-        size: How many, static.
+        start: First index, int32 `[]`.
+        size: Number of units, static.
     """
 
     start: Array
@@ -30,15 +30,15 @@ class Block(NamedTuple):
 class MaskedDense(nn.Module):
     """y = (M * W) x + V context + b with M_ij = [degree of input i <= degree of output j].
 
-    A unit's degree is how many of the positions, the first ones, it may know about. Where no output
-    may know an input there is no W.
+    A unit of degree d depends on the first d positions. If no output may depend on an input,
+    there is no W.
 
     Attributes:
         before: Degree of each input.
         after: Degree of each output.
-        scale: Factor of the weights' standard deviation at the start.
-        use_bias: Whether there is a bias.
-        dtype: What is computed in; parameters are float32.
+        scale: Factor of the weights' initial standard deviation.
+        use_bias: If True, adds a bias.
+        dtype: Dtype of the computation; parameters are float32.
 
     References:
         Germain et al. 2015, MADE, arXiv:1502.03509, eq. 12-13.
@@ -56,7 +56,7 @@ class MaskedDense(nn.Module):
 
         Args:
             x: Inputs `[B, len(before)]`.
-            context: What every output is conditioned on `[B, C]`.
+            context: Condition `[B, C]`.
             block: The outputs to compute, all where None.
         """
         before, after = jnp.asarray(self.before), jnp.asarray(self.after)
@@ -93,20 +93,20 @@ class MADE(nn.Module):
     about the first t positions, and no fewer, lie side by side. `step` computes just those, in
     every layer: all steps together cost one pass, and what they compute is the same.
 
-    It is a `Causal` network and the conditioner of a masked autoregressive flow. Over one position
-    without a context there is nothing to see, and the outputs are a bias.
+    It is a `Causal` network and the conditioner of a masked autoregressive flow. With a single
+    position and no context, the outputs are a bias.
 
     Attributes:
         shape: Shape of one example: `(H, W, C)`, `(D,)` or `(T,)`.
-        outputs: Number K of outputs a position.
+        outputs: Number K of outputs per position.
         hidden: Width of each hidden layer.
         vocabulary: Number of tokens of a text, which are one-hot encoded; None for real numbers.
-        activation: After each hidden layer.
-        direct: Whether inputs also reach outputs by masked weights of their own.
-        residual: Whether a hidden layer adds to the one before it, where both are as wide.
-        dropout: Probability with which a hidden unit is set to 0 in training.
-        scale: Factor of the last layer's weights at the start.
-        dtype: What the layers compute in; parameters are float32, outputs at least float32.
+        activation: Activation after each hidden layer.
+        direct: If True, adds masked connections from the inputs to the outputs.
+        residual: If True, each hidden layer of equal width adds its input to its output.
+        dropout: Dropout rate of the hidden units.
+        scale: Factor of the last layer's initial weights.
+        dtype: Dtype of the computation; parameters are float32, outputs at least float32.
 
     References:
         Germain et al. 2015, MADE: Masked Autoencoder for Distribution Estimation, arXiv:1502.03509.
@@ -128,8 +128,8 @@ class MADE(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`, real vectors `[B, D]` or tokens int32 `[B, T]`.
-            context: What the outputs are conditioned on `[B, C]`.
-            train: Whether this is a training pass (dropout).
+            context: Condition `[B, C]`.
+            train: If True, applies dropout.
 
         Raises:
             ValueError: The examples have another shape, or no output could depend on anything.
@@ -156,11 +156,11 @@ class MADE(nn.Module):
         """The outputs `[B, K]` of position t, and the cache after it.
 
         Args:
-            cache: What `start`, or the step before, returned.
+            cache: Cache from `start` or the previous step.
             t: The position, int32 `[]`; steps are taken in order, from 0 on.
             previous: The input at position t - 1: a pixel `[B, C]`, a number or a token `[B]`.
                 Anything at t = 0.
-            context: As in `__call__`.
+            context: Condition, as in `__call__`.
         """
         t = jnp.asarray(t, jnp.int32)
         new = self._encode(previous).reshape(previous.shape[0], self._width)
@@ -259,7 +259,7 @@ def _columns(a: Array, block: Block | None) -> Array:
 
 
 def _of_degree(degrees: np.ndarray, t: Array) -> Block:
-    """The units of degree t, of which a layer may have one more than of another degree.
+    """Selects the units of degree t; their numbers differ by at most one between degrees.
 
     A block holds as many for every t. Units of a lower degree in it come out as they were, and
     those of a higher one come out unfinished: nothing looks at them before their own step.

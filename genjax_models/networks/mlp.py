@@ -17,8 +17,8 @@ class MLP(nn.Module):
 
     Attributes:
         features: Width of each layer; the last is the number of outputs.
-        activation: Between layers, not after the last.
-        dtype: What the layers compute in (`jnp.bfloat16` for mixed precision); parameters and
+        activation: Activation between layers, not after the last.
+        dtype: Dtype of the computation (`jnp.bfloat16` for mixed precision); parameters and
             outputs are float32 (float64 for `jnp.float64`).
     """
 
@@ -28,12 +28,12 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
-        """Outputs `[B, features[-1]]`, float32.
+        """Computes outputs `[B, features[-1]]`, float32.
 
         Args:
             x: Inputs `[B, ...]`.
-            context: What the outputs are conditioned on `[B, C]`, joined to the inputs.
-            train: Nothing here depends on it.
+            context: Condition `[B, C]`, joined to the inputs.
+            train: Unused.
         """
         x = x.reshape(x.shape[0], -1)
         if context is not None:
@@ -55,7 +55,7 @@ class DenoisingMLP(nn.Module):
         out: Size of the output.
         width: Size of the hidden vectors.
         blocks: Number of residual blocks.
-        dtype: What the layers compute in (`jnp.bfloat16` for mixed precision); parameters and
+        dtype: Dtype of the computation (`jnp.bfloat16` for mixed precision); parameters and
             outputs are float32.
     """
 
@@ -73,8 +73,8 @@ class DenoisingMLP(nn.Module):
         Args:
             x: Points `[B, D]`.
             log_snr: log(alpha^2 / sigma^2) of each `[B]`, in nats; may be infinite.
-            context: What the output is conditioned on `[B, K]`; zeros are no condition.
-            train: Nothing here depends on it.
+            context: Condition `[B, K]`; zeros are no condition.
+            train: Unused.
 
         Raises:
             ValueError: `x` is not of vectors.

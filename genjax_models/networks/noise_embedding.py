@@ -1,4 +1,4 @@
-"""How a diffusion's network is told the noise level, and what else it is conditioned on."""
+"""Embedding of the noise level and the condition of a diffusion network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flax import linen as nn
 from genjax_models.core.types import Array
 
 LOWEST, HIGHEST = -20.0, 20.0
-"""The log-SNRs that are told apart: beyond them float32 data and noise leave no trace of it."""
+"""Range of log-SNRs; beyond it, float32 data or noise vanish in the sum."""
 
 
 def sinusoids(t: Array, features: int, longest: float = 10_000.0) -> Array:
@@ -16,8 +16,8 @@ def sinusoids(t: Array, features: int, longest: float = 10_000.0) -> Array:
 
     Args:
         t: Numbers `[...]`.
-        features: How many, an even number.
-        longest: The ratio of the longest wavelength to the shortest.
+        features: Number of features, even.
+        longest: Ratio of the longest wavelength to the shortest.
 
     Returns:
         `[..., features]`, the sines first.
@@ -30,16 +30,16 @@ def sinusoids(t: Array, features: int, longest: float = 10_000.0) -> Array:
 
 
 class NoiseEmbedding(nn.Module):
-    """A vector of the noise level, to which that of the context is added.
+    """Sum of an embedding of the noise level and one of the context.
 
     `mlp(sinusoids(1000 u)) + context W`, where u goes from 0 to 1 as the log-SNR goes from its
-    lowest to its highest. W has no bias, so that a context of zeros is no context: what a network
-    that is trained with dropped labels sees in their place.
+    lowest to its highest. W has no bias, so that a context of zeros is no condition: a network
+    trained with dropped labels gets zeros in their place.
 
     Attributes:
         width: Size of the vector.
         features: Number of sines and cosines.
-        dtype: What the layers compute in; the sinusoids are float32.
+        dtype: Dtype of the computation; the sinusoids are float32.
 
     References:
         Ho et al. 2020, arXiv:2006.11239, app. B; Kingma et al. 2021, arXiv:2107.00630, app. B
@@ -56,7 +56,7 @@ class NoiseEmbedding(nn.Module):
 
         Args:
             log_snr: log(alpha^2 / sigma^2) `[B]`, in nats; may be infinite.
-            context: What the network is conditioned on `[B, C]`; None where there is nothing.
+            context: Condition `[B, C]`, or None.
         """
         u = (jnp.clip(log_snr, LOWEST, HIGHEST) - LOWEST) / (HIGHEST - LOWEST)
         h = sinusoids(1000.0 * u.astype(jnp.float32), self.features).astype(self.dtype)

@@ -25,8 +25,8 @@ class BatchNorm(nn.Module):
     collection "batch_stats", which training moves.
 
     Attributes:
-        train: Whether to take, and to keep, the batch's own statistics.
-        decay: What a pass in training keeps of the running averages.
+        train: If True, uses the batch's statistics, and updates the running averages.
+        decay: Decay of the running averages.
         epsilon: Added to the variance.
 
     References:
@@ -39,7 +39,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Of the same shape and type, from images or vectors `[B, ..., C]`.
+        """Normalises images or vectors `[B, ..., C]`, keeping shape and type.
 
         Raises:
             ValueError: In training, a channel has one value, which is always its own mean.
@@ -100,8 +100,8 @@ class GroupNorm(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`.
-            scale: By how much more than 1 each channel is scaled `[B, C]`.
-            shift: What is added to each channel `[B, C]`.
+            scale: Scale of each channel, minus 1 `[B, C]`.
+            shift: Shift of each channel `[B, C]`.
 
         Raises:
             ValueError: The channels are not a multiple of the groups.
@@ -144,7 +144,7 @@ class InstanceNorm(nn.Module):
     64x64 pixels of 128 channels, 4.3 for 5.6 at 8 images of 16x16 of 64.
 
     Attributes:
-        affine: Whether each channel has a learned scale and bias.
+        affine: If True, each channel has a learned scale and bias.
         epsilon: Added to the variance.
 
     References:
@@ -181,15 +181,14 @@ def group_norm(groups: int, train: bool) -> nn.Module:
 
 
 class SpectralNormalized(nn.Module):
-    """A network whose every kernel is divided by its largest singular value.
+    """Divides every kernel of a network by its largest singular value.
 
-    Kernels count as matrices of as many columns as they have outputs. The singular value is
-    estimated by one step of power iteration a pass; what the next pass goes on from is kept in the
-    collection "spectral", which training moves.
+    Kernels are reshaped to matrices with a column for each output. The singular value is estimated
+    by power iteration, with its state in the collection "spectral", updated in training.
 
     Attributes:
-        network: Called as this is.
-        iterations: Steps of power iteration a pass.
+        network: Network, called with the same arguments.
+        iterations: Steps of power iteration per pass.
 
     References:
         Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks,
@@ -201,7 +200,7 @@ class SpectralNormalized(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, context: Array | None = None, *, train: bool = False) -> Array:
-        """What the network gives."""
+        """Returns the network's outputs."""
         norm = nn.SpectralNorm(self.network, self.iterations, collection_name="spectral")
         moved = train and not self.is_initializing()
         return norm(x, context, train=train, update_stats=moved)

@@ -54,9 +54,9 @@ class GatedLayer(nn.Module):
     Attributes:
         channels: Channels p of each stack.
         size: Width of the kernels, odd.
-        residual: Whether the layer's input is added to its output.
-        dropout: Probability with which a gated unit is set to 0 in training.
-        dtype: What is computed in.
+        residual: If True, adds the layer's input to its output.
+        dropout: Dropout rate of the gated units.
+        dtype: Dtype of the computation.
     """
 
     channels: int
@@ -86,7 +86,7 @@ class GatedLayer(nn.Module):
                 has so many more that are only looked at.
             context: `[B, D]`.
             positions: A bias `[R', W, 2 p]` or `[1, 1, 1]`, before the gate.
-            train: Whether there is dropout.
+            train: If True, applies dropout.
 
         Returns:
             The next layer's v `[B, R', W, p]`, and what h is given of it `[B, R', W, 2 p]`.
@@ -109,9 +109,9 @@ class GatedLayer(nn.Module):
         Args:
             h: Features `[B, R, W, .]`.
             left: Columns of zeros to their left, as `above` in `rows`.
-            across: What `rows` gave for h `[B, R, W', 2 p]`.
+            across: Output of `rows` for h `[B, R, W', 2 p]`.
             context: `[B, D]`.
-            train: Whether there is dropout.
+            train: If True, applies dropout.
 
         Returns:
             The next layer's h `[B, R, W', p]`.
@@ -131,25 +131,25 @@ class GatedLayer(nn.Module):
 
 
 class GatedPixelCNN(nn.Module):
-    """Outputs for each pixel of an image, of which each sees the pixels before it, row by row.
+    """Gated PixelCNN: outputs for each pixel of an image, given the pixels before it, row by row.
 
     Two stacks of gated convolutions: the vertical one sees all rows above a pixel, the horizontal
-    one what is to its left; together no pixel within reach is missed. The image is moved by one
+    one what is to its left; together there is no blind spot. The image is moved by one
     row, and by one pixel, before the first layer, so that all others may look at the pixel's own
     place. A `Causal` network: `step` computes a row of the vertical stack when the row begins, and
     one pixel of the horizontal stack, from the few rows and pixels that the kernels reach.
 
     Attributes:
         shape: Height, width and channels of an image.
-        num_outputs: Number K of outputs a pixel.
+        num_outputs: Number K of outputs per pixel.
         channels: Channels of each stack.
         layers: Number of layers.
         size: Width of the kernels of all layers but the first, odd.
         first_size: Width of the first layer's kernels, odd.
         head: Channels of the layer before the outputs.
-        residual: Whether a layer's input is added to its output, in both stacks.
-        dropout: Probability with which a gated unit is set to 0 in training.
-        dtype: What is computed in; parameters and outputs are float32.
+        residual: If True, adds a layer's input to its output, in both stacks.
+        dropout: Dropout rate of the gated units.
+        dtype: Dtype of the computation; parameters and outputs are float32.
 
     References:
         van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders,
@@ -189,8 +189,8 @@ class GatedPixelCNN(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`, scaled to [-1, 1].
-            context: What the outputs are conditioned on `[B, D]`.
-            train: Whether this is a training pass (dropout, by the rng `dropout`).
+            context: Condition `[B, D]`.
+            train: If True, applies dropout (rng `dropout`).
 
         Raises:
             ValueError: The images have another shape.
@@ -228,13 +228,13 @@ class GatedPixelCNN(nn.Module):
         """The outputs `[B, num_outputs]` of position t, and the cache after it.
 
         Args:
-            cache: What `start`, or the step before, returned.
+            cache: Cache from `start` or the previous step.
             t: The position, row by row, int32 `[]`; steps are taken in order, from 0 on.
             previous: The pixel at position t - 1 `[B, C]`. Anything at t = 0.
-            context: As in `__call__`.
+            context: Condition, as in `__call__`.
         """
         row, column = jnp.divmod(t, self.shape[1])
-        # A weight of 0 would not stop a NaN of the pixel that there is not.
+        # A weight of 0 would not stop a NaN of the missing pixel.
         previous = jnp.where(t > 0, previous, 0.0)[:, None, None].astype(cache["row"].dtype)
         before = (column - 1) % self.shape[1]
         cache = {

@@ -21,7 +21,7 @@ def lstm(gates: Array, c: Array) -> tuple[Array, Array]:
     """One step of an LSTM: `c' = sigma(f) c + sigma(i) tanh(g)`, `h = sigma(o) tanh(c')`.
 
     Args:
-        gates: What o, f, i and g are given, side by side `[..., 4 d]`.
+        gates: Pre-activations of o, f, i and g, concatenated `[..., 4 d]`.
         c: Memory `[..., d]`.
 
     Returns:
@@ -64,7 +64,7 @@ class RowLSTM(nn.Module):
     Attributes:
         channels: Size d of the state.
         size: Width of both kernels, odd.
-        dtype: What is computed in.
+        dtype: Dtype of the computation.
 
     References:
         van den Oord et al. 2016, Pixel Recurrent Neural Networks, arXiv:1601.06759, sec. 3.1.
@@ -88,7 +88,7 @@ class RowLSTM(nn.Module):
         Args:
             x: Features `[B, H, W, p]`, of the pixels before each.
             pixels: The image `[B, H, W, C]`; nothing here depends on it.
-            context: What the states are conditioned on `[B, D]`.
+            context: Condition `[B, D]`.
         """
         del pixels
         gates = self._gates(x, self.size // 2, context)
@@ -151,7 +151,7 @@ class DiagonalBiLSTM(nn.Module):
 
     Attributes:
         channels: Size d of the states.
-        dtype: What is computed in.
+        dtype: Dtype of the computation.
 
     References:
         van den Oord et al. 2016, Pixel Recurrent Neural Networks, arXiv:1601.06759, sec. 3.2.
@@ -170,12 +170,12 @@ class DiagonalBiLSTM(nn.Module):
         self.from_right = self.param("from_right", init, (2 * d, 4 * d)).astype(self.dtype)
 
     def __call__(self, x: Array, pixels: Array, context: Array | None = None) -> Array:
-        """States `[B, H, W, d]`, of which each has seen the pixels before it.
+        """Computes states `[B, H, W, d]`, each from the pixels before it.
 
         Args:
             x: Features `[B, H, W, p]`, of the pixels before each.
             pixels: The image `[B, H, W, C]`.
-            context: What the states are conditioned on `[B, D]`.
+            context: Condition `[B, D]`.
         """
         to_right, to_left = self._gates(x, context)
         h = _walk(to_right, self.from_left)
@@ -202,7 +202,7 @@ class DiagonalBiLSTM(nn.Module):
         Args:
             cache: The cache after the last pixel of the row above.
             pixels: The row above `[B, W, C]`.
-            first: Whether this is the first row, bool `[]`.
+            first: True for the first row, bool `[]`.
         """
 
         def pixel(carry: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[Any, Array]:
@@ -232,7 +232,7 @@ class DiagonalBiLSTM(nn.Module):
         return out[:, None, None], {**cache, **changed}
 
     def _gates(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        """What the inputs give to the gates of both LSTMs `[B, H, W, 4 d]`."""
+        """Input-to-state part of the gates of both LSTMs `[B, H, W, 4 d]`."""
         gates = self.inputs(x)
         if context is not None:
             gates += self.context(context)[:, None, None]
@@ -259,7 +259,7 @@ def _walk(gates: Array, kernel: Array) -> Array:
 
 
 class PixelRNN(nn.Module):
-    """Outputs for each pixel of an image, of which each sees the pixels before it, row by row.
+    """PixelRNN: outputs for each pixel of an image, given the pixels before it, row by row.
 
     A causal convolution, then LSTM layers with residual connections. A `Causal` network: `step`
     takes one pixel from the LSTMs' states.
@@ -273,7 +273,7 @@ class PixelRNN(nn.Module):
         first_size: Width of the first convolution, odd, at least 3.
         head: Channels of the layer before the outputs.
         dropout: Probability with which a state's entry is hidden from the next layer in training.
-        dtype: What is computed in; parameters and outputs are float32.
+        dtype: Dtype of the computation; parameters and outputs are float32.
 
     References:
         van den Oord et al. 2016, Pixel Recurrent Neural Networks, arXiv:1601.06759, sec. 3 and
@@ -313,8 +313,8 @@ class PixelRNN(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`, scaled to [-1, 1].
-            context: What the outputs are conditioned on `[B, D]`.
-            train: Whether this is a training pass (dropout, by the rng `dropout`).
+            context: Condition `[B, D]`.
+            train: If True, applies dropout (rng `dropout`).
 
         Raises:
             ValueError: The images have another shape.
@@ -347,14 +347,14 @@ class PixelRNN(nn.Module):
         """The outputs `[B, num_outputs]` of position t, and the cache after it.
 
         Args:
-            cache: What `start`, or the step before, returned.
+            cache: Cache from `start` or the previous step.
             t: The position, row by row, int32 `[]`; steps are taken in order, from 0 on.
             previous: The pixel at position t - 1 `[B, C]`. Anything at t = 0.
-            context: As in `__call__`.
+            context: Condition, as in `__call__`.
         """
         width, reach = self.shape[1], self.first_size // 2
         row, column = jnp.divmod(t, width)
-        # A weight of 0 would not stop a NaN of the pixel that there is not.
+        # A weight of 0 would not stop a NaN of the missing pixel.
         previous = jnp.where(t > 0, previous, 0.0)[:, None, None].astype(cache["rows"].dtype)
         place = (0, reach, reach + (column - 1) % width, 0)
         cache = {**cache, "rows": lax.dynamic_update_slice(cache["rows"], previous, place)}

@@ -1,7 +1,7 @@
 """A generator and a discriminator that grow: of one image size, then of twice the size, and so on.
 
 Both hold the layers of every size from the start, and compute with those that have come into play.
-How far they have grown is no parameter: it lies in their collection `growth`, as the number of the
+Their growth is in the variable collection `growth`, as the number of the
 `stage` (int32 `[]`, 0 for the smallest images) and `alpha` (`[]`), how much of that stage has been
 faded in. Without that collection they are fully grown. Images go in and come out at the full size,
 whatever the stage: smaller ones are repeated pixels.
@@ -26,7 +26,7 @@ from genjax_models.networks.layers import MinibatchStandardDeviation, with_conte
 from genjax_models.networks.normalization import pixel_norm
 
 HE_GAIN = math.sqrt(2.0)
-"""What keeps the variance through a layer and the rectifier after it (He et al. 2015, eq. 10)."""
+"""Gain that keeps the variance through a layer and its rectifier (He et al. 2015, eq. 10)."""
 
 
 class EqualizedDense(nn.Module):
@@ -35,7 +35,7 @@ class EqualizedDense(nn.Module):
     Attributes:
         features: Size of the output.
         gain: 1 where no rectifier follows.
-        dtype: What is computed in; parameters are float32.
+        dtype: Dtype of the computation; parameters are float32.
 
     References:
         Karras et al. 2018, Progressive Growing of GANs, arXiv:1710.10196, sec. 4.1.
@@ -63,7 +63,7 @@ class EqualizedConv(nn.Module):
         gain: 1 where no rectifier follows.
         convolve: `(x [B, H, W, C], kernel [k, k, C, features]) -> images`: `conv2d`, which keeps
             the size, or `upsampled_conv` (size 3), which doubles it.
-        dtype: What is computed in; parameters are float32.
+        dtype: Dtype of the computation; parameters are float32.
 
     References:
         Karras et al. 2018, Progressive Growing of GANs, arXiv:1710.10196, sec. 4.1.
@@ -103,7 +103,7 @@ def _grown(module: nn.Module, last: int) -> tuple[Any, Any]:
 def _at_stage(
     module: nn.Module, method: Callable[..., Array], stages: int, stage: Any, *args: Any
 ) -> Array:
-    """What a method gives at that stage; others are not computed, but make their parameters."""
+    """Applies a method at one stage; `init` applies it at all, for their parameters."""
     branches = [functools.partial(method, stage=s) for s in range(stages)]
     if module.is_initializing():
         return [branch(module, *args) for branch in branches][-1]
@@ -132,8 +132,8 @@ class ProgressiveGenerator(nn.Module):
     Attributes:
         shape: Height, width and channels of the full-sized images.
         channels: Channels of each stage, from the smallest images on; there are as many stages.
-        slope: Of the leaky rectifiers, below 0.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        slope: Negative slope of the leaky rectifiers.
+        dtype: Dtype of the computation; parameters and outputs are float32.
     """
 
     shape: tuple[int, int, int]
@@ -160,8 +160,8 @@ class ProgressiveGenerator(nn.Module):
 
         Args:
             z: Noise `[B, D]`.
-            context: What the images are conditioned on `[B, K]`.
-            train: Nothing here depends on it.
+            context: Condition `[B, K]`.
+            train: Unused.
 
         Raises:
             ValueError: Images that cannot be halved so often.
@@ -199,8 +199,8 @@ class ProgressiveDiscriminator(nn.Module):
 
     Attributes:
         channels: Channels of each stage, from the smallest images on; there are as many stages.
-        slope: Of the leaky rectifiers, below 0.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        slope: Negative slope of the leaky rectifiers.
+        dtype: Dtype of the computation; parameters and outputs are float32.
     """
 
     channels: tuple[int, ...]
@@ -223,8 +223,8 @@ class ProgressiveDiscriminator(nn.Module):
 
         Args:
             x: Full-sized images `[B, H, W, C]`.
-            context: What they are conditioned on `[B, K]`.
-            train: Nothing here depends on it.
+            context: Condition `[B, K]`.
+            train: Unused.
 
         Raises:
             ValueError: Images that cannot be halved so often.

@@ -28,7 +28,7 @@ class ResidualGenerator(nn.Module):
         channels: Channels of each level; there are as many doublings.
         shape: Height, width and channels of the output.
         norm: `train -> normalisation` before every convolution; None for none.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        dtype: Dtype of the computation; parameters and outputs are float32.
 
     References:
         Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks,
@@ -47,8 +47,8 @@ class ResidualGenerator(nn.Module):
 
         Args:
             z: Noise `[B, D]`.
-            context: What the images are conditioned on `[B, K]`, joined to the noise.
-            train: Handed to the normalisation.
+            context: Condition `[B, K]`, joined to the noise.
+            train: Passed to the normalisation.
 
         Raises:
             ValueError: `shape` cannot be reached by so many doublings.
@@ -72,14 +72,14 @@ class ResidualDiscriminator(nn.Module):
     """Images to logits or features: blocks of two convolutions, the second of stride 2.
 
     The papers' 3x3 convolution and mean of 2x2 pixels is a 4x4 convolution of stride 2, and is one
-    here, whose taps are free.
+    here, with a free kernel.
 
     Attributes:
         channels: Channels of each level; there are as many halvings.
         blocks: Residual blocks after them that keep the size.
         num_outputs: Size of the output; None for the sum over the last level's pixels, as
             `Projection` takes it.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        dtype: Dtype of the computation; parameters and outputs are float32.
 
     References:
         Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks,
@@ -98,15 +98,15 @@ class ResidualDiscriminator(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`.
-            context: What they are conditioned on `[B, K]`, joined to every pixel.
-            train: Nothing here depends on it.
+            context: Condition `[B, K]`, joined to every pixel.
+            train: Unused.
 
         Raises:
             ValueError: The images cannot be halved so often.
         """
         h = with_context(x, context)
         for i, width in enumerate(self.channels):
-            a = h if i == 0 else nn.relu(h)  # data are no activations to be rectified
+            a = h if i == 0 else nn.relu(h)  # data are not activations, and so not rectified
             a = nn.relu(Conv(width, 3, self.dtype)(a))
             a = StridedConv(width, dtype=self.dtype)(a)
             h = a + Conv(width, 1, self.dtype)(average_pool(h, 2))
@@ -123,8 +123,8 @@ class Projection(nn.Module):
     """`w . h + b + <E y, h>` with features h of the example and a vector E y of its label.
 
     Attributes:
-        features: A network `x -> h [B, D]`, such as a discriminator with `num_outputs=None`. It is
-            not told the label.
+        features: A network `x -> h [B, D]`, such as a discriminator with `num_outputs=None`,
+            without the label.
 
     References:
         Miyato & Koyama 2018, cGANs with Projection Discriminator, arXiv:1802.05637, eq. 8.
@@ -139,7 +139,7 @@ class Projection(nn.Module):
         Args:
             x: Examples `[B, ...]`.
             context: One-hot labels `[B, K]`; None for `w . h + b` alone.
-            train: Handed to the network.
+            train: Passed to the network.
 
         Raises:
             ValueError: The network does not give one vector an example.

@@ -40,8 +40,8 @@ class Block(nn.Module):
 
     Attributes:
         attention: The attention.
-        dropout: Fraction of the branches' outputs that are dropped in training.
-        activation: Between the two layers of the MLP.
+        dropout: Dropout rate of the branches' outputs.
+        activation: Activation between the two layers of the MLP.
     """
 
     attention: Attention
@@ -89,15 +89,15 @@ class Transformer(nn.Module):
         width: Size of a token's vector, D.
         heads: Attention heads; the width is a multiple of them.
         layers: Number of blocks.
-        max_length: Most tokens of a window.
+        max_length: Maximum number of tokens of a window.
         positions: `learned` or `rotary`.
-        tied: Whether the logits' weights are the embeddings.
-        dropout: Fraction that is dropped of embeddings and branches in training.
-        causal: Whether a position sees those before it alone. Where False, every position sees all
-            tokens, its own among them, nothing is shifted, and there is no cache.
+        tied: If True, the logits' weights are the embeddings.
+        dropout: Dropout rate of embeddings and branches.
+        causal: If True, a position sees only those before it. If False, every position sees all
+            tokens, nothing is shifted, and there is no cache.
         outputs: Number of tokens that are predicted, the first ones of the vocabulary; None for
             all. (A mask is a token that a network reads and never predicts.)
-        dtype: What the layers compute in; parameters and outputs are float32.
+        dtype: Dtype of the computation; parameters and outputs are float32.
         activation: Within the MLPs: `jax.nn.gelu`, which is GPT-2's with tanh; `gelu_erf`, BERT's
             and PyTorch's default; or any other that has a name.
 
@@ -154,8 +154,8 @@ class Transformer(nn.Module):
 
         Args:
             x: Tokens int32 `[B, T]`.
-            context: What the logits are conditioned on `[B, C]`, added to every embedding.
-            train: Whether to drop.
+            context: Condition `[B, C]`, added to every embedding.
+            train: If True, applies dropout.
 
         Raises:
             ValueError: The window is longer than `max_length`.

@@ -25,12 +25,11 @@ class ResNetTranslator(nn.Module):
 
     Attributes:
         out: Channels of the output.
-        channels: Of the first and the last layer; the blocks have four times as many.
+        channels: Channels of the first and the last layer; the blocks have four times as many.
         blocks: Residual blocks: 9 for images of 256 pixels, 6 for 128.
         norm: `train -> normalisation` of all layers but the last.
-        residual: Whether the output is a change of the input, whose channels it has: what is to
-            stay need not be drawn again.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        residual: If True, adds the input, with the same number of channels, to the output.
+        dtype: Dtype of the computation; parameters and outputs are float32.
 
     References:
         Zhu et al. 2017, Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
@@ -50,11 +49,11 @@ class ResNetTranslator(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`.
-            context: What the output is conditioned on `[B, K]`, joined to every pixel.
-            train: Handed to the normalisation.
+            context: Condition `[B, K]`, joined to every pixel.
+            train: Passed to the normalisation.
 
         Raises:
-            ValueError: The height or the width is no multiple of 4, or below 8.
+            ValueError: The height or the width is not a multiple of 4, or below 8.
         """
         if any(n % 4 or n < 8 for n in x.shape[1:3]):
             raise ValueError(
@@ -94,11 +93,11 @@ class UNetTranslator(nn.Module):
 
     Attributes:
         out: Channels of the output.
-        channels: Of the first level; each has twice the last one's, up to 8 times these.
+        channels: Channels of the first level, doubled at each level up to 8 times.
         num_halvings: Halvings: 8 for images of 256 pixels, 7 for 128.
         dropout: Fraction that is dropped in the first three doublings.
         norm: `train -> normalisation` of all layers but the first, the innermost and the last.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        dtype: Dtype of the computation; parameters and outputs are float32.
 
     References:
         Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks,
@@ -118,8 +117,8 @@ class UNetTranslator(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`.
-            context: What the output is conditioned on `[B, K]`, joined to every pixel.
-            train: Handed to the normalisation.
+            context: Condition `[B, K]`, joined to every pixel.
+            train: Passed to the normalisation.
 
         Raises:
             ValueError: The height or the width cannot be halved so often.
@@ -158,11 +157,11 @@ class PatchDiscriminator(nn.Module):
     of them each way for 2 layers, 70 for 3, 142 for 4.
 
     Attributes:
-        channels: Of the first layer; each layer has twice the last one's, up to 8 times these.
-        layers: How often the image is halved.
+        channels: Channels of the first layer, doubled in each layer up to 8 times.
+        layers: Number of times the image is halved.
         norm: `train -> normalisation` of all layers but the first and the last; None for none.
         num_outputs: Channels of the output.
-        dtype: What the layers compute in; parameters and outputs are float32.
+        dtype: Dtype of the computation; parameters and outputs are float32.
 
     References:
         Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks,
@@ -181,8 +180,8 @@ class PatchDiscriminator(nn.Module):
 
         Args:
             x: Images `[B, H, W, C]`.
-            context: What the images are conditioned on `[B, K]`, joined to every pixel.
-            train: Handed to the normalisation.
+            context: Condition `[B, K]`, joined to every pixel.
+            train: Passed to the normalisation.
 
         Raises:
             ValueError: The images cannot be halved so often, or nothing of them is left.
@@ -190,7 +189,7 @@ class PatchDiscriminator(nn.Module):
         factor = 2**self.layers
         if any(n % factor or n < 3 * factor for n in x.shape[1:3]):
             raise ValueError(
-                f"{self.layers} layers judge images whose height and width are multiples of "
+                f"{self.layers} layers need images with height and width multiples of "
                 f"{factor}, {3 * factor} at least, but these are {x.shape[1]}x{x.shape[2]}: give "
                 "fewer layers, or resize the images"
             )

@@ -16,13 +16,13 @@ from genjax_models.networks.normalization import GroupNorm
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x))), scale, shift))), whose end starts near 0.
+    """x + conv(silu(norm(conv(silu(norm(x))), scale, shift))), initialised near the identity.
 
     Attributes:
         channels: Channels of the output; where the input has others, x passes a 1x1 convolution.
         groups: Groups of the normalisations.
         dropout: Fraction that is dropped before the last convolution in training.
-        dtype: What the layers compute in.
+        dtype: Dtype of the computation.
     """
 
     channels: int
@@ -47,12 +47,12 @@ class ResidualBlock(nn.Module):
 
 
 class FrameConv(nn.Module):
-    """x + conv(silu(norm(x))) over three frames of a film at each place, whose end starts near 0.
+    """x + conv(silu(norm(x))) over three frames at each pixel, initialised near the identity.
 
     Attributes:
         frames: Frames of a film, T.
         groups: Groups of the normalisation.
-        dtype: What the layers compute in.
+        dtype: Dtype of the computation.
 
     References:
         Tran et al. 2018, A Closer Look at Spatiotemporal Convolutions, arXiv:1711.11248, sec. 3.5.
@@ -73,12 +73,12 @@ class FrameConv(nn.Module):
 
 
 class PixelAttention(nn.Module):
-    """x + attention(norm(x)) over all pixels, whose end starts near 0.
+    """x + attention(norm(x)) over all pixels, initialised near the identity.
 
     Attributes:
         heads: Attention heads; the channels are a multiple.
         groups: Groups of the normalisation.
-        dtype: What the layers compute in.
+        dtype: Dtype of the computation.
     """
 
     heads: int
@@ -104,18 +104,18 @@ class PixelAttention(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net: down to the lowest resolution and up again, each block given its equal's output.
+    """A U-Net: a downsampling and an upsampling path, with skip connections.
 
     At every level there are `blocks` residual blocks on the way down and as many on the way up;
-    two more are at the bottom. Every block is told the noise level and the context by the scale
-    and shift of a normalisation. The defaults have 3.4 million parameters, and `channels=28,
+    two more are at the bottom. The noise level and the context set the scale and shift of
+    a normalisation in every block. The defaults have 3.4 million parameters, and `channels=28,
     groups=7` makes it 2.6 million.
 
     Attributes:
         channels: Channels of the first level.
         out: Channels of the output.
-        multipliers: Of the channels, level by level; the resolution halves between levels.
-        blocks: Residual blocks a level, each way.
+        multipliers: Channel multipliers of the levels; the resolution halves between levels.
+        blocks: Residual blocks per level, each way.
         attention: Level by level, whether each of its blocks is followed by attention. The blocks
             at the bottom have what the last level has.
         heads: Attention heads.
@@ -123,7 +123,7 @@ class UNet(nn.Module):
         dropout: Fraction that is dropped within residual blocks in training.
         frames: Frames of a film, which stand side by side as that many images; where there are
             more than one, each block is followed by a convolution over them.
-        dtype: What the layers compute in (`jnp.bfloat16` for mixed precision); parameters,
+        dtype: Dtype of the computation (`jnp.bfloat16` for mixed precision); parameters,
             normalisations' statistics and outputs are float32.
 
     References:
@@ -152,8 +152,8 @@ class UNet(nn.Module):
         Args:
             x: Images `[B, H, W, C]`.
             log_snr: log(alpha^2 / sigma^2) of each `[B]`, in nats; may be infinite.
-            context: What the output is conditioned on `[B, K]`; zeros are no condition.
-            train: Whether to drop.
+            context: Condition `[B, K]`; zeros are no condition.
+            train: If True, applies dropout.
 
         Raises:
             ValueError: The images cannot be halved so often, or attributes do not fit.
