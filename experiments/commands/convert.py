@@ -39,23 +39,18 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(ConvertArguments, "convert", argv)
     from experiments.runner import loading
     from experiments.runner.files import keep_compiled_programs
+    from genjax_models.data.audio import check_wav_name
 
+    check_wav_name(arguments.out)  # before the work
+    check_output(arguments.out, name="OUT.wav", overwrite=arguments.overwrite)
     keep_compiled_programs()
     run = loading.load_run(arguments.run)
-    convert(
-        run,
-        arguments.recording,
-        arguments.out,
-        back=arguments.back,
-        overwrite=arguments.overwrite,
-    )
+    convert(run, arguments.recording, arguments.out, back=arguments.back)
     print(f"converted {arguments.recording} into {arguments.out}")
     return 0
 
 
-def convert(
-    run: runs.Run, path: Path, out: Path, *, back: bool = False, overwrite: bool = False
-) -> None:
+def convert(run: runs.Run, path: Path, out: Path, *, back: bool = False) -> None:
     """Converts a wav file: reads one, writes another.
 
     Args:
@@ -63,17 +58,14 @@ def convert(
         path: The recording, of any length; one of another sample rate is resampled, with a warning.
         out: The wav file to write.
         back: Whether to convert the target's voice into the source's.
-        overwrite: Whether a file that is there may be replaced.
 
     Raises:
         ValueError: The run converts no voices, a file is no sound, or the other one cannot be
             written.
         FileNotFoundError: There is no such recording.
     """
-    from genjax_models.data.audio import check_wav_name, read_wav, write_wav
+    from genjax_models.data.audio import read_wav, write_wav
 
-    check_wav_name(out)  # before the work
-    check_output(out, name="OUT.wav", overwrite=overwrite)
     rate = _settings(run).spectrogram.sample_rate
     write_wav(out, converted(run, read_wav(path, rate), back=back), rate)
 

@@ -134,6 +134,7 @@ def test_nothing_is_overwritten_unless_it_is_asked_for(run, finished, tmp_path):
         ("edit", "nowhere", "--out", "there.png"),
         ("compress", "nowhere", "there.gjx"),
         ("decompress", "nowhere", "there.gjx", "there.npz"),
+        ("convert", "nowhere", "mine.wav", "there.wav"),
         ("debias", "--out", "there.png"),
         ("augment", "--out", "there.png"),
         ("judge", "--csv", "there.csv"),
@@ -142,7 +143,7 @@ def test_nothing_is_overwritten_unless_it_is_asked_for(run, finished, tmp_path):
 )
 def test_no_command_replaces_a_file_by_itself(run, tmp_path, argv):
     (tmp_path / "watched").mkdir()
-    there = [tmp_path / f"there.{ending}" for ending in ("png", "gjx", "npz", "csv")]
+    there = [tmp_path / f"there.{ending}" for ending in ("png", "gjx", "npz", "csv", "wav")]
     for path in (*there, tmp_path / "watched" / "watch.gif"):
         path.write_text("kept")
     assert "already: give --overwrite" in run(*argv).line
