@@ -1,4 +1,4 @@
-"""Data sets: real ones through TFDS, files on disk, arrays, and sources whose law is known."""
+"""Data sets: real ones through TFDS, files on disk, arrays, and sources of known distribution."""
 
 from genjax_models.data import (
     audio,

@@ -34,7 +34,7 @@ _READ_HEAD: dict[tuple[int, int], Callable[[Any], Any]] = {
 
 
 def npz_names(path: Path) -> tuple[str, ...]:
-    """The names of the arrays of an `.npz` file, none of which is read.
+    """Lists the names of the arrays of an `.npz` file, without reading them.
 
     Raises:
         ValueError: The file is broken.
@@ -74,8 +74,8 @@ def read_array(file: IO[bytes], size: int, name: str) -> np.ndarray:
     """One array as `numpy.save` writes it.
 
     Args:
-        file: Where it begins.
-        size: Bytes that there are of it, so that a head which promises more costs nothing.
+        file: File at the array's start.
+        size: Bytes of it in the file, to refuse a header that promises more.
         name: Its name, for messages.
 
     Raises:
@@ -97,7 +97,7 @@ def read_array(file: IO[bytes], size: int, name: str) -> np.ndarray:
     there = size - start.tell()
     if min(shape, default=0) < 0 or num * dtype.itemsize > there or (num and not dtype.itemsize):
         raise ValueError(
-            f"{name!r} is said to be {dtype} of shape {shape}, which is more than lies there"
+            f"{name!r} is declared {dtype} of shape {shape}, which is more than the file holds"
         )
     if num * dtype.itemsize > total_memory():
         raise ValueError(

@@ -155,7 +155,7 @@ class Labels(NamedTuple):
     Attributes:
         values: int32 `[N]`, 0 .. num_classes - 1.
         num_classes: Number of classes.
-        names: What the classes are called, in order, or empty.
+        names: Names of the classes, in order, or empty.
     """
 
     values: np.ndarray
@@ -180,8 +180,8 @@ def read_labels(
         values: `[N]` or `[N, 1]` of integers, of floats that are whole, of truth values or of words
             (the classes' names), or `[N, num_classes]` of zeros with one 1 a row.
         num_examples: N.
-        num_classes: How many classes there are, where some may have no example here.
-        names: What they are called, in order.
+        num_classes: Number of classes, some of which may have no example here.
+        names: Their names, in order.
         name: The data set's name, for messages.
 
     Raises:

@@ -24,8 +24,8 @@ _PEAK = 0.99
 class MelSpectrogram:
     """Log-mel spectrograms of waveforms, as images of real values, and the way back.
 
-    A waveform's loudest sample is brought to 1 first: how loud a recording is says nothing of what
-    is said. Of its short-time Fourier transform X, with magnitudes through the mel filters M,
+    Waveforms are first scaled to a peak of 1, because loudness carries no information here. With
+    the short-time Fourier transform X and the mel filters M,
 
         S = 2 (20 log10 max(M |X|, 10^(low / 20)) - low) / (high - low) - 1,
 
@@ -55,7 +55,7 @@ class MelSpectrogram:
     high: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuses sizes of which no spectrogram can be made."""
+        """Checks the sizes."""
         sizes = (self.sample_rate, self.window, self.hop, self.num_mels)
         if min(sizes) < 1 or 2 * self.hop > self.window:
             raise ValueError(
@@ -95,7 +95,7 @@ class MelSpectrogram:
         return np.maximum(s, -1.0)[..., None].astype(np.float32)  # rounding may go below
 
     def invert(self, spectrograms: Any, iterations: int = 64) -> np.ndarray:
-        """Waveforms whose spectrograms are near the given ones: phases are found by Griffin-Lim.
+        """Inverts spectrograms approximately to waveforms, by Griffin-Lim.
 
         Args:
             spectrograms: `[N, num_mels, frames, 1]` as `apply` gives them; cells at or below -1
@@ -147,7 +147,7 @@ class MelSpectrogram:
 
 
 def pitch(waveforms: Any, sample_rate: int, low: float = 60.0, high: float = 400.0) -> np.ndarray:
-    """How high each voice is: the median fundamental frequency of a waveform's loud frames.
+    """Pitch of each voice: the median fundamental frequency of a waveform's loud frames.
 
     Loud are frames of at least 0.3 of the loudest one's root mean square.
 

@@ -1,4 +1,4 @@
-"""What training does to images by chance: cuts them, mirrors them.
+"""Random augmentations of images in training: crops and flips.
 
 Each is an `Augment`: a value that is called with an example and its random generator, and leaves
 nothing to chance where that is None. What stands beside an image as an image of the same size (the
@@ -18,7 +18,7 @@ Example = Mapping[str, np.ndarray]
 
 
 class Augment(Protocol):
-    """What training does to an example by chance, as mirroring it."""
+    """A random augmentation of an example in training, such as a flip."""
 
     def __call__(self, example: Example, random: np.random.Generator | None) -> Example:
         """Returns the example as it is learned from, `x` of `spec.shape`.

@@ -41,14 +41,14 @@ class Dataset:
     for each start, so neighbouring examples overlap; `batches` walks windows that do not.
 
     Attributes:
-        spec: What one example is.
+        spec: Description of one example.
         split: The split's name, for messages.
         arrays: The whole set in memory: `x` `[N, *spec.shape]` and conditions by name (`label`
             `[N]`), or `x` `[num_tokens]` for a text. None where the set streams from `source`.
         source: Random access to the records of a set too large for memory, else None.
         window: For a text, the number of tokens of one example; else None.
-        augment: What is done to each example where a batch is formed, on the host; by chance in
-            training (`training_rows`), and nowhere else. None leaves the examples as they are.
+        augment: Augmentation of each example as a batch is formed, on the host; random only in
+            training (`training_rows`). None leaves the examples as they are.
     """
 
     spec: DataSpec
@@ -96,7 +96,7 @@ class Dataset:
                 and the highest value plus one for wider integers; points have none.
             num_classes: Number of labels; by default those that have an example, and where their
                 numbers have gaps, these are closed up with a warning.
-            class_names: What the labels are called, in order.
+            class_names: Names of the labels, in order.
             name: The data set's name, for messages.
             split: The split's name, for messages.
             extra: Further arrays `[N, ...]` by name, handed on in every batch as they are.
@@ -137,7 +137,7 @@ class Dataset:
     ) -> Dataset:
         """A data set of records that are read when they are asked for, each a mapping.
 
-        Hugging Face's `datasets.Dataset`, whose `ClassLabel` says what the classes are called, or
+        Hugging Face's `datasets.Dataset`, with class names from its `ClassLabel`, or
         anything with `source[i]` and `len(source)`. Images are read as those of a folder are
         (`data.load`). Labels are read once, of all records.
 
@@ -148,11 +148,11 @@ class Dataset:
             label: The entry that is the label: an integer or a word. None for no labels; records
                 without an entry `label` have none.
             size: Pixels that images are scaled and cropped to; without it all have one size.
-            crop: Which part is kept: `center`, or in training `random`.
-            flip: Whether training mirrors images by a fair coin.
+            crop: Crop: `center`, or in training `random`.
+            flip: If True, training mirrors images with probability 1/2.
             color: `gray` or `rgb`, which images are brought to; by default all are as the first.
-            background: What lies behind transparent pixels.
-            class_names: What the labels are called, in order, where the source does not say it.
+            background: Colour behind transparent pixels.
+            class_names: Names of the labels, in order, if the source has none.
             name: The data set's name, for messages.
             split: The split's name, for messages.
 
@@ -178,7 +178,7 @@ class Dataset:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the whole split lies in `arrays`."""
+        """True if the whole split is in `arrays`."""
         return self.arrays is not None
 
     def _num_rows(self) -> int:
@@ -307,7 +307,7 @@ class Dataset:
 
 
 def _generator(seed: int, step: int, index: int) -> np.random.Generator:
-    """What one example of one step draws from; the order of the examples uses other counters."""
+    """Random generator of one example in one step; the examples' order uses other counters."""
     return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, int(index), 1, 0]))
 
 

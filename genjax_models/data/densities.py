@@ -1,4 +1,4 @@
-"""Densities in the plane that are known exactly: `log_prob` and `sample` of the same law.
+"""Densities in the plane that are known exactly: `log_prob` and `sample` of one distribution.
 
 A model trained on samples can be measured against the truth (KL, modes found, support kept).
 
@@ -31,7 +31,7 @@ Point = tuple[float, float]
 
 
 class Density(Protocol):
-    """A law in the plane that can be both sampled and evaluated."""
+    """A distribution in the plane that can be both sampled and evaluated."""
 
     def log_prob(self, x: Array) -> Array:
         """The log density `[B]`, in nats, at points `[B, 2]`; -inf outside the support."""
@@ -192,8 +192,8 @@ def ring(num: int = 8, radius: float = 2.0, scale: float = 0.1) -> Mixture:
     """Gaussians on a circle; papers on mode collapse take scale 0.02.
 
     Args:
-        num: How many Gaussians.
-        radius: Of the circle, around the origin.
+        num: Number of Gaussians.
+        radius: Radius of the circle, around the origin.
         scale: Standard deviation of each.
 
     Returns:
@@ -255,7 +255,7 @@ def dataset(
         split: The split's name, for messages.
 
     Returns:
-        A data set whose `x` is float32 `[B, 2]`.
+        A data set with `x` float32 `[B, 2]`.
     """
     points = jax.jit(density.sample, static_argnums=1)(jax.random.key(seed), num)
     return Dataset.from_arrays(np.asarray(points, np.float32), name=name, split=split)

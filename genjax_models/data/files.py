@@ -35,11 +35,11 @@ NUM_LEVELS, CLASS_NAMES = "num_levels", "class_names"
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where the images of a folder lie.
+    """Storage of a folder's images.
 
     Attributes:
-        in_memory: Whether they are read at once; None where they fit into a quarter of the memory.
-        cache: A folder that keeps scaled images, if they are read one by one; None keeps none.
+        in_memory: If True, reads all at once; None does so if they fit in a quarter of memory.
+        cache: Folder for scaled images, if they are read one by one; None for no cache.
     """
 
     in_memory: bool | None = True
@@ -50,7 +50,7 @@ IN_MEMORY = Place()
 
 
 def is_path(name: str | os.PathLike[str]) -> bool:
-    """Whether a name is meant as a path: it is there, or it is written like one."""
+    """Returns True if a name is a path: it exists, or it is written like one."""
     path = Path(name).expanduser()
     written = str(name)
     looks = os.sep in written or "/" in written or path.suffix.lower() in (".npz", *TEXT_ENDINGS)
@@ -73,7 +73,7 @@ def splits_of(path: Path) -> Mapping[str, str]:
 
 
 def is_text(path: Path) -> bool:
-    """Whether what lies there is taken for a text."""
+    """Returns True if the file counts as a text."""
     return path.is_file() and path.suffix.lower() != ".npz" and not is_chorales_file(path)
 
 
@@ -88,12 +88,12 @@ def load(
     Args:
         path: A folder of images or an `.npz` file.
         split: `train`, or another one of `splits_of(path)`, or of a folder all of them, `all`.
-        reading: How the images of a folder are read.
-        place: Where they lie.
+        reading: Options for the images of a folder.
+        place: Their storage.
 
     Raises:
         FileNotFoundError: There is nothing at that path.
-        ValueError: What is there is no data set.
+        ValueError: The path is not a data set.
     """
     if not path.exists():
         raise FileNotFoundError(
@@ -154,7 +154,7 @@ def _load_folder(
 
 
 def _fit(sizes: Sequence[tuple[int, int]], channels: int, name: str) -> bool:
-    """Whether images of these sizes fit in memory; warns where they do not."""
+    """Returns True if images of these sizes fit in memory; warns if they do not."""
     needed = channels * sum(height * width for height, width in sizes)
     # What is stacked, and then copied to a device, is there three times for a while.
     if 4 * needed <= array_files.total_memory():
@@ -184,7 +184,7 @@ class Files:
     Attributes:
         paths: The files.
         labels: int32 `[N]`, or None.
-        reading: How they are read; its colour is decided.
+        reading: Options for reading them, with the colour resolved.
         name: The data set's name, for messages.
         cache: A folder in which scaled images are kept, so that each is decoded and scaled once;
             None decodes them each time.
@@ -216,7 +216,7 @@ class Files:
         return picture.pixels
 
     def _kept(self, path: Path) -> Path | None:
-        """Where a file's image is kept: another place when the file or the reading changes."""
+        """Path of a file's cached image, which changes with the file and the reading options."""
         if self.cache is None:
             return None
         try:

@@ -40,7 +40,7 @@ class Layout(NamedTuple):
         splits: Split -> its files with their labels, sorted by path; labels are 0 where there are
             no classes.
         class_names: The classes in order; empty where there are none.
-        notes: What a user should know of how the folder was read.
+        notes: Warnings for the user about how the folder was read.
     """
 
     splits: Mapping[str, Sequence[tuple[Path, int]]]
@@ -56,8 +56,8 @@ class Layout(NamedTuple):
 def read(folder: Path) -> Layout:
     """The splits and classes of a folder.
 
-    The classes are those of which `train` has images, sorted by name. Links to folders are
-    followed, each folder once. What is hidden (`.name`) is left out.
+    The classes are those with images in `train`, sorted by name. Links to folders are
+    followed, each folder once. Hidden files (`.name`) are left out.
 
     Raises:
         ValueError: There are no images; images lie beside subfolders of images; a folder might be
@@ -106,7 +106,7 @@ def read(folder: Path) -> Layout:
 
 
 def tell(layout: Layout | Pairs, name: str) -> None:
-    """Warns of what a user should know; the same words for every split, so that it is said once."""
+    """Issues the notes as warnings, worded alike for every split, so that each is shown once."""
     for note in layout.notes:
         warnings.warn(f"{name}: {note}", stacklevel=2)
 
@@ -117,7 +117,7 @@ class Pairs(NamedTuple):
     Attributes:
         splits: Split -> the two files of each pair, sorted by the first one's path; the second is
             None where both images lie side by side in the first.
-        notes: What a user should know of how the folder was read.
+        notes: Warnings for the user about how the folder was read.
     """
 
     splits: Mapping[str, Sequence[tuple[Path, Path | None]]]
@@ -263,7 +263,7 @@ def _split_folders(folder: Path, files: Sequence[Path]) -> tuple[dict[str, Path]
         split = of_name.get(name.lower())
         if split in named:
             raise ValueError(
-                f"{folder} has {named[split].name} and {name}, both of which are {split}: keep one"
+                f"{folder} has {named[split].name} and {name}, both for {split}: keep one"
             )
         if split is not None:
             named[split] = folder / name
@@ -299,7 +299,7 @@ def _by_class(folder: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def _without_images(folder: Path, files: Sequence[Path]) -> list[str]:
-    """The subfolders of which no file was taken, where others are classes."""
+    """Lists the subfolders without images, if others are classes."""
     taken = {file.relative_to(folder).parts[0] for file in files}
     subfolders = _subfolders(folder)
     has_classes = bool(taken & set(subfolders))
@@ -375,6 +375,6 @@ def _hold_back(
 
 
 def _rank(name: Path) -> bytes:
-    """Where a file of that name comes in its class: its hash, the same on every machine."""
+    """Sort key of a file within its class: a hash of its name, the same on every machine."""
     words = unicodedata.normalize("NFC", name.as_posix())
     return hashlib.sha256(words.encode("utf-8", "surrogateescape")).digest()

@@ -17,7 +17,7 @@ from genjax_models.data.arrays import positive_int
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
            ".pbm", ".apng")  # fmt: skip
-"""How the names of image files end."""
+"""File name endings of images."""
 
 Background = int | Sequence[int]
 """Colour behind transparent pixels: a grey level 0 .. 255, or red, green and blue."""
@@ -27,8 +27,8 @@ Crop: TypeAlias = Literal["center", "random"]
 Color: TypeAlias = Literal["gray", "rgb"]
 
 _REACH = 32
-"""How many times the wanted size a scaled image is at most, each way: a strip of one pixel by a
-million would take as much memory as a data set."""
+"""Largest ratio of a scaled image's side to the target's: a strip of one pixel by a million would
+take as much memory as a data set."""
 
 # What is in the file decides, not its ending. Others, PostScript among them, would run programs.
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
@@ -58,7 +58,7 @@ class Picture(NamedTuple):
 
     Attributes:
         pixels: uint8 `[H, W, 1]` where the file is grey, else `[H, W, 3]`.
-        notes: What a user should know of how it was read: some of `FRAMES`, `DEEP`, `FLOAT`.
+        notes: Warnings for the user about how it was read: some of `FRAMES`, `DEEP`, `FLOAT`.
     """
 
     pixels: np.ndarray
@@ -66,19 +66,19 @@ class Picture(NamedTuple):
 
 
 def read(path: Path, background: Background = 255) -> Picture:
-    """One image file as a viewer shows it.
+    """Reads an image file as a viewer shows it.
 
-    It is turned upright as its EXIF data say, transparent pixels lie on the background, and of an
-    animation the first frame is taken. Files in grey, or of a palette whose colours in use are all
-    grey, have one channel; a file in true colour has three even where they are equal.
+    EXIF orientation is applied, transparent pixels lie on the background, and the first frame of an
+    animation is taken. Grey files, or files with a palette of greys only, have one channel; a file
+    in true colour has three even if they are equal.
 
     Args:
         path: A PNG, JPEG, BMP, GIF, TIFF, WebP or PBM/PGM/PPM file, whatever its name.
-        background: What lies behind transparent pixels; white by default.
+        background: Colour behind transparent pixels; white by default.
 
     Raises:
-        ValueError: The file is no such image, is damaged, is larger than any image should be, or
-            holds numbers of which nobody knows which is white.
+        ValueError: The file is not such an image, is damaged or too large, or holds numbers
+            without a known white level.
     """
     _background(background)
     try:
@@ -89,10 +89,10 @@ def read(path: Path, background: Background = 255) -> Picture:
 
 
 def shown(image: Any, background: Background = 255) -> Picture:
-    """One of Pillow's images as a viewer shows it: `read` says how.
+    """Converts a Pillow image as a viewer shows it, as `read` does.
 
     Raises:
-        Exception: Any, as the image is damaged or holds numbers of which none is known to be white.
+        Exception: Any; the image is damaged or holds numbers without a known white level.
     """
     notes = (FRAMES,) if getattr(image, "is_animated", False) else ()
     stored, depth = _stored(image)
@@ -136,7 +136,7 @@ def of_array(values: Any, background: Background = 255) -> Picture:
 
 
 def _open(path: Path) -> Any:
-    """The file as Pillow's image, of which only the head is read yet."""
+    """Opens the file as a Pillow image, reading only its header."""
     from PIL import Image
 
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
@@ -202,8 +202,7 @@ def _channels(image: Any) -> tuple[np.ndarray, np.ndarray | None]:
     if mode.startswith("I"):
         if mode == "I" and image.format not in ("PNG", "PPM"):
             raise ValueError(
-                "it holds 32-bit integers, of which none is known to be white; save it with 8 or"
-                " 16 bits"
+                "it holds 32-bit integers without a known white level; save it with 8 or 16 bits"
             )
         deep = np.asarray(image).astype(np.int64)[..., None]
         if deep.min() < 0 or deep.max() > 65_535:
@@ -232,8 +231,8 @@ def _levels_of_floats(values: np.ndarray) -> np.ndarray:
         raise ValueError("it holds floats that are NaN or infinite")
     if values.min() < 0 or values.max() > 1:
         raise ValueError(
-            f"it holds floats {values.min():g} .. {values.max():g}, of which none is known to be"
-            " white; scale them to 0 .. 1, or save it with 8 or 16 bits"
+            f"it holds floats {values.min():g} .. {values.max():g} without a known white"
+            " level; scale them to 0 .. 1, or save it with 8 or 16 bits"
         )
     return np.rint(255.0 * values.astype(np.float64)).astype(np.uint8)[..., None]
 
@@ -248,15 +247,15 @@ def _compose(pixels: np.ndarray, alpha: np.ndarray, colour: np.ndarray) -> np.nd
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How the image files of a folder are read: each as a viewer shows it, then scaled and cut.
+    """Options for reading the image files of a folder: as a viewer shows them, scaled and cropped.
 
     Attributes:
-        size: Pixels that an image of the data set has: one number for a square, or height and
-            width. None takes the files as they are.
-        crop: Which part is kept of what is longer than that once the rest fits: the `center`, or
-            what is left to chance (`random`), so that `__call__` cuts nothing off.
-        color: `gray` for one channel, `rgb` for three; None for one where all files are grey.
-        background: What lies behind transparent pixels.
+        size: Target size in pixels: one number for a square, or height and width. None keeps
+            the files' sizes.
+        crop: Crop of the longer side once the shorter one fits: `center`, or `random`, for which
+            `__call__` crops nothing and leaves that to training.
+        color: `gray` for one channel, `rgb` for three; None for one if all files are grey.
+        background: Colour behind transparent pixels.
 
     Raises:
         ValueError: An option that is none of these, or `random` without a size.
@@ -295,14 +294,14 @@ class Reading:
         """Height and width of what `__call__` gives, from the file's head alone.
 
         Raises:
-            ValueError: The file is no image.
+            ValueError: The file is not an image.
         """
         size = _size_of(path)
         return size if self.shape is None else _scaled_size(size, self.shape, self.reach)
 
     @property
     def reach(self) -> float:
-        """How many times `shape` an image may be, each way."""
+        """Largest ratio of an image's side to that of `shape`."""
         return 1 if self.crop == "center" else _REACH
 
     def __call__(self, path: Path) -> Picture:
@@ -338,8 +337,8 @@ def scaled(pixels: np.ndarray, height: int, width: int, reach: float = 1) -> np.
         pixels: uint8 `[H, W, C]`.
         height: Pixels to cover.
         width: Pixels to cover.
-        reach: How many times that size the result may be; what goes beyond is cut off at both
-            ends alike.
+        reach: Largest ratio of the result to that size; the rest is cut off equally at both
+            ends.
 
     Returns:
         uint8 `[height, W', C]` or `[H', width, C]`; for a reach of 1, `[height, width, C]`.
@@ -371,7 +370,7 @@ def _size_of(path: Path) -> tuple[int, int]:
     """Height and width of a file as it is shown, from its head."""
     try:
         with _open(path) as image:
-            # Of a PNG whose EXIF data stand behind its pixels, these would be decoded; a TIFF's
+            # For a PNG with EXIF data behind its pixels, these would be decoded; a TIFF's
             # size is that of the upright image already.
             has_head = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
             width, height = image.size
@@ -382,10 +381,10 @@ def _size_of(path: Path) -> tuple[int, int]:
 
 
 def is_grey(path: Path, background: Background = 255) -> bool:
-    """Whether `read` gives one channel, from the file's head alone where that says it.
+    """Returns True if `read` gives one channel, from the file's header alone if possible.
 
     Raises:
-        ValueError: The file is no image.
+        ValueError: The file is not an image.
     """
     try:
         with _open(path) as image:
@@ -407,7 +406,7 @@ def check_sizes(sizes: Sequence[tuple[int, int]], paths: Sequence[Path]) -> None
         paths: Their files, for messages.
 
     Raises:
-        ValueError: How many files have which size.
+        ValueError: The sizes differ; the message counts them.
     """
     files = collections.defaultdict(list)
     for (height, width), path in zip(sizes, paths, strict=True):

@@ -103,12 +103,12 @@ def load(
     spoken_digit       waveforms [8192, 1] at 8 kHz, 65536 levels (32768 = silence), `label`,
                        `speaker`; 2000 / 250 / 250
     tiny_shakespeare   65 characters; 90 / 5 / 5 % of the text
-    markov             a text source whose entropy rate is known (`data.markov`)
+    markov             a text source of known entropy rate (`data.markov`)
     ring, grid, ...    points of 2-D densities that are known (`data.densities`)
     shapes2d           32x32 sprites with known `factors` (`data.shapes2d`)
     stacked_mnist      28x28x3, three digits of mnist as channels, `label` = which of 1000 modes
     moving_digits      films of 8 frames of 16x16 in which a digit bounces (`data.moving_digits`)
-    progressions       four-part music whose entropy rate is known (`data.music`)
+    progressions       four-part music of known entropy rate (`data.music`)
     =================  ==========================================================================
 
     Where a set has no validation split of its own, `validation` is the end of `train`: whoever
@@ -136,7 +136,7 @@ def load(
         name: One of `names()`, or a path.
         split: `train`, `validation` or `test`, or a slice such as `train[:1000]`, `train[90%:]`;
             of a folder also `all`.
-        data_dir: Where prepared sets are kept; by default TFDS's own, `$TFDS_DATA_DIR` or
+        data_dir: Folder of prepared sets; by default TFDS's own, `$TFDS_DATA_DIR` or
             `~/tensorflow_datasets`.
         in_memory: False reads examples when they are asked for, for a set too large for memory. By
             default everything is in memory but a folder of images that would take more than a
@@ -148,18 +148,18 @@ def load(
             what is longer the other way is cropped. So a square of a photo is a part of it, and no
             longer, as in earlier versions, the whole of it squashed. Without it all files must be
             of one size.
-        crop: Which part is kept: `center`, or `random` for another one whenever an image is
-            trained on; outside of training, and in splits other than `train` and `all`, the center.
-        flip: Whether training mirrors images, left and right, by a fair coin. As the random part,
-            that is a function of the run's seed, the step and the example alone. For a set of
-            images by name or in a file, too.
+        crop: `center`, or `random` for a random crop in each training step; outside of training,
+            and in splits other than `train` and `all`, always the center.
+        flip: If True, training mirrors images, left and right, with probability 1/2. As the random
+            crop, this depends on the run's seed, the step and the example alone. Also for a
+            set of images by name or in a file.
         color: `gray` or `rgb`, which the images of a folder are brought to; by default gray where
             all of them are.
-        background: What lies behind the transparent pixels of images in a folder: a grey level
+        background: Colour behind the transparent pixels of images in a folder: a grey level
             0 .. 255, or red, green and blue.
         window: Tokens of one example of a text; 256 by default, fewer where a file is short. Of
             chorales, steps; 32 by default.
-        tokenizer: What makes a text's tokenizer (`data.tokenizers`: `characters`, which is the
+        tokenizer: Function that makes a text's tokenizer (`data.tokenizers`: `characters`, the
             default, `utf8`, `bpe(size)`).
 
     Returns:
@@ -287,7 +287,7 @@ def _load_prepared(recipe: Recipe, split: str, root: Path, in_memory: bool) -> D
 
 
 def _made_of(name: str, split: str, root: Path, in_memory: bool) -> Dataset:
-    """A set that is made of another one, whose splits have no example in common."""
+    """Makes a set from another one, with disjoint splits."""
     other, make = _MADE_OF[name]
     part = training_split(other) if split == "train" else split
     return make(_load_prepared(RECIPES[other], part, root, True), split, in_memory=in_memory)
@@ -335,7 +335,7 @@ def _arrays(recipe: Recipe, split: str, root: Path) -> Mapping[str, np.ndarray]:
 
 
 class _Examples:
-    """A TFDS data source whose records are turned into examples."""
+    """A TFDS data source with its records converted to examples."""
 
     def __init__(self, recipe: Recipe, split: str, root: Path) -> None:
         self._source = prepare.prepared(recipe, root).as_data_source(split=split)

@@ -1,10 +1,9 @@
 """A text source whose entropy is known: sentences of a small grammar, one character at a time.
 
 A sentence is one phrase from each slot of the grammar, drawn independently. Read character by
-character it is a Markov chain whose state is (slot, what is written of the phrase), and since the
-phrases of a slot are told apart by their characters, the next character says the next state. So the
-entropy rate is the mean, over the chain's stationary law, of the entropy of the next character:
-what no model of the text can beat, in nats a character.
+character it is a Markov chain with states (slot, beginning of the phrase), and the next character
+determines the next state. So the entropy rate, a lower bound of any model's nats per character, is
+the mean, over the chain's stationary distribution, of the entropy of the next character.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class MarkovText:
     grammar: tuple[Slot, ...] = GRAMMAR
 
     def __post_init__(self) -> None:
-        """Checks that the grammar's phrases can be told apart and their probabilities add up."""
+        """Checks that a slot's phrases are distinguishable and that probabilities sum to 1."""
         for number, slot in enumerate(self.grammar):
             weights = [weight for _, weight in slot]
             if min(weights) <= 0 or abs(sum(weights) - 1.0) > 1e-9:
@@ -128,10 +127,10 @@ class MarkovText:
     def log_prob(self, tokens: Array) -> Array:
         """The exact log p `[B]`, in nats, of texts `[B, T]` that begin anywhere in a sentence.
 
-        It is minus infinity where a token is none of the vocabulary.
+        It is minus infinity if a token is not in the vocabulary.
 
-        The state at the start is not known, so it is summed over: a filter carries the law of the
-        state given the characters so far.
+        The initial state is unknown, so it is summed over: a filter carries the distribution of
+        the state given the characters so far.
         """
         probability, successor = self._chain
         num = len(probability)

@@ -1,4 +1,4 @@
-"""Short films of digits that move and bounce off the walls, whose paths are known.
+"""Short films of digits that move and bounce off the walls, with known paths.
 
 Along each axis a digit begins anywhere, moves by 1 or 2 pixels a frame in either direction, all as
 likely, and turns round at the walls. Film i is a function of the digits, the seed and i alone.
@@ -34,9 +34,9 @@ def bounce(start: Any, velocity: Any, room: int, frames: int = FRAMES) -> np.nda
     """Places along one axis, frame by frame, of what turns round at 0 and at `room`.
 
     Args:
-        start: Where it begins `[...]`, 0 .. room.
+        start: Initial position `[...]`, 0 .. room.
         velocity: Pixels a frame `[...]`.
-        room: The last place, at least 1.
+        room: Last position, at least 1.
         frames: Number of frames, T.
 
     Returns:
@@ -52,9 +52,9 @@ class Films:
 
     Attributes:
         digits: Images `[N, h, w, C]`.
-        labels: What they show `[N]`.
+        labels: Their classes `[N]`.
         which: The digits of each film `[M, K]`.
-        motion: Of each of them row and column at the start, and their velocities `[M, K, 4]`.
+        motion: Initial row and column of each digit, and their velocities `[M, K, 4]`.
         frames: Frames of a film, T.
         side: Height and width of a frame.
     """

@@ -9,7 +9,7 @@ and bass in that order (or the other way round), and a rest is null, NaN, -1 or 
 fewer notes, they are sets: from the highest down they belong to the voices, and a note that two
 voices sing together stands once.
 
-`Progressions` is a source of chords whose entropy rate is known. Writing MIDI needs `mido`, an
+`Progressions` is a source of chords of known entropy rate. Writing MIDI needs `mido`, an
 optional extra: `genjax_models[music]`.
 """
 
@@ -44,7 +44,7 @@ _HEAD_SIZE = 200  # characters of a file that tell whether it is one of these
 
 
 def is_roll(spec: DataSpec) -> bool:
-    """Whether examples are piano rolls of four voices, `[T, 4]`."""
+    """Returns True if examples are piano rolls of four voices, `[T, 4]`."""
     return len(spec.shape) == 2 and spec.shape[1] == len(VOICES) and spec.num_levels == LEVELS
 
 
@@ -73,7 +73,7 @@ class Chorales:
             window: Steps of one example; 32 by default, fewer where all pieces are shorter.
 
         Returns:
-            A data set whose `x` is uint8 `[N, window, 4]`: soprano, alto, tenor, bass.
+            A data set with `x` uint8 `[N, window, 4]`: soprano, alto, tenor, bass.
 
         Raises:
             ValueError: There is no such split, or no piece in it is as long as the window.
@@ -108,7 +108,7 @@ def transposed(data: Dataset, semitones: Sequence[int]) -> Dataset:
         semitones: By how many each example is raised; 0 is the example itself. Rests stay rests.
 
     Returns:
-        The data set, as many times larger; an example whose notes would leave 1 .. 127 is left out.
+        The data set, as many times larger; examples with notes outside 1 .. 127 are dropped.
 
     Raises:
         ValueError: The data are no piano rolls in memory, or nothing is left.
@@ -129,7 +129,7 @@ def transposed(data: Dataset, semitones: Sequence[int]) -> Dataset:
 
 
 def is_chorales_file(path: Path) -> bool:
-    """Whether a file begins as one of these does."""
+    """Returns True if a file begins as a file of chorales does."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     with path.open("rb") as file:
@@ -203,7 +203,7 @@ def _shown(value: Any) -> str:
 
 
 def _order(steps: Sequence[list[int]]) -> Callable[[list[int]], list[int]]:
-    """How a step of this file becomes soprano, alto, tenor and bass."""
+    """Returns the function that orders a step as soprano, alto, tenor and bass."""
     if any(len(step) != len(VOICES) for step in steps):
         return _from_set
     falls = sum(step[0] - step[-1] for step in steps if step[0] and step[-1])
@@ -405,7 +405,7 @@ class Progressions:
         return np.where((state >= 0).all(1), log_p, -np.inf)
 
     def follows(self, x: np.ndarray) -> np.ndarray:
-        """Which chords obey the rules, bool `[B, T - 1]`: one of the source's, led to from before.
+        """True for chords that the source can reach from the chord before, bool `[B, T - 1]`.
 
         Args:
             x: Notes `[B, T, 4]`, soprano first.
@@ -462,7 +462,7 @@ def _voicings(triad: tuple[int, int, int]) -> list[tuple[int, int, int, int]]:
 
 
 def _parallels(v: np.ndarray) -> np.ndarray:
-    """Which moves `[from, to]` take two voices in parallel fifths or octaves, v `[S, 4]`."""
+    """True for moves `[from, to]` with parallel fifths or octaves, v `[S, 4]`."""
     bad = np.zeros((len(v), len(v)), bool)
     for i, j in itertools.combinations(range(len(VOICES)), 2):
         interval = (v[:, i] - v[:, j]) % 12

@@ -37,10 +37,10 @@ def load_pairs(
         folder: The folder.
         split: `train`, `validation`, `test` or `all`, or a slice such as `train[:100]`.
         size: Pixels that both images are scaled and cropped to, as in `data.load`.
-        crop: Which part is kept: `center`, or in training `random`.
-        flip: Whether training mirrors pairs by a fair coin.
+        crop: Crop: `center`, or in training `random`.
+        flip: If True, training mirrors pairs with probability 1/2.
         color: `gray` or `rgb`; by default gray where all images are.
-        background: What lies behind transparent pixels.
+        background: Colour behind transparent pixels.
 
     Raises:
         FileNotFoundError: There is no such folder.

@@ -1,7 +1,7 @@
 """The datasets that TFDS prepares: their splits and builders, and preparing one once.
 
-Original files are at hand or downloaded, checked, and written whole or not at all. A missing file
-whose host cannot be reached is refused at once, in one line: TFDS itself would try for minutes.
+Original files are at hand or downloaded, checked, and written whole or not at all. If a
+file's host cannot be reached, it fails at once, in one line: TFDS itself would try for minutes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def photo_and_map(record: Record) -> Example:
 
 
 def waveform(record: Record) -> Example:
-    """A recording, the digit that is said, and who says it."""
+    """Returns a recording, the spoken digit, and the speaker."""
     label, speaker = np.int32(record["label"]), np.int32(record["speaker"])
     return {"x": record["audio"], "label": label, "speaker": speaker}
 
@@ -60,14 +60,14 @@ def characters(record: Record) -> Example:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How one set is had.
+    """Preparation of a data set.
 
     Attributes:
-        spec: What one example is. For a text, the levels and the vocabulary are read off the
+        spec: Description of one example. For a text, the levels and the vocabulary are read off the
             training split.
         builder: `module:Class` in `genjax_models.data.builders`.
         version: The builder's version, so that a decoded set is found without importing TFDS.
-        splits: Split -> what it is of the prepared set, as TFDS writes slices.
+        splits: Split -> slice of the prepared set, in TFDS's notation.
         sources: The original files, in the folder `spec.name` of the files at hand.
         example: One record as one example.
     """
@@ -81,7 +81,7 @@ class Recipe:
 
     @property
     def is_text(self) -> bool:
-        """Whether the set is one long text."""
+        """True if the set is one long text."""
         return self.example is characters
 
     def builder_class(self) -> type:
@@ -178,14 +178,14 @@ def default_data_dir() -> Path:
 
 
 def prepared(recipe: Recipe, data_dir: Path) -> Any:
-    """The set's TFDS builder, its data prepared.
+    """Returns the set's TFDS builder, with its data prepared.
 
     Args:
-        recipe: Which set.
-        data_dir: Where TFDS keeps its sets.
+        recipe: The set.
+        data_dir: Folder of TFDS's sets.
 
     Returns:
-        A builder whose `as_data_source(split)` can be read.
+        A builder with a readable `as_data_source(split)`.
 
     Raises:
         originals.ChecksumError: A file at hand, or a downloaded one, is not the published one.
@@ -217,7 +217,7 @@ def _not_about_opencv(record: logging.LogRecord) -> bool:
 
 
 def available(recipe: Recipe, data_dir: Path) -> bool:
-    """Whether an official set is prepared, or its files are at hand or can be downloaded."""
+    """Returns True if a set is prepared, or its files are local or can be downloaded."""
     if (data_dir / recipe.spec.name / recipe.version).is_dir():
         return True
     try:
@@ -273,7 +273,7 @@ def _one_line(error: Exception) -> str:
 
 
 def folder_at_hand(recipe: Recipe, data_dir: Path) -> Path:
-    """Where the set's files may lie: in `$GENJAX_DATA`, else TFDS's `downloads/manual`."""
+    """Folder of the set's local files: in `$GENJAX_DATA`, else TFDS's `downloads/manual`."""
     root = os.environ.get(FILES_VARIABLE)
     return (Path(root).expanduser() if root else data_dir / "downloads/manual") / recipe.spec.name
 
@@ -302,7 +302,7 @@ def _missing(recipe: Recipe, file: originals.RawFile, folder: Path, why: str) ->
 
 
 def _downloaded(file: originals.RawFile, downloads: Path) -> bool:
-    """Whether TFDS has downloaded the file before."""
+    """Returns True if TFDS has downloaded the file before."""
     from tensorflow_datasets.core.download import resource
 
     name = resource.get_dl_fname(str(file.url), file.sha256)

@@ -15,7 +15,7 @@ from genjax_models.data.arrays import read_labels
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kept:
-    """Examples in memory whose images are not all of one size: a `data.Source`.
+    """Examples in memory with images of different sizes: a `data.Source`.
 
     Attributes:
         examples: Each a mapping, as `{"x": ...}`.
@@ -40,12 +40,12 @@ class Records:
         records: Anything with `records[i]` and `len(records)`.
         image: The entry that is the image.
         labels: int32 `[N]`, or None.
-        reading: How images are read; its colour is decided.
-        shape: What one image is brought to, `(H, W, C)`.
+        reading: Options for reading images, with the colour resolved.
+        shape: Target shape of an image, `(H, W, C)`.
         num_classes: Number of labels, or None.
-        class_names: What they are called, or empty.
+        class_names: Their names, or empty.
         name: The data set's name, for messages.
-        is_gray_as_first: Whether images are gray because the first one is, and nobody said so.
+        is_gray_as_first: If True, images are gray because the first one is, not by request.
     """
 
     records: Any
@@ -68,7 +68,7 @@ class Records:
         class_names: tuple[str, ...],
         name: str,
     ) -> Records:
-        """The records of a source, of which the first says what the others are.
+        """Builds the records of a source; the first one determines the format of all.
 
         Raises:
             TypeError: The source gives no records by number.
@@ -152,7 +152,7 @@ def _picture(given: Any, reading: images.Reading, where: str) -> images.Picture:
 
 
 def _names(records: Any, label: str) -> tuple[str, ...]:
-    """What a feature of Hugging Face's says that its classes are called."""
+    """Class names of a Hugging Face feature."""
     features = getattr(records, "features", None)
     feature = features.get(label) if isinstance(features, Mapping) else None
     return tuple(getattr(feature, "names", None) or ())

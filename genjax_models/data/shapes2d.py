@@ -79,7 +79,7 @@ def _ellipse(u: np.ndarray, v: np.ndarray, radius: np.ndarray) -> np.ndarray:
 
 
 def _tri(u: np.ndarray, v: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """The same of an equilateral triangle, whose edges are half the radius from the middle."""
+    """The same for an equilateral triangle with inradius `radius / 2`."""
     slanted = np.sqrt(3.0) / 2 * np.abs(u) - v / 2
     return np.maximum(slanted, v) - radius / 2
 

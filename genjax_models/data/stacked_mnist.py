@@ -31,7 +31,7 @@ class Stacks:
 
     Attributes:
         digits: Images `[N, H, W, 1]`.
-        labels: What they show, 0 .. 9 `[N]`.
+        labels: Their classes, 0 .. 9 `[N]`.
         which: The three digits of each stack `[M, 3]`.
     """
 

@@ -45,7 +45,7 @@ def from_text(
         split: The split's name, for messages.
 
     Returns:
-        A data set whose `x` is int32 `[B, window]`, with `spec.vocabulary` and `spec.tokenizer`.
+        A data set with `x` int32 `[B, window]`, with `spec.vocabulary` and `spec.tokenizer`.
 
     Raises:
         ValueError: The text is shorter than the window or has characters that are not in the
@@ -75,7 +75,7 @@ class Texts:
         splits: Split -> what it is of the texts that can be read: `train`, `train[90%:]`.
         read: The whole text of a name without a slice.
         training: The split that a tokenizer learns from: what is in no other split.
-        may_be_short: Whether a split may have fewer tokens than the usual window.
+        may_be_short: If True, a split may have fewer tokens than the default window.
     """
 
     name: str

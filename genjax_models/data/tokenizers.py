@@ -222,7 +222,7 @@ def of(spec: DataSpec) -> Tokenizer:
     """The tokenizer of a text's tokens.
 
     Args:
-        spec: What one example of the text is.
+        spec: Description of one example of the text.
 
     Raises:
         ValueError: The data are no text.
@@ -238,7 +238,7 @@ def of(spec: DataSpec) -> Tokenizer:
 def stream(tokenizer: Tokenizer, chunks: Iterable[Any]) -> Iterator[str]:
     """The text of tokens that come in chunks, piece by piece.
 
-    A character whose bytes lie in two chunks is kept back until it is whole.
+    A character split over two chunks is kept back until it is complete.
 
     Args:
         tokenizer: The tokenizer.

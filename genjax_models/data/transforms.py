@@ -103,7 +103,7 @@ def relabelled(data: Dataset, spec: DataSpec) -> Dataset:
 
     Args:
         data: A set in memory; one without labels stays as it is.
-        spec: What says which number a class has.
+        spec: Description that numbers the classes.
 
     Raises:
         ValueError: It has no class of some name.
@@ -122,9 +122,9 @@ def alike(data: Dataset, spec: DataSpec, num: int, seed: int = 0) -> Dataset:
 
     Args:
         data: Images of as many channels as `spec`.
-        spec: What they are made like.
-        num: How many, drawn without replacement, in order; all where there are fewer.
-        seed: Which.
+        spec: Description of the result.
+        num: Number of examples, drawn without replacement, in order; all if there are fewer.
+        seed: Seed of the draw.
 
     Returns:
         A set in memory of `x` and, where there are some, `label`.
@@ -152,24 +152,22 @@ def alike(data: Dataset, spec: DataSpec, num: int, seed: int = 0) -> Dataset:
 
 
 def unpaired(a: Dataset, b: Dataset, *, labels: bool = False, seed: int = 0) -> Dataset:
-    """Examples `x` of one set beside examples `y` of another, none of which belong together.
+    """Combines examples `x` of one set with examples `y` of another, unpaired.
 
     Every example of the longer set comes once, in that set's order if it is `a`; those of the
-    shorter one come as often as it takes, as evenly as can be. `y` is shuffled, so that of pairs
-    that lie side by side in two sets nothing is left but chance. What an example is depends on its
-    number and the seed alone.
+    shorter one are repeated as evenly as possible. `y` is shuffled, so that no pairing of the two
+    sets remains. An example depends on its number and the seed alone.
 
-    The sets may differ in shape and size: images that are to be of one size are `resized` first,
-    once for all.
+    The sets may differ in shape and size: `resized` brings images to one size.
 
     Args:
-        a: Where `x` comes from.
-        b: Where `y` comes from.
-        labels: Whether to keep the labels, for evaluation: `label` of x and `label_y` of y.
-        seed: Decides the order of `y`.
+        a: Source of `x`.
+        b: Source of `y`.
+        labels: If True, keeps the labels, for evaluation: `label` of x and `label_y` of y.
+        seed: Seed of the order of `y`.
 
     Returns:
-        The data set, described by what one `x` is.
+        The data set, with the description of `x`.
 
     Raises:
         ValueError: A set is a text or streams, or has no labels where they are asked for.

@@ -174,7 +174,7 @@ def pipe(root: Path):
 
 
 REFUSED = {
-    "two of one split": (files("train/a.png", "Training/a.png"), "both of which are train"),
+    "two of one split": (files("train/a.png", "Training/a.png"), "both for train"),
     "a split or a class": (files("test/a.png", "cat/a.png"), "test, which is a split or a class"),
     "no train": (files("val/a.png", "test/a.png"), "no images to train on"),
     "test is train": (linked, "must have no image in common"),

@@ -1,7 +1,7 @@
 """The original files of the TFDS datasets: names, sizes, checksums and addresses.
 
-A dataset may have several sources, each a tuple of files. The first one whose files all lie in the
-folder of files at hand is used; else the first one that can be downloaded.
+A dataset may have several sources, each a tuple of files. The first one with all its files in
+the folder of local files is used; else the first one that can be downloaded.
 
 Sizes and checksums are those that TFDS records, where it records them; those of files that can only
 be put in place by hand were taken from the files.
@@ -28,7 +28,7 @@ class RawFile:
         name: Its name in the folder of files at hand.
         size: Bytes.
         sha256: Checksum as hexadecimal digits, or None where none is published.
-        url: Where TFDS downloads it, or None where it can only be put in place by hand.
+        url: Address for TFDS to download it from, or None if it can only be put in place by hand.
         md5: The other checksum, where only that one is published.
     """
 
@@ -43,7 +43,7 @@ Source: TypeAlias = tuple[RawFile, ...]
 
 
 def verify(path: Path, file: RawFile) -> None:
-    """Refuses a file whose content is not the published one.
+    """Checks a file against the published checksum.
 
     Raises:
         ChecksumError: One line naming the file, the expected and the found checksum.
