@@ -1,4 +1,4 @@
-"""What people do with a trained model."""
+"""Applications of trained models."""
 
 from genjax_models.applications import anomaly, augmentation, bias, compression, editing
 

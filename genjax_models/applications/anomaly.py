@@ -83,12 +83,12 @@ def score(
         Name -> `[N]`, higher for more anomalous examples.
 
     Raises:
-        ValueError: The examples are not of the model's shape and levels, or there is no score.
+        ValueError: The examples do not have the model's shape and levels, or there is no score.
     """
     scores = default_scores(model) if scores is None else scores
     if not scores:
         raise ValueError(
-            "the model can only be sampled, and has no score of an example: use sample_distance "
+            "the model can only be sampled, and cannot score an example: use sample_distance "
             "with samples of it, or give scores={name: function}"
         )
     apply = map_dataset(model, combine(scores), batch_size=batch_size, devices=devices)

@@ -46,7 +46,7 @@ def few_per_class(data: Dataset, num: int, seed: int = 0) -> Dataset:
     """
     if data.arrays is None or data.spec.num_classes is None or "label" not in data.arrays:
         raise ValueError(
-            f"{data.spec.name} is no set in memory with labels: a few of each are asked"
+            f"{data.spec.name} is not a labelled set in memory: load one with in_memory=True"
         )
     order = np.random.default_rng(seed).permutation(len(data))
     label = data.arrays["label"][order]
@@ -54,8 +54,8 @@ def few_per_class(data: Dataset, num: int, seed: int = 0) -> Dataset:
     fewest = min(map(len, rows))
     if num < 1 or fewest < num:
         raise ValueError(
-            f"{num} examples of each label are asked of {data.spec.name}[{data.split}], whose "
-            f"rarest label has {fewest}: give 1 .. {fewest}"
+            f"{num} examples of each label are requested, but the rarest label of "
+            f"{data.spec.name}[{data.split}] has {fewest}: give 1 .. {fewest}"
         )
     chosen = np.sort(np.concatenate(rows))
     return dataclasses.replace(data, arrays={k: a[chosen] for k, a in data.arrays.items()})
@@ -92,7 +92,7 @@ def sample_dataset(
     if classes is None:
         raise ValueError(f"the model is of {model.spec.name}, which has no labels to draw by")
     if num < 1:
-        raise ValueError(f"{num} examples of each label are asked: give at least 1")
+        raise ValueError(f"{num} examples of each label are requested: give at least 1")
     total = num * classes
     block = round_up_to_devices(min(total, _AT_ONCE), devices)
 
@@ -115,7 +115,7 @@ def augment(data: Dataset, more: Dataset, share: float = 0.5) -> Dataset:
 
     Args:
         data: The real examples, `x` and `label`, in memory.
-        more: The examples that are added, all of them (`sample_dataset`).
+        more: The examples to add, all of them (`sample_dataset`).
         share: Share of `more` in the result, above 0 and below 1, as nearly as whole repetitions
             allow.
 
@@ -150,7 +150,7 @@ def paired_gain(before: Any, after: Any) -> Figure:
         The mean of after - before, with Student's interval for pairs drawn anew; `num` is N.
 
     Raises:
-        ValueError: The arrays are no pairs, or there are fewer than 2.
+        ValueError: The arrays are not pairs, or there are fewer than 2.
     """
     a, b = np.asarray(before, np.float64), np.asarray(after, np.float64)
     if a.ndim != 1 or a.shape != b.shape or len(a) < 2:

@@ -1,8 +1,8 @@
 """Bias: finding the examples that are rare in a dataset, and training on them more often.
 
-The codes of a dataset show what it is made of, without labels: an example whose code lies where few
-others do is of a rare kind. `rarity` measures that, `resample` makes a dataset in which rare
-examples come more often, and `fit_resampled` trains with weights that follow the codes.
+Rare examples are found without labels: their codes lie where few others do. `rarity` measures
+that, `resample` makes a dataset in which rare examples come more often, and `fit_resampled` trains
+with weights that follow the codes.
 
 References:
     Amini et al. 2019, Uncovering and Mitigating Algorithmic Bias through Learned Latent Structure
@@ -96,7 +96,7 @@ def histograms(z: Any, bins: int = 10) -> Histograms:
         bins: Number of bins.
 
     Raises:
-        ValueError: The codes are not finite vectors, or there are no bins.
+        ValueError: The codes are not finite vectors, or `bins` is below 1.
     """
     z = np.asarray(z, np.float64)
     if z.ndim != 2 or len(z) == 0 or not np.isfinite(z).all() or bins < 1:
@@ -166,7 +166,7 @@ def resample(data: Dataset, weights: Any, seed: int = 0) -> Dataset:
     weights = np.asarray(weights, np.float64)
     if data.arrays is None or data.window is not None:
         raise ValueError(
-            f"{data.spec.name} is no set of examples in memory: it cannot be resampled"
+            f"{data.spec.name} is not a set of examples in memory: load it with in_memory=True"
         )
     if weights.shape != (len(data),) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
         raise ValueError(
@@ -224,7 +224,7 @@ def fit_resampled(
         model: The model, of a kind that `weights_of` accepts.
         data: A dataset in memory.
         optimizer: Optimizer, as for `fit`.
-        weights_of: Gives the weights at the end of every interval but the last (`by_rarity`).
+        weights_of: Function of the weights after every interval but the last (`by_rarity`).
         steps: Number of steps of the run.
         every: Number of steps of an interval.
         seed: Seed of the run and of the resampling.

@@ -1,9 +1,9 @@
 """Editing of examples by a trained model: along a direction of codes, and by filling in.
 
 `shift` moves codes along the direction of an `attribute`; paths between codes are
-`core.interpolation`'s. `complete` and `super_resolve` find what is not known of an example. They
-take a `Restore`, a function that finds examples for a measurement of them: `latent_search` does it
-with codes, and a family may have a better one of its own (guidance of a diffusion's sampler).
+`core.interpolation`'s. `complete` and `super_resolve` find the unknown part of an example. They
+take a `Restore`, a function that finds examples for a measurement of them: `latent_search` uses
+codes, and a family may have a better one (guidance of a diffusion's sampler).
 Models that complete by themselves (`Completes`) need none. Conditions and the model's `state` are
 keyword arguments, and results are in the data's units.
 """
@@ -36,7 +36,7 @@ class Completes(Protocol):
     """A model that draws the unknown entries of an example, given the known ones."""
 
     def complete(self, params: Params, x: Array, mask: Array, key: Key, **options: Any) -> Array:
-        """Examples `[B, *shape]` whose entries where `mask` is False are drawn anew."""
+        """Redraws the entries of examples `[B, *shape]` where `mask` is False."""
         ...
 
 
@@ -49,7 +49,7 @@ def attribute(
         model: A model with real-valued codes.
         params: Its parameters.
         x: Examples with the attribute `[N, *shape]`.
-        without: Examples without it `[M, *shape]`, alike in all else.
+        without: Examples without it `[M, *shape]`, otherwise alike.
         **condition: Passed on to `encode` (`state`).
 
     Returns:
@@ -113,7 +113,7 @@ def complete(
         params: Its parameters.
         x: Examples `[B, *shape]`; their values at unknown entries do not matter.
         key: PRNG key.
-        mask: Which entries are known, bool `[*shape]` or `[B, *shape]`.
+        mask: True for known entries, bool `[*shape]` or `[B, *shape]`.
         restore: Finds the unknown entries. Where None, the model's own `complete` if it
             `Completes`, else `latent_search`.
         **condition: Passed on (`state`, `label`).
@@ -152,7 +152,7 @@ def super_resolve(
     restore: Restore | None = None,
     **condition: Any,
 ) -> Array:
-    """Finds images whose means over squares of `factor` by `factor` pixels are the given ones.
+    """Finds images with given means over squares of `factor` by `factor` pixels.
 
     Args:
         model: A model of the large images.
@@ -173,7 +173,7 @@ def super_resolve(
     large = tuple(factor * side for side in x.shape[1:3]) + x.shape[3:]
     if x.ndim != 4 or large != model.spec.shape:
         raise ValueError(
-            f"images {x.shape[1:]} enlarged by {factor} are {large}, and the model is of "
+            f"images {x.shape[1:]} enlarged by {factor} are {large}, and the model has "
             f"{model.spec.shape}: give images, or a factor, that fit"
         )
     restore = _restore_of(model) if restore is None else restore
@@ -200,8 +200,8 @@ def latent_search(
     example keeps its best one.
 
     Args:
-        model: A model with real-valued codes whose prior is about a standard normal, and with a
-            decoder that has gradients (one that rounds to levels has none).
+        model: A model with real-valued codes, with a prior near a standard normal, and a
+            differentiable decoder (one that does not round to levels).
         params: Its parameters.
         y: Measurements `[B, ...]`, in the data's units.
         measure: The measurement A.
@@ -260,7 +260,7 @@ def _squares(a: Array) -> Array:
 
 
 def _exact(filled: Array, x: Array) -> bool:
-    """Whether the filled-in values are of the data's kind of numbers."""
+    """Returns True if the filled-in values have the data's kind of numbers."""
     return jnp.issubdtype(filled.dtype, jnp.integer) or jnp.issubdtype(x.dtype, jnp.floating)
 
 

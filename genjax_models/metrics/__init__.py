@@ -1,4 +1,4 @@
-"""The ruler: likelihoods in common units, distances of samples, `evaluate` over a dataset.
+"""Metrics: likelihoods in common units, distances of samples, `evaluate` over a dataset.
 
 A metric is one function, which returns a `Figure`: its `value` is the number.
 """

@@ -1,7 +1,7 @@
-"""A small classifier of images, whose penultimate layer gives the features of samples.
+"""A small classifier of images, with its penultimate layer as features of samples.
 
-`load_classifier` trains one for a dataset, once, and keeps it in the folder `classifiers` of the
-cache: the folder that the environment variable GENJAX_CACHE names, by default `genjax_models` in
+`load_classifier` trains one for a dataset, once, and stores it in the folder `classifiers` of the
+cache: the environment variable GENJAX_CACHE, by default `genjax_models` in
 the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`).
 """
 
@@ -50,7 +50,7 @@ from genjax_models.training.hooks import progress_bar
 from genjax_models.training.state import TrainState, init_state
 
 _VERSION = 1
-"""Part of the fingerprint of a kept classifier; another way of training gets another number."""
+"""Part of a stored classifier's fingerprint; increased when the training changes."""
 _BATCH_SIZE = 128
 _READ_SIZE = 512
 """Number of images that are read at a time."""
@@ -75,7 +75,7 @@ def cross_entropy(outputs: ClassifierOutputs) -> Array:
 
 
 def accuracy(outputs: ClassifierOutputs) -> Array:
-    """Share of the examples whose most likely class is the true one `[]`."""
+    """Share of the examples with the true class as the most likely `[]`."""
     return jnp.mean(jnp.argmax(outputs.logits, axis=-1) == outputs.label)
 
 
@@ -83,8 +83,8 @@ def accuracy(outputs: ClassifierOutputs) -> Array:
 class Classifier:
     """Classifier p(label | x) of images, a residual convolutional network.
 
-    It is trained by `training.fit` as every model is, but does not model data and so has no
-    `sample`. Training distorts its images a little.
+    It is trained by `training.fit`, on slightly distorted images, but does not model data and so
+    has no `sample`.
 
     Attributes:
         spec: Specification of one example: images, with a number of classes.
@@ -97,7 +97,7 @@ class Classifier:
         dropout: Dropout rate of the features in training.
 
     Raises:
-        ValueError: The data are no images with labels.
+        ValueError: The data are not images with labels.
     """
 
     spec: DataSpec = DIGITS
@@ -109,7 +109,7 @@ class Classifier:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        """Refuses data that are no images or have no classes."""
+        """Checks that the data are images with classes."""
         if len(self.spec.shape) != 3 or self.spec.num_classes is None:
             classes = self.spec.num_classes or "no"
             raise ValueError(
@@ -124,7 +124,7 @@ class Classifier:
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """The one player, which owns all parameters."""
+        """One player, which owns all parameters."""
         return {"classifier": Player(self.loss, ("trunk", "head"))}
 
     @property
@@ -244,7 +244,7 @@ class TrainedClassifier:
         model: The classifier.
         params: Its parameters.
         accuracy: Accuracy on held-out images.
-        held_out: Which images those are, in words.
+        held_out: Description of those images.
         fingerprint: Fingerprint of the data and all settings; equal ones give equal classifiers.
     """
 
@@ -256,7 +256,7 @@ class TrainedClassifier:
 
     @property
     def name(self) -> str:
-        """Name that stands beside every figure made with it."""
+        """Name shown with every figure made with it."""
         return (
             f"{self.model.spec.name} classifier, {100 * self.accuracy:.1f} % on {self.held_out}, "
             f"{self.model.num_features} features"
@@ -329,20 +329,20 @@ def load_classifier(
     model: Classifier | None = None,
     steps: int = 1_500,
 ) -> TrainedClassifier:
-    """Loads the classifier of a dataset, or trains it the first time and keeps it.
+    """Loads the classifier of a dataset, or trains and stores it the first time.
 
     Args:
-        data: A name or path that `data.load` knows, whose splits but for the test split are
-            trained on; or a dataset.
-        test: Dataset for the accuracy. Where None, the named dataset's test split if it has the
-            same classes, else a tenth of the data, which is not trained on then.
-        cache_dir: Folder in which it is kept; the cache (see this file's head) where None.
+        data: Name or path for `data.load`, to train on all splits but the test split; or a
+            dataset.
+        test: Dataset for the accuracy. By default the named dataset's test split if it has the
+            same classes, else a tenth of the data, held out of training.
+        cache_dir: Folder to store it in; by default the cache (see the module's docstring).
         seed: Seed of the training.
-        model: The classifier; `default_classifier(data.spec)` where None.
+        model: The classifier; by default `default_classifier(data.spec)`.
         steps: Number of training steps, with batches of 128.
 
     Raises:
-        ValueError: The data are no images with labels, or stream.
+        ValueError: The data are not images with labels, or stream.
     """
     train, test, held_out = _splits(data, test)
     model = default_classifier(train.spec) if model is None else model
@@ -361,10 +361,10 @@ def load_classifier(
 
 
 def default_classifier(spec: DataSpec) -> Classifier:
-    """Classifier for images of a size, which the network halves until 4 to 7 pixels are left.
+    """Default classifier of images; its network halves them down to 4 to 7 pixels.
 
     Raises:
-        ValueError: The data are no images with labels.
+        ValueError: The data are not images with labels.
     """
     model = Classifier(spec)
     size = min(spec.shape[:2])
@@ -389,7 +389,7 @@ def _train(model: Classifier, train: Dataset, steps: int, seed: int) -> TrainSta
             seed=seed,
             batch_size=min(_BATCH_SIZE, len(train)),
             ema=0.99,
-            # One is enough, and whoever has more of them gets the same classifier.
+            # One device is enough, and gives the same classifier on every machine.
             devices=1 if jax.process_count() == 1 else None,
             hooks=[bar],
         )
@@ -398,13 +398,13 @@ def _train(model: Classifier, train: Dataset, steps: int, seed: int) -> TrainSta
 def _splits(
     data: str | os.PathLike[str] | Dataset, test: Dataset | None
 ) -> tuple[Dataset, Dataset, str]:
-    """Training data, held-out data, and the words for the latter."""
+    """Training data, held-out data, and a description of the latter."""
     train = data if isinstance(data, Dataset) else _all_but_test(data)
     labels = _array(train, "label")
     if test is None and not isinstance(data, Dataset) and "test" in split_names(data):
         test = load(data, "test")
         if not np.isin(_array(test, "label"), labels).all():
-            test = None  # omniglot: its test split is of alphabets of its own
+            test = None  # omniglot: its test split has other alphabets
     if test is not None:
         if test.spec.shape != train.spec.shape or test.spec.num_levels != train.spec.num_levels:
             raise ValueError(
@@ -422,7 +422,7 @@ def _splits(
 
 
 def _all_but_test(name: str | os.PathLike[str]) -> Dataset:
-    """Training split, with the validation split where that is no part of it."""
+    """Training split, with the validation split if that is separate."""
     train = load(name)
     if "validation" not in split_names(name) or training_split(name) != "train":
         return train
@@ -462,10 +462,10 @@ def _folder(cache_dir: str | os.PathLike[str] | None, spec: DataSpec, fingerprin
 def _kept(
     folder: Path, template: TrainState, trained: Callable[[], tuple[TrainState, float]]
 ) -> tuple[TrainState, float]:
-    """State and accuracy from a folder, or trained now and put there."""
+    """Loads state and accuracy from a folder, or trains and stores them."""
     with contextlib.ExitStack() as stack:
         if jax.process_count() == 1:  # several processes train together
-            with contextlib.suppress(OSError):  # without a place for it, the classifier serves once
+            with contextlib.suppress(OSError):  # without a writable folder it is not stored
                 stack.enter_context(lock(folder.with_name(f"{folder.name}.lock")))
         found = _load(folder, template)
         if found is not None:
@@ -475,9 +475,7 @@ def _kept(
             checkpoint.prepare(folder)
             checkpoint.save(folder, state, {"accuracy": accuracy})
         except CheckpointError as error:
-            warnings.warn(
-                f"the classifier is not kept, and serves this once: {error}", stacklevel=4
-            )
+            warnings.warn(f"the classifier could not be stored: {error}", stacklevel=4)
         return state, accuracy
 
 
@@ -486,7 +484,7 @@ def _load(folder: Path, template: TrainState) -> tuple[TrainState, float] | None
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it speaks of checkpoints, which users know nothing of
+            warnings.simplefilter("ignore")  # about checkpoints, an internal detail
             state, extra = checkpoint.load(folder, template)
         return state, float(extra["accuracy"])
     except (CheckpointDamaged, ValueError, KeyError):

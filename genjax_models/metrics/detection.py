@@ -1,4 +1,4 @@
-"""How well a score tells two sets apart: areas under the ROC and the precision-recall curve.
+"""Detection by a score: areas under the ROC and the precision-recall curve.
 
 `high` is the set that should have the higher scores (anomalies); its examples are the positives.
 """
@@ -17,18 +17,18 @@ def auroc(low: Any, high: Any, *, extractor: str = "") -> Figure:
     """Area under the ROC curve, P(low < high) + 1/2 P(low = high), with DeLong's interval.
 
     var = var_i P(low < high_i) / M + var_j P(low_j < high) / N, and the interval is symmetric on
-    the scale of the logit. Sets that do not overlap have no interval: the data do not tell how
-    little they do.
+    the scale of the logit. Sets that do not overlap have no interval.
 
     Args:
         low: Scores of the set that should have the lower ones `[N]`, such as energies of data.
-            Infinite scores, such as those of examples that a model holds for impossible, count.
+            Infinite scores, of examples of probability 0, are allowed.
         high: Scores of the other set `[M]`.
         extractor: Name of the score.
 
     Returns:
-        The area, in [0, 1]: 1 where every score of `low` is below every one of `high`, 0.5 where
-        they are alike. `num` is M and `num_reference` N. A set of a single score has no interval.
+        The area, in [0, 1]: 1 if every score of `low` is below every one of `high`, 0.5 if
+        their distributions are equal. `num` is M and `num_reference` N. A set of a single score
+        has no interval.
 
     Raises:
         ValueError: A set is empty or holds NaN.
@@ -56,9 +56,9 @@ def aupr(
 ) -> Figure:
     """Area under the precision-recall curve (average precision), with a bootstrap interval.
 
-    AP = sum_n (R_n - R_(n-1)) P_n over falling thresholds. A score that tells nothing reaches the
-    share of the positives, M / (N + M), and not 0.5: compare two areas at one share only. Sets that
-    do not overlap have no interval.
+    AP = sum_n (R_n - R_(n-1)) P_n over falling thresholds. An uninformative score
+    has the share of the positives, M / (N + M), not 0.5: compare areas of equal shares only.
+    Sets that do not overlap have no interval.
 
     Args:
         low: Scores of the set that should have the lower ones `[N]`.
@@ -96,7 +96,7 @@ def _average_precision(low: Any, high: Any) -> float:
 
 
 def _ranked(low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each score is of `high`, 0 or 1, and its rank, ties at one rank `[N + M]`.
+    """Labels of the scores, 1 for `high`, and their ranks, equal for ties `[N + M]`.
 
     Raises:
         ValueError: A set is empty, or holds NaN.

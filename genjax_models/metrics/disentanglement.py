@@ -1,7 +1,6 @@
-"""Disentanglement of codes where the factors of variation are known: MIG, SAP, FactorVAE score.
+"""Disentanglement of codes given known factors of variation: MIG, SAP, FactorVAE score.
 
-They are about single codes: whether one code alone knows a factor. What predictors find in all
-codes together is in `probes`.
+These metrics judge single codes; `probes` has predictors from all codes together.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ random, while the other factors vary freely."""
 
 
 def mig(codes: Any, factors: Any, bins: int = BINS) -> float:
-    """Mutual information gap: how much more the best code tells of a factor than the next best.
+    """Mutual information gap between the two codes most informative of each factor.
 
     MIG = 1/K sum_k (I(z_j(k); v_k) - max over j != j(k) of I(z_j; v_k)) / H(v_k), where j(k) is the
     code with the most information on factor k. The information is of codes cut into bins of equal
@@ -35,7 +34,7 @@ def mig(codes: Any, factors: Any, bins: int = BINS) -> float:
         bins: Number of bins of a code.
 
     Returns:
-        0 .. 1: 1 where each factor is in one code alone, 0 where two codes know equally much.
+        0 .. 1: 1 if each factor is in one code alone, 0 if two codes are equally informative.
 
     Raises:
         ValueError: The arrays do not fit, or there are fewer than 2 codes.
@@ -83,20 +82,20 @@ def sap(
     categorical: Sequence[bool] | None = None,
     inactive: Any = None,
 ) -> float:
-    """Separated attribute predictability: how much better the best code predicts than the next.
+    """Separated attribute predictability: gap between the two codes that predict a factor best.
 
     SAP = 1/K sum_k (S_1k - S_2k), the two highest of S_jk. For an ordered factor S_jk is R^2 of a
     line, Cov(z_j, v_k)^2 / (Var z_j Var v_k); for a categorical one the balanced accuracy of
     thresholds on z_j alone (a tree with as many leaves as values); for an inactive code 0. By
-    default a code is inactive if its standard deviation is at most 1 % of the widest code's. That
-    is right for the means of a VAE, which hardly move where the posterior has collapsed, but makes
-    the score depend on the codes' scales; for codes whose scales mean nothing, give `inactive`.
+    default a code is inactive if its standard deviation is at most 1 % of the largest. That
+    suits the means of a VAE, nearly constant if the posterior has collapsed, but makes the
+    score depend on the codes' scales; if these are arbitrary, give `inactive`.
 
     Args:
         codes: Codes `[N, d]`, d at least 2.
         factors: Factors `[N, K]`, integers.
-        categorical: Whether the values of each factor have no order `[K]`; all have one where None.
-        inactive: Which codes are inactive `[d]`, true or 1 for those; by the rule above where None.
+        categorical: True for factors with unordered values `[K]`; None if all are ordered.
+        inactive: True or 1 for inactive codes `[d]`; by default, by the rule above.
             With zeros only, the score does not depend on the codes' scales.
 
     Returns:
@@ -134,15 +133,14 @@ def factor_vae_score(
     seed: int = 0,
     inactive: Any = None,
 ) -> float:
-    """FactorVAE score: how surely the code that varies least tells which factor was fixed.
+    """FactorVAE score: accuracy of predicting the fixed factor from the code of least variance.
 
     A vote is a factor k drawn at random, a batch of codes with that factor fixed, and the code d*
     of the smallest variance, each code in units of its own standard deviation over all data. The
     classifier d* -> k is the majority of half of the votes; the score is its accuracy on the other
-    half. Inactive codes take no part: by default those whose standard deviation is at most 1 % of
-    the widest code's. That is right for the means of a VAE, which hardly move where the posterior
-    has collapsed, but makes the score depend on the codes' scales; for codes whose scales mean
-    nothing, give `inactive`.
+    half. Inactive codes are excluded: by default those with a standard deviation of at most 1 % of
+    the largest. That suits the means of a VAE, nearly constant if the posterior has collapsed,
+    but makes the score depend on the codes' scales; if these are arbitrary, give `inactive`.
 
     Args:
         draw: Draws codes with one factor fixed; `fixed_factor_sampler` makes one from arrays.
@@ -151,11 +149,11 @@ def factor_vae_score(
         votes: Number of votes to learn from, and again to count.
         batch_size: Number of codes of a vote.
         seed: Seed of all draws.
-        inactive: Which codes are inactive `[d]`, true or 1 for those; by the rule above where None.
+        inactive: True or 1 for inactive codes `[d]`; by default, by the rule above.
             With zeros only, the score does not depend on the codes' scales.
 
     Returns:
-        0 .. 1; codes that know nothing have 1 / K.
+        0 .. 1; uninformative codes have 1 / K.
 
     Raises:
         ValueError: No code varies, an active one does not, or there is not one mark a code.
@@ -237,7 +235,7 @@ def checked_codes(codes: Any, factors: Any, fewest: int = 10) -> tuple[np.ndarra
 
 
 def which_categorical(categorical: Sequence[bool] | None, num: int) -> list[bool]:
-    """Whether each factor is categorical (its values have no order); none is where None.
+    """Returns True for each categorical (unordered) factor; by default none is.
 
     Raises:
         ValueError: There is not one mark a factor.
@@ -255,11 +253,11 @@ def _standardized(codes: np.ndarray) -> np.ndarray:
 
 
 def _active(scale: np.ndarray, inactive: Any = None) -> np.ndarray:
-    """Whether each code is active `[d]`.
+    """Returns True for each active code `[d]`.
 
     Args:
         scale: Standard deviations of the codes `[d]`.
-        inactive: Which codes are inactive `[d]`, true or 1 for those; by `INACTIVE` where None.
+        inactive: True or 1 for inactive codes `[d]`; by default, by `INACTIVE`.
 
     Raises:
         ValueError: There is not one mark a code, or one is neither true nor false.
@@ -299,6 +297,6 @@ def _balanced(codes: np.ndarray, factor: np.ndarray) -> np.ndarray:
 
     leaves = len(np.unique(factor))
     tree = DecisionTreeClassifier(max_leaf_nodes=leaves, class_weight="balanced", random_state=0)
-    # Trees take differences of less than 1e-7 for none, whatever the scale.
+    # Trees ignore differences of less than 1e-7, whatever the scale.
     read = (tree.fit(z, factor).predict(z) for z in _standardized(codes).T[:, :, None])
     return np.array([balanced_accuracy_score(factor, values) for values in read])

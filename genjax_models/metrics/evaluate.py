@@ -1,4 +1,4 @@
-"""All figures at once: of a model over a dataset, and of samples beside real examples.
+"""Evaluation: metrics of a model over a dataset, and of samples compared with real examples.
 
 `evaluate` and `evaluate_likelihood` measure a model by what its Protocols allow; `compare_samples`
 measures samples in an extractor's features.
@@ -70,11 +70,11 @@ def evaluate(
         params: Its parameters, usually `train_state.ema`.
         dataset: The dataset; every example counts once.
         key: PRNG key of stochastic metrics.
-        metrics: Name -> metric; those that the model's Protocols allow where None.
+        metrics: Name -> metric; by default those that the model's Protocols allow.
         state: The model's state, `train_state.state`.
         num_samples: Number of samples for each example's likelihood bound, at least 1.
         batch_size: Number of examples at a time.
-        devices: Number of devices; all where None.
+        devices: Number of devices; None for all.
 
     Returns:
         Name -> mean. It is the same, up to rounding, for any batch size and number of devices:
@@ -115,7 +115,7 @@ def evaluate_likelihood(
     batch_size: int = 256,
     devices: int | None = None,
 ) -> LikelihoodStatement:
-    """A model's likelihood of a dataset, with its standard error and what kind of figure it is.
+    """Computes a model's likelihood of a dataset, with its standard error and its kind.
 
     Args:
         model: The model.
@@ -125,7 +125,7 @@ def evaluate_likelihood(
         state: The model's state, `train_state.state`.
         num_samples: Number of samples for each example's likelihood bound, at least 1.
         batch_size: Number of examples at a time.
-        devices: Number of devices; all where None.
+        devices: Number of devices; None for all.
 
     Returns:
         The likelihood. Its standard error is infinite for a single example, or where the
@@ -136,7 +136,7 @@ def evaluate_likelihood(
     """
     kind, metrics = likelihood_kind(model, num_samples), default_metrics(model, num_samples)
     if kind is None:
-        raise ValueError(f"a {type(model).__name__} has no likelihood: its samples can be compared")
+        raise ValueError(f"a {type(model).__name__} has no likelihood: use compare_samples")
     nll = {"nll": metrics["nll"]}
     values, _ = _measured(model, params, state, dataset, key, nll, batch_size, devices)
     nats = values["nll"].astype(np.float64)
@@ -155,17 +155,17 @@ def compare_samples(
     key: Key | None = None,
     on_error: Callable[[str, ValueError], None] | None = None,
 ) -> dict[str, Figure]:
-    """Compares samples with real examples by every figure of features, from one pass of each set.
+    """Compares samples with real examples by all metrics of features, in one pass of each set.
 
     Figures of other numbers of samples, or of another extractor, cannot be compared with these.
 
     Args:
-        extractor: What makes the features, and the logits where it is a `ClassifyingExtractor`.
+        extractor: Extractor of the features, and of logits if it is a `ClassifyingExtractor`.
         samples: Samples of a model `[N, ...]`.
         reference: Real examples `[M, ...]`, usually of the test split.
         key: PRNG key of the jackknife's groups; a fixed one where None.
-        on_error: Called with a figure's name and why these features have none, for which there are
-            too few, say; the others are given all the same. Where None, the error is raised.
+        on_error: Called with the name of a metric that fails, for too few samples for example,
+            and its error; the others are still returned. None raises the error.
 
     Returns:
         `frechet_distance`, squared; `kernel_distance`, the KID from all pairs (`mmd`); `precision`,

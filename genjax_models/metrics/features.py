@@ -1,4 +1,4 @@
-"""Features of examples: who makes them, and what every metric of features checks first."""
+"""Extractors of features of examples, and the checks shared by metrics of features."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LEAST_SHARE = 1 / 8
 
 
 class Extractor(Protocol):
-    """Turns examples into features, as `TrainedClassifier` and `Inception` do."""
+    """Computes features of examples, as `TrainedClassifier` and `Inception` do."""
 
     @property
     def name(self) -> str:
-        """Name that stands beside every figure made with it."""
+        """Name shown with every figure made with it."""
         ...
 
     def features(self, x: Any) -> np.ndarray:
@@ -43,14 +43,14 @@ class ClassifyingExtractor(Extractor, Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class CachedExtractor:
-    """An extractor that keeps the features of examples in a folder, and finds them by content.
+    """An extractor that caches features in a folder, by the examples' content.
 
-    A reference that many sets of samples are compared with is read once.
+    A reference compared with many sets of samples is read once.
 
     Attributes:
-        extractor: What makes the features.
-        fingerprint: What stands for its weights: another extractor needs another one.
-        folder: Where they are kept, a file a set; nothing is where it cannot be written to.
+        extractor: The extractor.
+        fingerprint: Fingerprint of its weights, different for each extractor.
+        folder: Folder of the cache, one file per set; unused if it cannot be written to.
     """
 
     extractor: ClassifyingExtractor
@@ -83,9 +83,9 @@ class CachedExtractor:
 
 
 def check_range(x: np.ndarray, num_levels: int | None, whose: str, mend: str) -> None:
-    """Refuses images in another range than the extractor's.
+    """Checks that images are in the extractor's range.
 
-    Their features would be of something else, and no figure would show it. Integers and floats in
+    A wrong range would go unnoticed in the figures. Integers and floats in
     0 .. num_levels - 1 are accepted. Refused are images in 0 .. 1 or -1 .. 1, floats that span less
     than an eighth of the range, and images of one value everywhere. (Integers in a small part of
     the range are accepted: a model may draw such.)
@@ -93,8 +93,8 @@ def check_range(x: np.ndarray, num_levels: int | None, whose: str, mend: str) ->
     Args:
         x: Images `[N, ...]`, at least one.
         num_levels: The range is 0 .. num_levels - 1; None for floats of any range.
-        whose: Whose range it is, for the message: "digits".
-        mend: What the caller can do.
+        whose: Owner of the range, for the message: "digits".
+        mend: Remedy, to end the message.
 
     Raises:
         ValueError: The images are outside the range, span a small part of it, or are not finite
@@ -202,7 +202,7 @@ def square_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.n
         y: `[M, D]`.
 
     Yields:
-        Which rows, and their distances `[n, M]`, which the caller may change.
+        Slices of rows, and their distances `[n, M]`, which the caller may change.
     """
     squares = np.einsum("md,md->m", y, y)
     for rows in blocks(len(x), len(y)):

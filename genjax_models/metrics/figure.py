@@ -12,15 +12,15 @@ _NORMAL_95 = 1.96
 
 
 class Figure(NamedTuple):
-    """A measured number, its confidence interval, and what it was measured on.
+    """A measured number, its confidence interval, and the data it was measured on.
 
     Attributes:
         value: The number.
         interval: 95 % confidence interval, for samples and reference drawn anew in the same
             numbers; None where no sound interval is known.
         num: Number of samples.
-        extractor: What read the features or gave the scores. Figures of different extractors cannot
-            be compared.
+        extractor: Name of the source of the features or scores. Figures of different extractors
+            cannot be compared.
         num_reference: Number of reference examples; 0 for a metric without a reference.
         standard_error: Standard error of the value; NaN where it is not known.
     """
@@ -45,10 +45,10 @@ def mean_figure(values: Any, extractor: str = "") -> Figure:
 
     Args:
         values: `[N]`, at least 2 for a standard error.
-        extractor: What gave the numbers.
+        extractor: Name of the source of the numbers.
 
     Returns:
-        The figure. Of one number, the standard error is NaN and there is no interval.
+        The figure. For one number, the standard error is NaN and there is no interval.
     """
     values = np.asarray(values, np.float64)
     value, num = float(values.mean()), len(values)
@@ -62,13 +62,13 @@ def mean_figure(values: Any, extractor: str = "") -> Figure:
 def student_interval(
     value: float, standard_error: float, groups: int = 20, *, at_least: float = -math.inf
 ) -> tuple[float, float] | None:
-    """95 % interval of a value whose standard error was estimated from groups of samples.
+    """95 % interval of a value from a standard error estimated by groups of samples.
 
     Args:
         value: The value.
         standard_error: Its standard error.
         groups: Number of groups; Student's t has one degree of freedom fewer.
-        at_least: Smallest value that is possible.
+        at_least: Lower bound of the value.
 
     Returns:
         The ends; None where the standard error is not finite.

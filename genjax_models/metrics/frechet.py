@@ -96,7 +96,7 @@ def frechet_distance(x: Any, y: Any, *, groups: int | None = 20, extractor: str 
         x: Features of the samples `[N, D]`.
         y: Features of the reference `[M, D]`.
         groups: Number of groups G of the jackknife; None for the value alone, G times as fast.
-        extractor: Name of what made the features.
+        extractor: Name of the extractor.
 
     Returns:
         The distance in the features' unit squared, at least 0.
@@ -142,9 +142,9 @@ def frechet_of_gaussians(a: Moments, b: Moments) -> float:
 
 
 def frechet_floor(features: Any, num: int, key: Key, splits: int = 5) -> float:
-    """Fréchet distance that `num` more examples of the same distribution would be expected to have.
+    """Expected Fréchet distance of `num` further examples of the reference's distribution.
 
-    Compared with the distance of `num` samples of a model, it says how much of that is bias. It is
+    It is the bias in the distance of `num` samples of a model. It is
     the distance of two halves of the set, scaled by the numbers of samples: the bias of N against M
     samples is about c (1 / N + 1 / M), and that of two halves c 4 / M.
 
@@ -152,7 +152,7 @@ def frechet_floor(features: Any, num: int, key: Key, splits: int = 5) -> float:
         features: Features of the reference `[M, D]`.
         num: Number of samples of the model, N.
         key: PRNG key of the halves.
-        splits: Number of ways in which the set is halved; the mean is taken.
+        splits: Number of random halvings to average over.
 
     Raises:
         ValueError: `num` or `splits` is below 1, or a half has fewer than D + 1 samples.
@@ -215,7 +215,7 @@ def _trace_sqrt(s: np.ndarray, t: np.ndarray) -> float:
     """tr((S T)^(1/2)) of covariances: with S = L L^T, S T has the eigenvalues of L^T T L.
 
     L is a Cholesky factor of the correlations, so that features of other scales lose nothing. It is
-    more exact than the root by eigenvectors, whose small eigenvalues are rough.
+    more exact than the root by eigenvectors, with its inaccurate small eigenvalues.
     """
     from scipy.linalg import eigh, get_lapack_funcs
 

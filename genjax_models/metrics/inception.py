@@ -25,7 +25,7 @@ WEIGHTS = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
     "pt_inception-2015-12-05-6726825d.pth"
 )
-"""Where the weights of the FID's authors are published, for PyTorch."""
+"""Address of the published weights of the FID's authors, for PyTorch."""
 _UNUSED = ("num_batches_tracked", "fc.bias")
 _NAMES = {
     ("conv", "kernel"): "weight",
@@ -40,7 +40,7 @@ _NAMES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Inception:
-    """Inception-v3 as an extractor, which reads images as pytorch-fid does.
+    """Inception-v3 as an extractor, with the preprocessing of pytorch-fid.
 
     `load_inception` makes one. Images are resized to 299 pixels by linear interpolation without
     antialiasing, and grey ones are repeated for every colour. (torch-fidelity resizes a little
@@ -61,7 +61,7 @@ class Inception:
 
     @property
     def name(self) -> str:
-        """Name that stands beside every figure made with it."""
+        """Name shown with every figure made with it."""
         return "Inception-v3 of the FID, 2,048 features"
 
     @property
@@ -76,7 +76,7 @@ class Inception:
         """Pooled features `[N, 2048]` of images `[N, H, W, 1 or 3]`.
 
         Raises:
-            ValueError: They are no images, or not in 0 .. num_levels - 1.
+            ValueError: They are not images, or not in 0 .. num_levels - 1.
         """
         return self.read(x)[0]
 
@@ -159,7 +159,7 @@ def inception_score(
         logits: Logits of each sample `[N, K]`; Inception's without their bias, as is usual.
         splits: Number of splits.
         seed: Seed of the order that is split.
-        extractor: Name of what gave the logits.
+        extractor: Name of the classifier.
 
     Returns:
         The mean over splits, 1 .. K. Its standard error is the splits' standard deviation (which
@@ -175,7 +175,7 @@ def inception_score(
     logits = checked(logits)
     num, classes = logits.shape
     if classes < 2:
-        raise ValueError("the logits are of 1 class, and the Inception Score needs 2 at least")
+        raise ValueError("the logits are of 1 class, and the Inception Score needs at least 2")
     if splits < 1:
         raise ValueError(f"splits is {splits}: give at least 1")
     at_least(num, splits, f"Inception Score of {splits} splits")

@@ -115,7 +115,7 @@ def mmd(
         y: Features of the reference `[M, D]`, in random order.
         kernel: The kernel k; called on some rows at a time.
         groups: Number of groups of the jackknife; None for the value alone.
-        extractor: Name of what made the features.
+        extractor: Name of the extractor.
 
     Returns:
         MMD^2 in the kernel's unit, which can be a little below 0.
@@ -172,11 +172,11 @@ def kernel_distance(
         subsets: Number of subsets.
         subset_size: Number of samples of each set in a subset.
         seed: Seed of the subsets.
-        extractor: Name of what made the features.
+        extractor: Name of the extractor.
 
     Returns:
-        The mean. In place of its standard error stands the standard deviation over subsets, as it
-        is reported; subsets overlap, so there is no interval.
+        The mean, with the standard deviation over subsets, as papers report it, in place of its
+        standard error; subsets overlap, so there is no interval.
 
     Raises:
         ValueError: As `mmd`, or a set has fewer samples than a subset.
@@ -186,7 +186,7 @@ def kernel_distance(
     x, y = checked_pair(x, y)
     for z in (x, y):
         at_least(len(z), max(2, subset_size), f"kernel distance by subsets of {subset_size}")
-    rng = np.random.RandomState(seed)  # the old generator, whose numbers never change
+    rng = np.random.RandomState(seed)  # the legacy generator: its stream never changes
     values = []
     for _ in range(subsets):
         rows = [rng.choice(len(z), subset_size, replace=False) for z in (x, y)]
@@ -206,7 +206,7 @@ def _sums(x: np.ndarray, other: np.ndarray | None, kernel: Kernel, groups: int) 
     for rows in blocks(len(x), len(y)):
         columns = slice(rows.start if same else 0, None)
         k = kernel(x[rows], y[columns])
-        if same:  # what lies left of the diagonal is what lies right of it
+        if same:  # the matrix is symmetric
             np.fill_diagonal(k, 0.0)
             k[:, : len(k)] /= 2.0
         sums += in_x[rows].T @ (k @ in_y[columns])

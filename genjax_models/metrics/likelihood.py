@@ -33,7 +33,7 @@ def bits_per_dim(nats: float, spec: DataSpec) -> float:
 
 
 class LikelihoodStatement(NamedTuple):
-    """A likelihood, with all that must be known to compare it with another.
+    """A likelihood, with everything needed to compare it with another.
 
     Attributes:
         nats: Mean of -log p(x) over examples, or a bound or an estimate of it, in nats.
@@ -53,7 +53,7 @@ class LikelihoodStatement(NamedTuple):
 
     @property
     def bits_per_dim(self) -> float | None:
-        """The mean in bits an entry; None for real-valued data, whose unit would decide it."""
+        """The mean in bits an entry; None for real-valued data, where it depends on the unit."""
         return None if self.spec.num_levels is None else bits_per_dim(self.nats, self.spec)
 
     def __str__(self) -> str:
@@ -144,12 +144,12 @@ def kl_to_truth(
 
 
 def shared_error(model: Any) -> float:
-    """The standard error, in nats, of what a model's likelihood takes from one estimate for all."""
+    """Standard error, in nats, of an estimate shared by a model's likelihoods, such as log Z."""
     return _info_of(model).standard_error
 
 
 def _info_of(model: Any) -> LikelihoodInfo:
-    """What the model declares; else what it does to its data, if it says so."""
+    """The model's declared `LikelihoodInfo`, else one of its preprocessing, if it has one."""
     if isinstance(model, HasLikelihoodInfo):
         return model.likelihood_info
     return LikelihoodInfo(prepared=getattr(getattr(model, "preprocess", None), "name", ""))

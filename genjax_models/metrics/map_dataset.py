@@ -52,11 +52,11 @@ def map_dataset(
     number of devices, an example's result is the same up to rounding.
 
     Args:
-        model: The model whose data the examples are.
+        model: A model of the examples.
         fn: `((constants, key), batch) -> name -> [B, ...]`. The constants are the same for every
             batch, such as parameters and state; the key is the batch's own.
         batch_size: Number of examples at a time.
-        devices: Number of devices; all where None.
+        devices: Number of devices; None for all.
         on_batch: Called with each batch when it is done, without its padding.
 
     Returns:
@@ -129,14 +129,14 @@ def _from_row(fn: ExampleFn) -> Callable[..., Mapping[str, Array]]:
 
 @contextlib.contextmanager
 def progress(total: int | None, description: str) -> Iterator[Callable[..., None]]:
-    """Shows a progress bar on the terminal while it lasts; nothing where there is no terminal.
+    """Shows a progress bar while the context lasts, if there is a terminal.
 
     `with progress(9, "evaluating") as advance: ...`, where `advance()` is called nine times, or
     `advance(3)` three times.
 
     Args:
-        total: Number of steps; None where it is not known.
-        description: What is being done, beside the bar.
+        total: Number of steps; None if unknown.
+        description: Text beside the bar.
     """
     if jax.process_index() != 0 or not sys.stderr.isatty():
         yield lambda num=1: None
@@ -155,7 +155,7 @@ def progress(total: int | None, description: str) -> Iterator[Callable[..., None
     bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
     task = bar.add_task(description, total=total)
     with contextlib.ExitStack() as stack:
-        # Inside another bar, such as that of the training which asks for it, there is none.
+        # No bar inside another one, such as that of the training.
         with contextlib.suppress(LiveError):
             stack.enter_context(bar)
         yield lambda num=1: bar.advance(task, num)

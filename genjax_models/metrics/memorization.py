@@ -1,4 +1,4 @@
-"""Memorisation: whether samples lie nearer to training examples than held-out examples do.
+"""Memorisation: nearness of samples to training examples, compared with held-out examples.
 
 A model that generalises draws samples that are no nearer to its training examples than unseen
 examples are. The caller chooses the space in which distances are measured: pixels find copies, and
@@ -86,7 +86,7 @@ def memorization(
         training: Pixels or features of the training examples `[M, ...]`.
         held_out: Pixels or features of examples that were not trained on `[L, ...]`.
         near: Share of training examples that have another one within `threshold`.
-        most: Number of training examples, evenly spread, from which the threshold is measured.
+        most: Number of training examples, evenly spread, used to measure the threshold.
         extractor: Name of the space, an extractor's or "pixels".
 
     Raises:
@@ -134,7 +134,7 @@ def _nearest(x: np.ndarray, y: np.ndarray, rows: np.ndarray | None = None) -> Ne
         if rows is not None:
             squares[np.arange(len(squares)), rows[part]] = np.inf
         index[part] = squares.argmin(axis=1)
-        # By a difference, so that of equal examples it is 0: by products it is only nearly that.
+        # As a difference, which is exactly 0 for equal examples; products only nearly.
         distance[part] = np.linalg.norm(chosen[part] - y[index[part]], axis=1)
     return Neighbours(distance, index)
 

@@ -1,4 +1,4 @@
-"""Mode coverage: which modes samples hit, and how often, of a mixture or by a classifier."""
+"""Mode coverage of samples, for the modes of a mixture or the classes of a classifier."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def mode_shares(
 
     Args:
         samples: Points `[N, D]`.
-        mixture: The mixture, whose modes lie well apart.
+        mixture: The mixture, with well-separated modes.
         radius: Distance that counts as near, in standard deviations.
-        weights: Weights of the modes `[K]`, which sum to 1; equal ones where None.
+        weights: Weights of the modes `[K]`, which sum to 1; equal ones if None.
 
     Raises:
         ValueError: There are no points, points of another dimension or NaN, or weights do not fit.
@@ -99,10 +99,10 @@ def classified_modes(predictions: Any, num_modes: int, weights: Any | None = Non
     Args:
         predictions: Predicted mode of each sample, integers 0 .. num_modes - 1 `[N]`.
         num_modes: Number of modes K.
-        weights: Weights of the modes `[K]`, which sum to 1; equal ones where None.
+        weights: Weights of the modes `[K]`, which sum to 1; equal ones if None.
 
     Raises:
-        ValueError: There are no predictions, some are no modes, or weights do not fit.
+        ValueError: There are no predictions, some are not modes, or weights do not fit.
 
     References:
         Metz et al. 2017, Unrolled Generative Adversarial Networks, arXiv:1611.02163, sec. 3.3.1.
@@ -124,7 +124,7 @@ def classified_modes(predictions: Any, num_modes: int, weights: Any | None = Non
 def classify_channels(
     predict: Callable[[np.ndarray], np.ndarray], images: Any, num_classes: int = 10
 ) -> np.ndarray:
-    """Classifies images whose channels are images of their own, such as those of stacked MNIST.
+    """Classifies images channel by channel, such as those of stacked MNIST.
 
     The classes of the channels are the digits of the mode's number, the first one the highest:
     digits 3, 0 and 7 make mode 307.

@@ -1,20 +1,20 @@
 """Precision, recall, density and coverage of samples: PRDC.
 
-Around every example of a set lies a ball that reaches to its k-th nearest neighbour in that set.
+Every example of a set has a ball with the distance to its k-th nearest neighbour as radius.
 
     precision   the share of samples in a ball of the reference
     recall      the share of the reference in a ball of the samples
     density     the number of the reference's balls around a sample, on average, over k
     coverage    the share of the reference's balls that hold a sample
 
-Precision and recall suffer from outliers, whose balls are large: density and coverage use the
+Precision and recall suffer from outliers, which have large balls: density and coverage use the
 reference's balls only. Samples of the reference's distribution have a density of 1 on average, and
 a coverage of about 1 - 2^-k where both sets are equally large.
 
 References:
     Kynkäänniemi et al. 2019, Improved Precision and Recall Metric for Assessing Generative Models,
     arXiv:1904.06991 (eq. 1, 2). Naeem et al. 2020, Reliable Fidelity and Diversity Metrics for
-    Generative Models, arXiv:2002.09797 (eq. 2-5, whose implementation `prdc` these figures equal).
+    Generative Models, arXiv:2002.09797 (eq. 2-5; the figures equal those of their package `prdc`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from genjax_models.metrics.figure import Figure, student_interval, wilson_interv
 
 
 class PRDC(NamedTuple):
-    """Precision, recall, density and coverage, as this file's head defines them.
+    """Precision, recall, density and coverage, as defined in the module's docstring.
 
     Attributes:
         precision: In [0, 1].
@@ -63,7 +63,7 @@ def prdc(
         reference: Features of the reference `[M, D]`, in random order.
         nearest: Number of neighbours, k. Kynkäänniemi et al. take 3, Naeem et al. 5.
         groups: Number of groups of the jackknife; None for the values alone.
-        extractor: Name of what made the features.
+        extractor: Name of the extractor.
 
     Raises:
         ValueError: Features that do not fit or are NaN, or a set has fewer than k + 1 samples

@@ -16,10 +16,10 @@ class DCI(NamedTuple):
     """Three properties of codes; higher is better, and 1 is best.
 
     Attributes:
-        disentanglement: Whether each code is about one factor only, 0 .. 1.
-        completeness: Whether each factor is in one code only, 0 .. 1.
-        informativeness: How well all codes together predict the factors: accuracy or R^2 on
-            held-out examples, the mean over factors; below 0 where worse than predicting the mean.
+        disentanglement: Degree to which each code depends on one factor only, 0 .. 1.
+        completeness: Degree to which each factor is in one code only, 0 .. 1.
+        informativeness: Accuracy or R^2 of predicting the factors from all codes, on held-out
+            examples, averaged over factors; below 0 if worse than predicting the mean.
     """
 
     disentanglement: float
@@ -35,7 +35,7 @@ def dci(
     Args:
         codes: Codes `[N, d]`, d at least 2.
         factors: Factors `[N, K]`, integers, K at least 2.
-        categorical: Whether the values of each factor have no order `[K]`; all have one where None.
+        categorical: True for factors with unordered values `[K]`; None if all are ordered.
         seed: Seed of the forests and of the fifth of the examples that is held out.
 
     Raises:
@@ -51,7 +51,7 @@ def dci(
     codes, factors = checked_codes(codes, factors)
     marks = which_categorical(categorical, factors.shape[1])
     learn, held = _split(len(codes), seed)
-    # All codes may be taken at each split: else a useless one is where the useful are not asked.
+    # All codes are candidates at each split, so that useless ones are never forced.
     settings: dict[str, Any] = {"max_features": None, "random_state": seed}
     settings |= {"n_estimators": _TREES, "min_samples_leaf": _LEAF}
     importances, scores = [], []
@@ -96,17 +96,17 @@ def dci_from_importances(importances: Any) -> tuple[float, float]:
 def linear_probe(
     codes: Any, factors: Any, *, categorical: Sequence[bool] | None = None, seed: int = 0
 ) -> np.ndarray:
-    """How well a linear model predicts each factor from all codes.
+    """Accuracy of a linear model in predicting each factor from all codes.
 
     Args:
         codes: Codes `[N, d]`.
         factors: Factors `[N, K]`, integers.
-        categorical: Whether the values of each factor have no order `[K]`; all have one where None.
+        categorical: True for factors with unordered values `[K]`; None if all are ordered.
         seed: Seed of the fifth of the examples that is held out.
 
     Returns:
         On held-out examples `[K]`, the accuracy of logistic regression for a categorical factor,
-        and R^2 of least squares for an ordered one (below 0 where worse than the mean).
+        and R^2 of least squares for an ordered one (below 0 if worse than the mean).
 
     Raises:
         ValueError: The arrays do not fit.
@@ -131,7 +131,7 @@ def linear_probe(
 
 
 def _split(num: int, seed: int, held_back: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """Random indices to learn from, and those to measure on."""
+    """Random indices for training and for evaluation."""
     order = np.random.default_rng(seed).permutation(num)
     held = max(1, round(held_back * num))
     return order[held:], order[:held]

@@ -17,7 +17,7 @@ def nats_per_token(nll: float, num_tokens: int) -> float:
         num_tokens: Number of tokens of the text, N.
 
     Raises:
-        ValueError: There is no token.
+        ValueError: There are no tokens.
     """
     return nll / _positive(num_tokens, "tokens")
 
@@ -32,10 +32,10 @@ def perplexity(nll: float, num_tokens: int) -> float:
         num_tokens: Number of tokens of the text, N.
 
     Returns:
-        The perplexity; infinite where it is beyond floating point.
+        The perplexity; infinite beyond floating point.
 
     Raises:
-        ValueError: There is no token.
+        ValueError: There are no tokens.
 
     References:
         Jelinek et al. 1977, Perplexity: a measure of the difficulty of speech recognition tasks.
@@ -53,14 +53,14 @@ def relative_perplexity(nll: float, num_tokens: int, entropy_rate: float) -> flo
         entropy_rate: Entropy rate H of the source, in nats a token (`data.markov` knows its own).
 
     Returns:
-        At least 1, but for the chance of which text it is; infinite beyond floating point.
+        At least 1 in expectation; infinite beyond floating point.
 
     Raises:
-        ValueError: There is no token.
+        ValueError: There are no tokens.
 
     References:
-        Cover and Thomas 2006, Elements of Information Theory, 2nd ed., theorem 5.4.3 (what a wrong
-        code costs is the relative entropy).
+        Cover and Thomas 2006, Elements of Information Theory, 2nd ed., theorem 5.4.3 (the cost of a
+        wrong code is the relative entropy).
     """
     excess = nats_per_token(nll, num_tokens) - entropy_rate
     return math.exp(excess) if excess < 700.0 else math.inf
@@ -74,7 +74,7 @@ def bits_per_character(nll: float, num_characters: int) -> float:
         num_characters: Number of characters (Unicode code points) of the text, C.
 
     Raises:
-        ValueError: There is no character.
+        ValueError: There are no characters.
 
     References:
         Graves 2013, Generating Sequences With Recurrent Neural Networks, arXiv:1308.0850 (sec. 3).
@@ -147,7 +147,7 @@ def _positive(num: int, what: str) -> int:
 
 
 def _longest_copy(text: str, whole: str) -> int:
-    """Looks only for runs that are longer than the longest so far: at most 2 T searches."""
+    """Searches only for runs longer than the longest so far: at most 2 T searches."""
     longest = 0
     for start in range(len(text)):
         while start + longest < len(text) and text[start : start + longest + 1] in whole:
@@ -157,7 +157,7 @@ def _longest_copy(text: str, whole: str) -> int:
 
 def _all_ngrams(texts: Sequence[Any], n: int) -> Iterator[str]:
     if n < 1:
-        raise ValueError(f"n is {n}: an n-gram has one token at least")
+        raise ValueError(f"n is {n}: an n-gram has at least one token")
     strings = [_as_string(text) for text in texts]
     if max(map(len, strings), default=0) < n:
         raise ValueError(

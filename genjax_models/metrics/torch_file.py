@@ -1,8 +1,8 @@
 """Reads the tensors of a file that PyTorch saved, without PyTorch and without running its code.
 
-Such a file is pickled, and a pickle can run anything. Here its names stand only for tensors and
-dictionaries of them, and all else is refused. Nor can a file ask for more memory than it is long:
-numbers are stored as they are, each storage is read once, and tensors are views of storages.
+Such a file is pickled, and a pickle can run anything. Here its names can only refer to
+tensors and dictionaries of them, and all else is refused. Nor can a file take more memory than its
+length: storages are uncompressed and read once, and tensors are views of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is of another kind, or holds something else than tensors by name.
+        ValueError: The file is of another kind, or holds anything but tensors by name.
     """
     with open(path, "rb") as file:
         try:
@@ -48,7 +48,8 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         # A damaged pickle can end in nearly any error.
         except Exception as error:
             raise ValueError(
-                f"{os.fspath(path)} is no file of PyTorch tensors: {error or type(error).__name__}"
+                f"{os.fspath(path)} is not a file of PyTorch tensors: "
+                f"{error or type(error).__name__}"
             ) from error
 
 
@@ -82,7 +83,7 @@ def _of_old(file: IO[bytes]) -> Any:
     size = os.fstat(file.fileno()).st_size
 
     def storage(identity: tuple[Any, ...]) -> np.ndarray:
-        """An array that is filled later: the numbers come after the pickle."""
+        """Allocates an array, filled later: the numbers follow the pickle."""
         _, dtype, key, _, num, *view = identity
         if view and view[0] is not None:
             raise pickle.UnpicklingError("it holds views of storages")
@@ -111,8 +112,8 @@ def _of_old(file: IO[bytes]) -> Any:
 class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
     """Unpickler that knows tensors, storages and ordered dictionaries, and nothing else.
 
-    It is the Python implementation: the one in C makes room for as many objects as a pickle says
-    that it has, which can be billions in a few bytes.
+    It is the Python implementation: the one in C allocates as many objects as a pickle declares,
+    which can be billions in a few bytes.
     """
 
     def __init__(self, file: IO[bytes], storage: Any) -> None:

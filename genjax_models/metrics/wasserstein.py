@@ -1,4 +1,4 @@
-"""Wasserstein distances between two sets of points, all points of a set weighing the same.
+"""Wasserstein distances between two sets of equally weighted points.
 
     W_p(x, y)^p = min over couplings of E |x - y|^p
 
@@ -81,7 +81,7 @@ def wasserstein_1d(x: Any, y: Any, *, order: float = 2.0) -> Array:
         The distance `[]`, at least 0, in the points' unit.
 
     Raises:
-        ValueError: The arrays are no points on the line or hold NaN, or the order is below 1.
+        ValueError: The arrays are not points on the line or hold NaN, or the order is below 1.
     """
     x, y = jnp.asarray(x), jnp.asarray(y)
     if x.ndim != 1 or y.ndim != 1:
@@ -99,9 +99,9 @@ def _on_the_line(x: Array, y: Array, order: float) -> Array:
 
 
 def _unit(x: Array, y: Array) -> Array:
-    """Power of two in whose unit no point is above 1, so that powers stay in range `[]`.
+    """Power of two `[]` that bounds all points, as a unit in which powers stay in range.
 
-    Division by it rounds nothing.
+    Division by it is exact.
     """
     largest = jax.lax.stop_gradient(jnp.maximum(jnp.abs(x).max(), jnp.abs(y).max()))
     _, exponent = jnp.frexp(largest)
@@ -143,7 +143,7 @@ def wasserstein(x: Any, y: Any, *, order: float = 2.0) -> float:
     x, y = checked_pair(*(a.reshape(len(a), -1) if a.ndim > 1 and a.size else a for a in (x, y)))
     if len(x) != len(y) or len(x) > _MOST_POINTS:
         raise ValueError(
-            f"the sets have {len(x)} and {len(y)} points, and a matching is of equally many, at "
+            f"the sets have {len(x)} and {len(y)} points, and a matching needs equal numbers, at "
             f"most {_MOST_POINTS}: take as many of each, or use sliced_wasserstein"
         )
     distances = cdist(x, y)

@@ -17,7 +17,7 @@ def test_few_of_each_label(digits):
     np.testing.assert_array_equal(np.bincount(few.arrays["label"]), [5] * 10)
     rows = {row.tobytes() for row in digits.arrays["x"]}
     assert len({row.tobytes() for row in few.arrays["x"]} & rows) == 50
-    with pytest.raises(ValueError, match="rarest label has"):
+    with pytest.raises(ValueError, match="rarest label of .* has"):
         augmentation.few_per_class(digits, 500)
 
 

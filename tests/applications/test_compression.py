@@ -216,13 +216,15 @@ def refused(model, params, file, match):
 def test_a_damaged_file_is_refused(made):
     model, params, _, file = made
     for size in range(len(file)):
-        refused(model, params, file[:size], "truncated" if size >= 8 else "no file of compressed")
+        refused(
+            model, params, file[:size], "truncated" if size >= 8 else "not a file of compressed"
+        )
     refused(model, params, file + b"\0", "corrupt")
     for i in range(len(file)):
         damaged = bytearray(file)
         damaged[i] ^= 0x10
-        refused(model, params, bytes(damaged), "corrupt|truncated|version|no file of compressed")
-    refused(model, params, b"PK\x03\x04 something else", "no file of compressed")
+        refused(model, params, bytes(damaged), "corrupt|truncated|version|not a file of compressed")
+    refused(model, params, b"PK\x03\x04 something else", "not a file of compressed")
 
 
 def test_another_model_is_refused(made, vae):

@@ -111,7 +111,7 @@ def test_without_a_place_to_keep_it_it_serves_once(small, tmp_path, monkeypatch,
     (tmp_path / "file").write_text("")
     state = type("State", (), {"ema": small.params})
     monkeypatch.setattr(classifier, "fit", lambda *a, **k: state)
-    with pytest.warns(UserWarning, match="is not kept, and serves this once"):
+    with pytest.warns(UserWarning, match="could not be stored"):
         found = load_classifier(digits, cache_dir=tmp_path / "file", model=SMALL, steps=STEPS)
     assert found.held_out == "a tenth held out" and found.accuracy > 0.8
 

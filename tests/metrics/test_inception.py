@@ -116,7 +116,7 @@ def test_tensors_are_read_from_both_formats(save, tmp_path):
     whole = (tmp_path / "some.pth").read_bytes()
     for size in (3, len(whole) // 2, len(whole) - 1):
         (tmp_path / "part.pth").write_bytes(whole[:size])
-        with pytest.raises(ValueError, match="part.pth is no file of PyTorch tensors"):
+        with pytest.raises(ValueError, match="part.pth is not a file of PyTorch tensors"):
             read_tensors(tmp_path / "part.pth")
 
 
@@ -132,7 +132,7 @@ def test_no_code_in_a_file_is_run(archive, tmp_path):
             file.writestr("weights/data.pkl", pickle.dumps({"a": Evil()}))
     else:
         path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(Evil(), 2))
-    with pytest.raises(ValueError, match="evil.pth is no file .* asks for .*open"):
+    with pytest.raises(ValueError, match="evil.pth is not a file .* asks for .*open"):
         read_tensors(path)
     assert not (tmp_path / "ran").exists()
 
@@ -199,7 +199,7 @@ CRAFTED = {
 def test_a_file_takes_no_more_memory_than_it_is_long(case, tmp_path):
     CRAFTED[case](tmp_path / "crafted.pth")
     error, most = peak_of(lambda: read_tensors(tmp_path / "crafted.pth"))
-    assert isinstance(error, ValueError) and "crafted.pth is no file of PyTorch" in str(error)
+    assert isinstance(error, ValueError) and "crafted.pth is not a file of PyTorch" in str(error)
     assert most < 5e6 and "\n" not in str(error)
 
 

@@ -1,4 +1,4 @@
-"""Bits-back coding: what a latent variable costs is given back; with asymmetric numeral systems.
+"""Bits-back coding with asymmetric numeral systems: a latent variable's bits are recovered.
 
 The code is a stack. For one example, the encoder
 
@@ -46,8 +46,7 @@ from genjax_models.core.preprocess import data_dtype
 from genjax_models.core.types import Array, Key, Params, State
 
 BLOCK = 1
-"""Default number of examples whose codes are popped together: more need fewer passes and more
-random bits."""
+"""Default number of examples coded together: more need fewer passes and more random bits."""
 BUCKETS = 2**10
 """Number of buckets for each entry of a code."""
 SEED = 0x6772
@@ -175,7 +174,7 @@ def _posterior(model: LatentVariableDensity, learned: Learned, x: Array) -> Arra
     q = model.posterior_of(
         learned.params,
         model.preprocess.restore(x, model.spec),
-        jax.random.key(0),  # of no account: what is restored is prepared without noise
+        jax.random.key(0),  # unused: restored examples are prepared without noise
         label=learned.label,
         state=learned.state,
     )

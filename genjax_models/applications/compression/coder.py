@@ -1,4 +1,4 @@
-"""Examples to a file and back, by whichever code the model allows; the file's format.
+"""Coding of examples to a file and back, with the code that the model allows; the file's format.
 
 All numbers in a file are little-endian: the magic, the version, the coder's number, the number of
 examples, the block, the number of words of the labels and of the examples, the levels, the shape,
@@ -37,7 +37,7 @@ from genjax_models.applications.compression.sequential import SequentialDensity
 from genjax_models.core.conditions import check_data, check_labels
 from genjax_models.core.types import Array, Key, Params, State
 
-MAGIC = b"\x93GJX\r\n\x1a\n"  # no text; changed by whatever changes the ends of lines
+MAGIC = b"\x93GJX\r\n\x1a\n"  # not text; a change of line ends corrupts it
 VERSION = 1
 SUFFIX = ".gjx"
 _FIXED = struct.Struct("<8sBBQIQQIB")
@@ -62,8 +62,8 @@ class Header(NamedTuple):
         words: Number of words of 32 bits that hold the examples.
         num_levels: Number of levels of a preprocessed entry.
         shape: Shape of an example.
-        fingerprint: Of the model and its parameters, 16 bytes.
-        digest: Of the examples and their labels, 16 bytes.
+        fingerprint: Fingerprint of the model and its parameters, 16 bytes.
+        digest: Digest of the examples and their labels, 16 bytes.
         jaxlib: The version that the file was written with.
     """
 
@@ -136,7 +136,7 @@ def compress(
 
     Raises:
         TypeError: The model allows no exact code.
-        ValueError: There are no examples, or examples or labels are not the model's.
+        ValueError: There are no examples, or examples or labels do not fit the model.
     """
     coder = _coder_of(model)
     size: int = CODERS[coder].BLOCK if block is None else block
@@ -210,8 +210,8 @@ def decompress(
         if digest(symbols, labels) != header.digest:
             raise ValueError(
                 "the file is whole and of this model, but other examples come out of it: it was"
-                f" written with jaxlib {header.jaxlib} and this is {version('jaxlib')}, whose"
-                " arithmetic here differs; decompress it where it was written"
+                f" written with jaxlib {header.jaxlib} and this is {version('jaxlib')}, with"
+                " different arithmetic here; decompress it where it was written"
             )
         x = np.asarray(model.preprocess.restore(jnp.asarray(symbols), model.spec))
     return {"x": x} if model.num_classes is None else {"x": x, "label": labels}
@@ -271,7 +271,7 @@ def _coder_of(model: Any) -> int:
     if model.preprocess.describe(model.spec).num_levels is None:
         raise TypeError(
             f"the model sees {model.spec.name} as real numbers, which have no exact code: give one"
-            " whose likelihood is over levels"
+            " with a likelihood over levels"
         )
     return coder
 
@@ -289,8 +289,8 @@ def _symbols(model: Discrete, x: np.ndarray) -> np.ndarray:
     seen = model.preprocess.apply(jnp.asarray(x), jax.random.key(0), model.spec)
     if not np.array_equal(model.preprocess.restore(seen, model.spec), x):
         raise ValueError(
-            "the model's preprocessing changes these examples, and what it makes of them is all"
-            " that can be kept: compress as_modelled(model, x, key)"
+            "the model's preprocessing changes these examples, and only its result can be"
+            " restored: compress as_modelled(model, x, key)"
         )
     return np.asarray(seen)
 
@@ -341,7 +341,7 @@ def read(file: bytes) -> tuple[Header, np.ndarray, np.ndarray]:
     """
     if not file.startswith(MAGIC):
         raise ValueError(
-            "this is no file of compressed examples: it does not begin as one that compress wrote"
+            "this is not a file of compressed examples: it does not begin as one from compress"
         )
     if len(file) > len(MAGIC) and file[len(MAGIC)] != VERSION:
         raise ValueError(

@@ -1,6 +1,6 @@
 """Probabilities that encoder and decoder compute alike to the last bit, as whole numbers.
 
-One wrong bit, and all that follows in a file is noise. A network's floating-point sums depend on
+A single wrong bit corrupts the rest of a file. A network's floating-point sums depend on
 the shape of its batch, on the device and on how many threads share a sum. So whatever the caller's
 batches and devices are,
 
@@ -11,8 +11,8 @@ batches and devices are,
   and all that is done with them afterwards is done with whole numbers.
 
 What remains is the compiler's version and the kind of processor (one with fused multiply-adds sums
-differently from one without). The file carries a checksum of the examples: where other arithmetic
-gives other probabilities, reading says so and returns nothing.
+differently from one without). The file carries a checksum of the examples: if different
+arithmetic gives different probabilities, reading raises an error.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def bucket_weights(posterior: Distribution, prior: Distribution, buckets: int) -
         float32 `[B * d, K]`.
 
     Raises:
-        TypeError: One of them is no Normal.
+        TypeError: One of them is not a Normal.
 
     References:
         Townsend et al. 2019, Practical Lossless Compression with Latent Variables using Bits Back
@@ -176,7 +176,7 @@ def bucket_weights(posterior: Distribution, prior: Distribution, buckets: int) -
 
 
 def bucket_centres(prior: Distribution, index: Array, buckets: int) -> Array:
-    """Code `[B, d]` that stands for each bucket: the median of the prior within it."""
+    """Code `[B, d]` of each bucket: the median of the prior within it."""
     p = _normal(prior, "prior")
     centres = ndtri((jnp.arange(buckets) + 0.5) / buckets)
     return p.loc + jnp.exp(p.log_scale) * centres[index]
@@ -203,7 +203,7 @@ def _normal(distribution: Distribution, what: str) -> Normal:
     if not isinstance(distribution, Normal):
         raise TypeError(
             f"the {what} is a {type(distribution).__name__}: bits-back coding takes a Normal"
-            " posterior and prior, whose codes have independent entries"
+            " posterior and prior, with independent entries"
         )
     return distribution
 

@@ -1,4 +1,4 @@
-"""Direct coding: entry after entry, by its distribution given those before, with a range coder.
+"""Direct coding with a range coder: each entry by its distribution given those before it.
 
 The code length is -log2 p(x), and at most two words of 32 bits for all examples together.
 """

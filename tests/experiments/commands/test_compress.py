@@ -35,7 +35,7 @@ def test_there_and_back(finished, tmp_path, monkeypatch, capsys, digits_test):
         ((compress.main, "RUN", "out.zip"), "ends in .gjx"),
         ((compress.main, "RUN", "nowhere/out.gjx"), "no folder nowhere"),
         ((compress.main, "RUN", "out.gjx", "--input", "small.npz"), "shape"),
-        ((decompress.main, "RUN", "text.gjx", "out.npz"), "no file of compressed examples"),
+        ((decompress.main, "RUN", "text.gjx", "out.npz"), "not a file of compressed examples"),
         ((decompress.main, "RUN", "text.gjx", "out.png"), "ends in .npz"),
     ],
 )
