@@ -67,7 +67,7 @@ def read_npz(path: Path, wanted: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _unreadable(path: Path, error: Exception) -> str:
     words = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
-    return f"{path} is no readable .npz file: {words}; write it anew by numpy.savez"
+    return f"{path} is not a readable .npz file: {words}; write it anew by numpy.savez"
 
 
 def read_array(file: IO[bytes], size: int, name: str) -> np.ndarray:

@@ -158,7 +158,7 @@ class Dataset:
 
         Raises:
             TypeError: The source gives no records by number.
-            ValueError: An entry is not there, or is no image or no label.
+            ValueError: An entry is not there, or is not an image or label.
         """
         reading = Reading(size, crop, color, background)
         records = Records.of(source, image, label, reading, tuple(class_names), name)
@@ -281,10 +281,10 @@ class Dataset:
             window: Number of tokens of one example.
 
         Raises:
-            ValueError: The set is no text, or the text is shorter than the window.
+            ValueError: The set is not a text, or the text is shorter than the window.
         """
         if self.window is None:
-            raise ValueError(f"{self.spec.name} is no text: only a text is cut into windows")
+            raise ValueError(f"{self.spec.name} is not a text: only a text is cut into windows")
         arrays_.positive_int(window, "window")
         spec = dataclasses.replace(self.spec, shape=(window,))
         return dataclasses.replace(self, spec=spec, window=window)

@@ -105,7 +105,7 @@ def load(
         return _load_folder(path, name, split, reading, place)
     if not path.is_file():
         raise ValueError(
-            f"{path} is no file or folder but a device, a pipe or a socket: give the path of a"
+            f"{path} is not a file or folder but a device, a pipe or a socket: give the path of a"
             " folder of images, an .npz file or a text file"
         )
     return load_npz(path, name)
@@ -277,7 +277,7 @@ def texts(path: Path) -> text.Texts | None:
         content = path.read_text(encoding="utf-8-sig")  # with or without a mark at its start
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path} is no UTF-8 text ({error.reason} at byte {error.start}); give a text file, an"
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); give a text file, an"
             " .npz file or a folder of images"
         ) from error
     if not content:

@@ -48,8 +48,8 @@ _UPRIGHT = {
 }
 """EXIF's orientations 2 .. 8 -> what brings a stored image upright."""
 
-FRAMES = "several frames or pages, of which the first is taken"
-DEEP = "16 bits a channel, of which 256 levels are kept (0 .. 65535 become 0 .. 255)"
+FRAMES = "several frames or pages; the first is taken"
+DEEP = "16 bits a channel, reduced to 256 levels (0 .. 65535 become 0 .. 255)"
 FLOAT = "floats 0 .. 1, which become 0 .. 255"
 
 
@@ -85,7 +85,7 @@ def read(path: Path, background: Background = 255) -> Picture:
         with _open(path) as image:
             return shown(image, background)
     except Exception as error:  # a damaged file can end in nearly any error of Pillow's
-        raise ValueError(f"{path} is no readable image: {reason(error)}") from error
+        raise ValueError(f"{path} is not a readable image: {reason(error)}") from error
 
 
 def shown(image: Any, background: Background = 255) -> Picture:
@@ -140,7 +140,7 @@ def _open(path: Path) -> Any:
     from PIL import Image
 
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-        raise OSError("it is no regular file")
+        raise OSError("it is not a regular file")
     Image.init()
     return Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
 
@@ -377,7 +377,7 @@ def _size_of(path: Path) -> tuple[int, int]:
             is_turned = has_head and _orientation(image) in (5, 6, 7, 8)
             return (width, height) if is_turned else (height, width)
     except Exception as error:
-        raise ValueError(f"{path} is no readable image: {reason(error)}") from error
+        raise ValueError(f"{path} is not a readable image: {reason(error)}") from error
 
 
 def is_grey(path: Path, background: Background = 255) -> bool:

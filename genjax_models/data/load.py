@@ -190,7 +190,7 @@ def load(
     if _is_there(name) and (tokenizer is not None or (window is not None and key != "markov")):
         option = "window" if tokenizer is None else "tokenizer"
         raise ValueError(
-            f"{key} is no text: only a text takes a {option}; give the path of a text file, a"
+            f"{key} is not a text: only a text takes a {option}; give the path of a text file, a"
             f" text's name such as tiny_shakespeare, or no {option}"
         )
     if key in RECIPES:
@@ -238,7 +238,7 @@ def _is_there(name: str | os.PathLike[str]) -> bool:
 
 
 def _texts(name: str | os.PathLike[str], root: Path, tokenizer: Fit | None) -> text.Texts | None:
-    """The texts of a name; None where it is no text, or one that is made as tokens."""
+    """The texts of a name; None where it is not a text, or one that is made as tokens."""
     key = str(name)
     if key in RECIPES:
         recipe = RECIPES[key]

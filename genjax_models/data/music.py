@@ -148,7 +148,7 @@ def read_chorales(path: Path) -> Chorales:
     try:
         content = json.loads(path.read_text("utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is no readable JSON ({error}): write it anew") from error
+        raise ValueError(f"{path} is not readable JSON ({error}): write it anew") from error
     found: dict[str, list[list[list[int]]]] = {}
     for split, names in _SPLITS.items():
         key = next((name for name in names if name in content), None)

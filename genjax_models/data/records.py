@@ -72,7 +72,7 @@ class Records:
 
         Raises:
             TypeError: The source gives no records by number.
-            ValueError: An entry is not there, or is no image or no label.
+            ValueError: An entry is not there, or is not an image or label.
         """
         if not hasattr(records, "__getitem__") or not hasattr(records, "__len__"):
             raise TypeError(
@@ -148,7 +148,7 @@ def _picture(given: Any, reading: images.Reading, where: str) -> images.Picture:
         read = images.shown if isinstance(given, Image.Image) else images.of_array
         return read(given, reading.background)
     except Exception as error:  # of a damaged file Pillow gives nearly any
-        raise ValueError(f"{where} is no readable image: {images.reason(error)}") from error
+        raise ValueError(f"{where} is not a readable image: {images.reason(error)}") from error
 
 
 def _names(records: Any, label: str) -> tuple[str, ...]:

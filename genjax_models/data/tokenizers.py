@@ -56,7 +56,7 @@ class Tokenizer(Protocol):
         ...
 
     def decode(self, tokens: Any) -> str:
-        """The text that tokens `[N]` stand for; bytes that are no UTF-8 become U+FFFD."""
+        """The text that tokens `[N]` stand for; bytes that are not UTF-8 become U+FFFD."""
         ...
 
 
@@ -122,7 +122,7 @@ class Bytes:
         return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32)
 
     def decode(self, tokens: Any) -> str:
-        """The text that tokens `[N]` stand for; bytes that are no UTF-8 become U+FFFD."""
+        """The text that tokens `[N]` stand for; bytes that are not UTF-8 become U+FFFD."""
         return _decode(self, tokens)
 
 
@@ -169,7 +169,7 @@ class BPE:
         return np.array(self._library.encode_batch_fast([text])[0].ids, np.int32)
 
     def decode(self, tokens: Any) -> str:
-        """The text that tokens `[N]` stand for; bytes that are no UTF-8 become U+FFFD."""
+        """The text that tokens `[N]` stand for; bytes that are not UTF-8 become U+FFFD."""
         return _decode(self, tokens)
 
 
@@ -225,10 +225,10 @@ def of(spec: DataSpec) -> Tokenizer:
         spec: Description of one example of the text.
 
     Raises:
-        ValueError: The data are no text.
+        ValueError: The data are not a text.
     """
     if not spec.vocabulary:
-        raise ValueError(f"{spec.name} is no text: it has no vocabulary")
+        raise ValueError(f"{spec.name} is not a text: it has no vocabulary")
     kind = json.loads(spec.tokenizer)["kind"] if spec.tokenizer else "characters"
     if kind == "characters":
         return Characters(spec.vocabulary)

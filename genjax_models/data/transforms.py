@@ -130,7 +130,7 @@ def alike(data: Dataset, spec: DataSpec, num: int, seed: int = 0) -> Dataset:
         A set in memory of `x` and, where there are some, `label`.
 
     Raises:
-        ValueError: The examples are no images, or of another number of channels.
+        ValueError: The examples are not images, or of another number of channels.
     """
     if (
         len(data.spec.shape) != 3
@@ -254,7 +254,7 @@ def resized(data: Dataset, height: int, width: int | None = None) -> Dataset:
         width: Pixels; None for as many.
 
     Raises:
-        ValueError: The set streams, its examples are no images, or the size is not positive.
+        ValueError: The set streams, its examples are not images, or the size is not positive.
     """
     width = height if width is None else width
     positive_int(height, "height")
@@ -270,7 +270,7 @@ def cropped(data: Dataset, margin: int) -> Dataset:
         margin: Pixels; 0 for none.
 
     Raises:
-        ValueError: The set streams, its examples are no images, or nothing would be left of them.
+        ValueError: The set streams, its examples are not images, or nothing would be left of them.
     """
     size = min(data.spec.shape[:2])
     if margin < 0 or 2 * margin >= size:

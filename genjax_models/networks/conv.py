@@ -334,7 +334,7 @@ def average_pool(x: Array, factor: int) -> Array:
         Images `[B, H / factor, W / factor, C]`.
 
     Raises:
-        ValueError: `factor` is no factor of the height or the width.
+        ValueError: `factor` does not divide the height or the width.
     """
     b, height, width, c = x.shape
     if height % factor or width % factor:

@@ -88,7 +88,7 @@ def test_a_corrupt_image_is_named(tmp_path: Path, kept: int):
     draw(tmp_path / "a.png", (40, 40))
     draw(tmp_path / "b.png", (40, 40))
     (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:kept])
-    with pytest.raises(ValueError, match="b.png is no readable image") as error:
+    with pytest.raises(ValueError, match="b.png is not a readable image") as error:
         data.load(tmp_path)
     assert "\n" not in str(error.value)
 
@@ -109,7 +109,7 @@ def test_npz_files_that_will_not_do(tmp_path: Path):
     with pytest.raises(ValueError, match="other.npz holds pixels; save the examples in it as 'x'"):
         data.load(tmp_path / "other.npz")
     (tmp_path / "broken.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:50])
-    with pytest.raises(ValueError, match="broken.npz is no readable .npz"):
+    with pytest.raises(ValueError, match="broken.npz is not a readable .npz"):
         data.load(tmp_path / "broken.npz")
     np.savez(tmp_path / "float.npz", x=np.zeros((2, 4, 4, 1)))
     with pytest.raises(ValueError, match="float.npz: .* give images as uint8"):
@@ -164,7 +164,7 @@ def test_crafted_arrays_are_refused_at_once(case: str, tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", CRAFTED[case])
     tracemalloc.start()
-    with pytest.raises(ValueError, match="a.npz is no readable .npz file: .*") as error:
+    with pytest.raises(ValueError, match="a.npz is not a readable .npz file: .*") as error:
         data.load(tmp_path / "a.npz")
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -200,7 +200,7 @@ def test_a_text_file(tmp_path: Path):
     with pytest.raises(ValueError, match="poem.txt is empty"):
         data.load(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="poem.txt is no UTF-8 text"):
+    with pytest.raises(ValueError, match="poem.txt is not UTF-8 text"):
         data.load(path)
 
 

@@ -182,8 +182,8 @@ REFUSED = {
     "classes in train alone": (files("train/cat/a.png", "test/a.png"), "has images in no class"),
     "another class": (files("train/cat/a.png", "test/dog/a.png"), "a class 'dog' that train"),
     "images beside classes": (files("a.png", "cat/a.png"), "also subfolders of images"),
-    "a link to nothing": (dangling, "0.png is no readable image: No such file"),
-    "a pipe": (pipe, "0.png is no readable image: it is no regular file"),
+    "a link to nothing": (dangling, "0.png is not a readable image: No such file"),
+    "a pipe": (pipe, "0.png is not a readable image: it is not a regular file"),
 }
 
 

@@ -247,7 +247,7 @@ def test_notes_are_told_once_a_dataset(tmp_path: Path):
 )
 def test_numbers_of_which_none_is_white_are_refused(array, ending: str, why: str, tmp_path: Path):
     Image.fromarray(array).save(tmp_path / f"a.{ending}")
-    with pytest.raises(ValueError, match=f"a.{ending} is no readable image: .*{why}") as error:
+    with pytest.raises(ValueError, match=f"a.{ending} is not a readable image: .*{why}") as error:
         read(tmp_path / f"a.{ending}")
     assert "\n" not in str(error.value)
 
@@ -259,7 +259,7 @@ def bomb(path: Path) -> None:
 
 def test_a_bomb_is_refused_in_one_line(tmp_path: Path):
     bomb(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="a.png is no readable image: it claims") as error:
+    with pytest.raises(ValueError, match="a.png is not a readable image: it claims") as error:
         data.load(tmp_path)
     assert "\n" not in str(error.value)
 
@@ -278,7 +278,7 @@ def test_damaged_files_are_named_or_read_and_nothing_else(ending: str, tmp_path:
         try:
             assert read(path).shape[-1] in (1, 3)
         except ValueError as error:
-            assert f"{path} is no readable image" in str(error) and "\n" not in str(error)
+            assert f"{path} is not a readable image" in str(error) and "\n" not in str(error)
             refused += 1
     assert refused >= 3  # what is cut short at least
 

@@ -83,7 +83,7 @@ def test_other_json_is_text_as_before(write):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ('{"train": [[[72, 67,', "is no readable JSON"),
+        ('{"train": [[[72, 67,', "is not readable JSON"),
         ('{"train": []}', "has no pieces under 'train'"),
         ('{"train": [], "test": [[[60, 60, 60, 60]]]}', "has no pieces under 'train'"),
         ('{"train": [[[72, 67, 60, "C"]]]}', r"train\[0\]\[0\] holds 'C': a note is a MIDI number"),
@@ -103,7 +103,7 @@ def test_bad_files_are_refused_in_one_line(write, content, line):
 
 
 def test_a_tokenizer_is_for_texts(write):
-    with pytest.raises(ValueError, match="is no text: only a text takes a tokenizer"):
+    with pytest.raises(ValueError, match="is not a text: only a text takes a tokenizer"):
         gm.load(write({"train": [RISING]}), tokenizer=gm.data.tokenizers.utf8)
 
 

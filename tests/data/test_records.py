@@ -86,9 +86,9 @@ BAD = {
     "no mappings": (([1, 2],), {}, "a record is a int: give mappings"),
     "no such image": ((records(), "img"), {}, "image, label, id and no 'img': name one by image="),
     "no such label": ((records(), "image", "y"), {}, "and no 'y': name one by label="),
-    "floats": ((records(lambda x: x / 255.0),), {}, "record 0 is no readable image: .* float64"),
+    "floats": ((records(lambda x: x / 255.0),), {}, "record 0 is not a readable image: .* float64"),
     "channels first": ((records(lambda x: x.transpose(2, 1, 0)),), {}, r"shape \(3, 4, 5\)"),
-    "text": ((records(lambda x: "a.png"),), {}, "record 0 is no readable image"),
+    "text": ((records(lambda x: "a.png"),), {}, "record 0 is not a readable image"),
     "negative labels": ((records(label=lambda i: -1),), {}, "number the classes from 0"),
     "no size": ((records(),), {"size": 0}, "size is 0"),
 }

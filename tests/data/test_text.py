@@ -48,7 +48,7 @@ def test_text_can_be_cut_anew():
         dataset.with_window(19)
     with pytest.raises(ValueError, match="window is 0"):
         dataset.with_window(0)
-    with pytest.raises(ValueError, match="is no text"):
+    with pytest.raises(ValueError, match="is not a text"):
         Dataset.from_arrays(np.zeros((2, 4, 4), np.uint8)).with_window(2)
 
 
@@ -126,7 +126,7 @@ def test_the_markov_source_in_other_tokens_is_the_same_text():
 def test_what_is_no_text_takes_neither_window_nor_tokenizer(tmp_path: Path, option, word):
     np.savez(tmp_path / "mine.npz", x=np.zeros((4, 4, 4), np.uint8))
     for name in ("digits", "ring", tmp_path / "mine.npz"):
-        with pytest.raises(ValueError, match=f"is no text: only a text takes a {word}"):
+        with pytest.raises(ValueError, match=f"is not a text: only a text takes a {word}"):
             data.load(name, **option)
     with pytest.raises(FileNotFoundError, match="there is nothing at"):
         data.load(tmp_path / "gone.txt", **option)

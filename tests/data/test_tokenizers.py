@@ -63,7 +63,7 @@ def test_a_tokenizer_is_read_off_the_description_of_the_data(tokenizer):
     again = tokenizers.of(DataSpec(**values))
     assert again == tokenizer
     np.testing.assert_array_equal(again.encode(UTF8), tokenizer.encode(UTF8))
-    with pytest.raises(ValueError, match="digits is no text"):
+    with pytest.raises(ValueError, match="digits is not a text"):
         tokenizers.of(DIGITS)
 
 
