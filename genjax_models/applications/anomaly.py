@@ -74,10 +74,10 @@ def score(
         params: Its parameters, usually `train_state.ema`.
         data: Examples, of the model's shape and levels.
         key: PRNG key of stochastic scores.
-        scores: Name -> score; `default_scores(model)` where None.
+        scores: Name -> score; by default `default_scores(model)`.
         state: The model's state.
         batch_size: Number of examples at a time.
-        devices: Number of devices; all where None.
+        devices: Number of devices; None for all.
 
     Returns:
         Name -> `[N]`, higher for more anomalous examples.

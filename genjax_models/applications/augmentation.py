@@ -79,7 +79,7 @@ def sample_dataset(
         key: PRNG key.
         num: Number of examples of each class.
         state: The model's state.
-        devices: Number of devices; all where None.
+        devices: Number of devices; None for all.
         **options: Options of the model's `sample`, such as `temperature` or `guidance`.
 
     Returns:

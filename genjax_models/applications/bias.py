@@ -72,7 +72,7 @@ def encode_dataset(
         data: The examples, with labels for a conditional model.
         state: The model's state.
         batch_size: Number of examples at a time.
-        devices: Number of devices; all where None.
+        devices: Number of devices; None for all.
     """
     apply = map_dataset(model, _encoding(model), batch_size=batch_size, devices=devices)
     return apply((params, state or {}), jax.random.key(0), data)["z"]

@@ -114,7 +114,7 @@ def complete(
         x: Examples `[B, *shape]`; their values at unknown entries do not matter.
         key: PRNG key.
         mask: True for known entries, bool `[*shape]` or `[B, *shape]`.
-        restore: Finds the unknown entries. Where None, the model's own `complete` if it
+        restore: Method of finding the unknown entries. By default the model's own `complete` if it
             `Completes`, else `latent_search`.
         **condition: Passed on (`state`, `label`).
 
@@ -160,7 +160,7 @@ def super_resolve(
         x: Small images `[B, h, w, C]`, in the data's units, integers or floats.
         key: PRNG key.
         factor: Factor of height and width.
-        restore: Finds the images; `latent_search` where None.
+        restore: Method of finding the images; by default `latent_search`.
         **condition: Passed on (`state`, `label`).
 
     Returns:

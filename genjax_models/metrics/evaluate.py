@@ -163,7 +163,7 @@ def compare_samples(
         extractor: Extractor of the features, and of logits if it is a `ClassifyingExtractor`.
         samples: Samples of a model `[N, ...]`.
         reference: Real examples `[M, ...]`, usually of the test split.
-        key: PRNG key of the jackknife's groups; a fixed one where None.
+        key: PRNG key of the jackknife's groups; by default a fixed one.
         on_error: Called with the name of a metric that fails, for too few samples for example,
             and its error; the others are still returned. None raises the error.
 

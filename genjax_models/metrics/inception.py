@@ -51,7 +51,7 @@ class Inception:
         variables: The network's parameters and batch statistics.
         num_levels: Images are in 0 .. num_levels - 1.
         batch_size: Number of images that are read at a time.
-        devices: Number of devices that read them; all where None.
+        devices: Number of devices that read them; None for all.
     """
 
     variables: Mapping[str, Any]

@@ -57,7 +57,7 @@ class MaskedDense(nn.Module):
         Args:
             x: Inputs `[B, len(before)]`.
             context: Condition `[B, C]`.
-            block: The outputs to compute, all where None.
+            block: The outputs to compute; None for all.
         """
         before, after = jnp.asarray(self.before), jnp.asarray(self.after)
         columns = _columns(after, block)

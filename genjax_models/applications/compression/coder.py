@@ -127,7 +127,7 @@ def compress(
             (`as_modelled` makes such).
         label: Labels `[N]` for a conditional model; the file holds them too.
         state: The model's state.
-        block: Number of examples in one pass of the networks; the coder's default where None. The
+        block: Number of examples in one pass of the networks; by default the coder's. The
             file says it.
         progress: Called with the number of examples whenever some are done.
 
