@@ -50,11 +50,10 @@ def save(
     dotted names, `params.encoder.Dense_0.kernel`, as other tools read them.
 
     Args:
-        folder: Where to write `model.json` and `weights.safetensors`; made where it is not there.
+        folder: Folder for `model.json` and `weights.safetensors`; made if it does not exist.
         model: The model.
         params: Its parameters, as `TrainState.ema` holds them.
-        state: What it carries beside them, as `TrainState.state`; what `model.init` gives where
-            None, which suits models that have none.
+        state: Its state, as `TrainState.state`; None for models that carry none.
         metadata: Whatever else is to be kept with it: anything that JSON holds.
 
     Raises:
@@ -95,10 +94,10 @@ def save(
 
 
 def load_model(folder: str | os.PathLike[str]) -> tuple[Any, Params, State]:
-    """Reads what `save` wrote.
+    """Reads a model that `save` wrote.
 
     Args:
-        folder: Where `model.json` and `weights.safetensors` lie.
+        folder: Folder with `model.json` and `weights.safetensors`.
 
     Returns:
         The model, its parameters and its state.
@@ -157,7 +156,7 @@ def load_run(
 
 
 def read_page(folder: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """What `model.json` says, of which `metadata` is the user's; the weights are not read.
+    """Reads `model.json`, whose `metadata` is the user's; the weights are not read.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -196,10 +195,10 @@ def export_sampler(
     Args:
         model: The model.
         params: Its parameters.
-        file: Where to write.
+        file: File to write.
         num: Number of samples of a call.
         state: The model's state.
-        platforms: What the program is compiled for.
+        platforms: Platforms that the program is lowered for.
         **condition: Further arguments of `model.sample`, which become part of the program.
 
     Raises:
@@ -227,10 +226,10 @@ def export_log_prob(
     Args:
         model: The model.
         params: Its parameters.
-        file: Where to write.
+        file: File to write.
         num: Number of examples of a call.
         state: The model's state.
-        platforms: What the program is compiled for.
+        platforms: Platforms that the program is lowered for.
         **condition: Further arguments of `model.log_prob`, which become part of the program.
 
     Raises:

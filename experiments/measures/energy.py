@@ -153,7 +153,7 @@ def decoder_evidence(
     )
 
 
-def told_apart(*names: str) -> Measure:
+def out_of_distribution(*names: str) -> Measure:
     """Separation of the split from other datasets by the energy, at the same size and levels.
 
     Sets whose files are not at hand are left out, with a word.
@@ -163,7 +163,7 @@ def told_apart(*names: str) -> Measure:
     """
 
     @measure(IMAGES, LEVELS)
-    def told_apart(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    def out_of_distribution(run: runs.Run, data: Dataset, seed: int) -> Figures:
         model: Any = run.setup.model
 
         @jax.jit
@@ -183,7 +183,7 @@ def told_apart(*names: str) -> Measure:
             figures[f"auroc_{name}"] = figure(value, "", kind)
         return figures
 
-    return told_apart
+    return out_of_distribution
 
 
 @measure(LABELS)

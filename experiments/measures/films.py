@@ -21,7 +21,7 @@ _DIGIT = 8
 _LOOSE = 1.5  # pixels by which a digit's centre of brightness may lie off its image's middle
 
 
-def of_films(run: runs.Run, data: Dataset, seed: int) -> Figures:
+def film_figures(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """Agreement of films with the digit asked for, its identity and its path.
 
     Each is also given of as many films of the split, which have nothing wrong with them but what

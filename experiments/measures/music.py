@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 NUM_WINDOWS = 500
 
 
-def of_music(run: runs.Run, data: Dataset, seed: int) -> Figures:
-    """Nats a note and a step; where the music is made by rules, also how far from their law.
+def music_figures(run: runs.Run, data: Dataset, seed: int) -> Figures:
+    """Nats a note and a step; for music made by rules, also the distance from their distribution.
 
-    `excess` is what the code of a note is longer than by the source's own law, KL(source || model)
+    `excess` is what the code of a note is longer than by that of the source, KL(source || model)
     a note; `rules_kept` is how many of the chords of new samples the rules allow.
     """
     x, steps = _rows(data), data.spec.shape[0]

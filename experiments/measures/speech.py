@@ -142,7 +142,7 @@ def write_conversions(
     plots.save(picture, run.record.directory / PICTURE)
 
 
-def of_speech(run: runs.Run, data: Dataset, seed: int) -> Figures:
+def speech_figures(run: runs.Run, data: Dataset, seed: int) -> Figures:
     """Accuracy of a classifier of real spectrograms on new clips, and on the split's.
 
     `seen` is read in what the network drew, `heard` in the sound that Griffin-Lim makes of it. Two

@@ -165,7 +165,7 @@ DIGITS_OPTIMIZER = Optimizer(
 )
 def energy_digits(config: Config[DigitsSettings], spec: DataSpec) -> Setup:
     """An energy-based model of digits, by persistent chains."""
-    from experiments.measures.energy import likelihood_by_annealing, told_apart
+    from experiments.measures.energy import likelihood_by_annealing, out_of_distribution
     from experiments.measures.images import distance_by_a_classifier
 
     settings = config.model
@@ -178,7 +178,7 @@ def energy_digits(config: Config[DigitsSettings], spec: DataSpec) -> Setup:
         sampling={"steps": settings.sampling_steps},
         measures=(
             distance_by_a_classifier,
-            told_apart("omniglot", "mnist", "shapes2d"),
+            out_of_distribution("omniglot", "mnist", "shapes2d"),
             likelihood_by_annealing(settings.betas, settings.annealed_chains),
         ),
         hooks=(stops_when_energies_diverge("energy"),),
@@ -210,7 +210,7 @@ class JointSettings(DigitsSettings):
 )
 def jem_digits(config: Config[JointSettings], spec: DataSpec) -> Setup:
     """A classifier of digits that is their density too."""
-    from experiments.measures.energy import accuracy, told_apart
+    from experiments.measures.energy import accuracy, out_of_distribution
     from experiments.measures.images import distance_by_a_classifier
 
     settings, classes = config.model, spec.num_classes or 1
@@ -227,7 +227,7 @@ def jem_digits(config: Config[JointSettings], spec: DataSpec) -> Setup:
         sampling={"steps": settings.sampling_steps},
         measures=(
             accuracy,
-            told_apart("omniglot", "mnist", "shapes2d"),
+            out_of_distribution("omniglot", "mnist", "shapes2d"),
             distance_by_a_classifier,
         ),
         hooks=(stops_when_energies_diverge("joint"),),

@@ -89,7 +89,7 @@ class MusicSettings(GPTSettings):
 )
 def chorales(config: Config[MusicSettings], spec: DataSpec) -> Setup:
     """A Transformer over the notes of four voices: progressions by rules, or chorales in JSON."""
-    from experiments.measures.music import of_music
+    from experiments.measures.music import music_figures
 
     settings = config.model
     network = Transformer(
@@ -108,7 +108,7 @@ def chorales(config: Config[MusicSettings], spec: DataSpec) -> Setup:
     return Setup(
         model,
         {"autoregressive": loss},
-        measures=(of_music,),
+        measures=(music_figures,),
         writers={".mid": lambda rolls, path: write_midi(path, rolls)},
     )
 
@@ -150,7 +150,7 @@ FILMS = FilmSettings(
 )
 def moving_digits(config: Config[FilmSettings], spec: DataSpec) -> Setup:
     """A diffusion of films in which a digit moves and bounces, given the digit, as GIF."""
-    from experiments.measures.films import of_films
+    from experiments.measures.films import film_figures
 
     if len(spec.shape) != 4 or spec.num_levels is None:
         raise ValueError(
@@ -166,7 +166,7 @@ def moving_digits(config: Config[FilmSettings], spec: DataSpec) -> Setup:
         {"diffusion": LOSSES[settings.loss](model)},
         condition=every_label(model.num_classes),
         sampling=sampling(settings, model.num_classes),
-        measures=(of_films,),
+        measures=(film_figures,),
         writers={".gif": lambda films, path: write_gif(path, films, num_levels)},
     )
 
@@ -201,7 +201,7 @@ class SpokenSettings(UNetSettings):
 )
 def spoken_digits(config: Config[SpokenSettings], spec: DataSpec) -> Setup:
     """A diffusion of log-mel spectrograms of spoken digits, given the digit, as wav files."""
-    from experiments.measures.speech import of_speech
+    from experiments.measures.speech import speech_figures
 
     settings = config.model
     network = PatchesAsChannels(settings.unet(settings.patch**2), settings.patch)
@@ -211,7 +211,7 @@ def spoken_digits(config: Config[SpokenSettings], spec: DataSpec) -> Setup:
         {"diffusion": LOSSES[settings.loss](model)},
         condition=every_label(model.num_classes),
         sampling=sampling(settings, model.num_classes),
-        measures=(of_speech,),
+        measures=(speech_figures,),
         writers={".wav": lambda x, path: write_clips(path, x, settings.spectrogram)},
     )
 

@@ -118,7 +118,7 @@ def figures_of(
     record = run.record
     num_samples = num_samples or record.config.evaluation.num_samples
     found: dict[str, Callable[[], Figures]] = {
-        "of_examples": lambda: _of_examples(run, data, num_samples, seed),
+        "likelihood_of_examples": lambda: _likelihood_of_examples(run, data, num_samples, seed),
         "distance_from_truth": lambda: _distance_from_truth(run, seed),
     }
     for measure in measures_of(run.setup, record.config):
@@ -151,7 +151,7 @@ def final_metrics(
     return {k: v for name, of in found.items() if name != "terms" for k, v in of().items()}
 
 
-def _of_examples(run: runs.Run, data: Dataset, num_samples: int, seed: int) -> Figures:
+def _likelihood_of_examples(run: runs.Run, data: Dataset, num_samples: int, seed: int) -> Figures:
     """Likelihoods, energies, reconstructions: what is a mean over the split."""
     settings = run.record.config.evaluation
     values = gm.evaluate(

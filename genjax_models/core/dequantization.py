@@ -29,8 +29,8 @@ def num_levels_of(spec: DataSpec, otherwise: str) -> int:
     """The number of levels of discrete data.
 
     Args:
-        spec: What one example is.
-        otherwise: What to do with data that have none, to end the message.
+        spec: Spec of the data.
+        otherwise: The mend for data without levels, which ends the message.
 
     Raises:
         ValueError: The entries are real numbers.
@@ -48,8 +48,8 @@ class Cells:
     have no cells: every method leaves them as they are.
 
     Attributes:
-        low: Where the interval begins.
-        high: Where it ends.
+        low: Lower end of the interval.
+        high: Upper end.
     """
 
     low: float = 0.0

@@ -25,7 +25,7 @@ from genjax_models.core.types import Array, Key
 
 @runtime_checkable
 class Distribution(Protocol):
-    """What a posterior, a prior or a likelihood must offer."""
+    """A distribution: a posterior, a prior or a likelihood."""
 
     def log_prob(self, x: Array) -> Array:
         """The log-density log p(x_b) of each example `[B]`, in nats."""
@@ -55,7 +55,7 @@ def as_levels(x: Array, num_levels: int) -> tuple[Array, Array]:
 
     Args:
         x: Data `[...]` of any type.
-        num_levels: How many levels there are.
+        num_levels: Number of levels.
 
     Returns:
         Levels 0 .. num_levels - 1, int32 `[...]`, 0 in the place of what is none; and 0 where x is

@@ -21,7 +21,7 @@ def lerp(z_0: Array, z_1: Array, t: Array | float) -> Array:
     Args:
         z_0: Where the path starts `[...]`.
         z_1: Where it ends `[...]`.
-        t: How far along it, 0 to 1; broadcast with the ends.
+        t: Position along it, 0 to 1; broadcast with the ends.
     """
     return (1 - t) * z_0 + t * z_1
 
@@ -36,8 +36,8 @@ def slerp(z_0: Array, z_1: Array, t: Array | float) -> Array:
     Args:
         z_0: Where the path starts `[..., D]`.
         z_1: Where it ends `[..., D]`.
-        t: How far along it, 0 to 1; broadcast with the ends (`jnp.linspace(0, 1, num)[:, None]` for
-            `num` points between two vectors `[D]`).
+        t: Position along it, 0 to 1; broadcast with the ends (`jnp.linspace(0, 1, num)[:, None]`
+            for `num` points between two vectors `[D]`).
 
     References:
         White 2016, Sampling Generative Networks, arXiv:1609.04468, sec. 2.1.

@@ -53,9 +53,9 @@ class Likelihood:
         """The distribution over examples `[B, *spec.shape]`.
 
         Args:
-            outputs: What the decoder returned, `[B, ...]`, in any shape of the right size.
-            spec: What the examples are.
-            params: What `init` gave, if a bias is to be added.
+            outputs: The decoder's output `[B, ...]`, in any shape of the right size.
+            spec: Spec of the data.
+            params: The result of `init`, for a bias to be added; None adds none.
 
         Raises:
             ValueError: The decoder returned another number of values than this likelihood takes.

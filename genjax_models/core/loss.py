@@ -59,7 +59,7 @@ class Loss:
         Args:
             params: The model's parameters.
             batch: Arrays whose first axis is the examples.
-            key: What the forward pass draws its noise from.
+            key: PRNG key of the forward pass.
             state: The model's state; None for a model that keeps none.
             step: The step that weights with a schedule are asked for.
             train: Whether the forward pass is a training one (dropout, batch statistics).
@@ -168,9 +168,9 @@ class Player:
     """One player of the game that training is: a loss, and what moves to lower it.
 
     Attributes:
-        loss: What the player wants to be small.
+        loss: The loss that the player minimises.
         owns: The entries of `params` that this player's gradient updates.
-        turns: How many updates the player makes a step.
+        turns: Number of updates of the player in a step.
     """
 
     loss: Loss

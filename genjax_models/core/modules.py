@@ -107,7 +107,7 @@ def apply_module(
         module: The module.
         params: The model's parameters.
         state: The model's state.
-        *args: What the module is called on.
+        *args: Positional arguments of the module's call.
         key: For the module's noise (dropout), if it draws any.
         train: Handed to the module; its collections change only in training.
         **kwargs: Handed to the module.
@@ -126,7 +126,7 @@ def apply_with_features(
     train: bool = False,
     **kwargs: Any,
 ) -> tuple[Any, Mapping[str, Array], State]:
-    """As `apply_module`, and what the layers within the module gave.
+    """`apply_module` that also returns the outputs of the layers within.
 
     Returns:
         The output; the outputs of all modules within this one that are arrays of as many examples

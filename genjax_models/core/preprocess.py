@@ -200,7 +200,7 @@ def of_data(log_prob: Array, x: Array, spec: DataSpec) -> Array:
     Args:
         log_prob: Log-probabilities `[B]`.
         x: Examples as they are given `[B, *shape]`.
-        spec: What they should be.
+        spec: Spec that they are to have.
 
     Returns:
         `[B]`: minus infinity where an entry is no level, NaN where one is NaN; else, and of
@@ -217,7 +217,7 @@ def to_unit_range(x: Array, spec: DataSpec) -> Array:
 
     Args:
         x: Data `[B, ...]`.
-        spec: What they are.
+        spec: Their spec.
 
     Returns:
         float32 `[B, ...]`.
@@ -230,8 +230,8 @@ def from_unit_range(x: Array, spec: DataSpec) -> Array:
     """The way back: the levels nearest to values in [-1, 1]; real values as they are.
 
     Args:
-        x: What `to_unit_range` gave, or anything near `[B, ...]`.
-        spec: What the data are.
+        x: Data in [-1, 1], or near `[B, ...]`.
+        spec: Spec of the data.
     """
     return x if spec.num_levels is None else to_level(x, spec.num_levels)
 
@@ -241,7 +241,7 @@ def bounded(x: Array, spec: DataSpec) -> Array:
 
     Args:
         x: Outputs `[B, ...]`, any real numbers.
-        spec: What the data are.
+        spec: Spec of the data.
     """
     return x if spec.num_levels is None else jnp.tanh(x)
 

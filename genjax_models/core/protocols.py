@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Model(Protocol):
-    """What training needs of a model, whichever its family."""
+    """A generative model, as training uses it."""
 
     @property
     def spec(self) -> DataSpec:
@@ -157,7 +157,7 @@ class Diagnosed(Protocol):
         Args:
             params: The parameters with which the loss was not finite.
             batch: The batch.
-            key: What the forward pass drew its noise from.
+            key: PRNG key of the forward pass.
             state: The model's state.
 
         Returns:

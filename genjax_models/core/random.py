@@ -25,7 +25,7 @@ DATA_AXIS = "data"
 
 
 def _mapped_size() -> int:
-    """In how many parts the caller's batch is split by a mapped axis; 1 where it is whole."""
+    """Number of parts that a mapped axis splits the caller's batch into; 1 if it is whole."""
     try:
         return jax.lax.axis_size(DATA_AXIS)
     except NameError:  # JAX's word for an axis that nobody maps over
@@ -55,7 +55,7 @@ def from_row(key: Key, row: Array | int) -> Key:
 
     Args:
         key: The key of the whole.
-        row: Where the part begins, an integer `[]`.
+        row: First row of the part, an integer `[]`.
     """
     data = jax.random.bits(key, (2,), jnp.uint32)
     return _with_row(jax.random.wrap_key_data(data, impl=_PLAIN), jnp.asarray(row)[None])
@@ -116,7 +116,7 @@ way; and a model's methods stay functions of their arguments.
 
 
 def positions(num: int) -> tuple[Array, int]:
-    """Where the caller's examples stand in the whole batch.
+    """Positions of the caller's examples in the whole batch.
 
     Args:
         num: Number of examples that the caller sees.

@@ -26,7 +26,7 @@ Device: TypeAlias = Any
 
 
 class Aux(NamedTuple):
-    """What a loss gives beside its value.
+    """Auxiliary output of a loss, beside its value.
 
     Attributes:
         metrics: Named scalars: the total, every term before its weight, every watched quantity.
@@ -39,18 +39,18 @@ class Aux(NamedTuple):
 
 @value
 class DataSpec:
-    """What one example of a data set is.
+    """Description of one example of a dataset.
 
     Attributes:
         shape: Shape of one example: `(H, W, C)` for images, `(T,)` for text, `(D,)` for points.
         num_levels: Number of values that an entry can take, 0 .. num_levels - 1 (256 for 8-bit
             images, the vocabulary's size for text), or None where entries are real numbers.
         num_classes: Number of labels, or None where there are none.
-        vocabulary: What the values of a text stand for, in order; empty for anything else.
+        vocabulary: Symbols that the values of a text stand for, in order; empty for other data.
         name: The data set's name, for messages.
-        tokenizer: How a text becomes those values (`data.tokenizers.of` reads it); empty where
+        tokenizer: Description of the text's tokenizer (`data.tokenizers.of` reads it); empty where
             each stands for one character.
-        class_names: What the labels 0 .. num_classes - 1 are called, or empty. They are for people:
+        class_names: Names of the labels 0 .. num_classes - 1, or empty. They are for people:
             two specs that differ in nothing else are equal.
     """
 

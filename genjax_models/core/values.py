@@ -46,7 +46,7 @@ class partial:
     `gm.partial(gm.networks.MLP, (64, 64))` is a field of a model that a lambda cannot be.
 
     Attributes:
-        function: What is called.
+        function: The function.
         args: Its first positional arguments.
         kwargs: Its keyword arguments, as pairs in the order of their names.
     """
@@ -70,12 +70,12 @@ class partial:
 
 
 def has_arguments(x: Any) -> bool:
-    """Whether `arguments` can say what built a value, or an instance of a class."""
+    """Returns True if `arguments` knows what builds a value, or an instance of a class."""
     return dataclasses.is_dataclass(x) or hasattr(x, "_fields")
 
 
 def arguments(x: Any, defaults: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What a value was built from: positional and keyword arguments of its class.
+    """Returns the positional and keyword arguments that build a value again.
 
     Args:
         x: A dataclass, a Flax module, a named tuple or a `partial`.
@@ -132,7 +132,7 @@ def register(x: C, name: str | None = None) -> C:
 
     Args:
         x: A class or function.
-        name: What files call it; its module and qualified name where None.
+        name: Its name in files; by default its module and qualified name.
 
     Raises:
         ValueError: Another object has the name.

@@ -47,7 +47,7 @@ from genjax_models.diffusion.schedules import (
 
 @struct.dataclass
 class ConsistencyOutputs:
-    """What one pass gives; the first axis of every array is the examples.
+    """Outputs of a forward pass; the first axis of every array is the examples.
 
     Attributes:
         x_0: Data, in [-1, 1] if they are discrete `[B, ...]`.
@@ -217,7 +217,7 @@ class Consistency:
             key: PRNG key.
             num: Number of examples.
             label: Labels of a conditional model, `[num]` or one for all; uniform ones where None.
-            condition: What the model's `condition_fn` gave `[num, ...]`, if it has one.
+            condition: Result of the model's `condition_fn` `[num, ...]`, if it has one.
             sampler: A sampler that suits a consistency function.
             timesteps: Times at which the sampler asks it `[n]`; t = 1 alone where None.
             trajectory: Whether to return all states of the sampler `[n + 1, num, *shape]`.

@@ -46,7 +46,7 @@ from genjax_models.diffusion.time_sampler import LowDiscrepancy, TimeSampler, st
 
 
 class Predicted(NamedTuple):
-    """What one pass of the network gives `[B, ...]`.
+    """Outputs of one pass of the network `[B, ...]`.
 
     Attributes:
         prediction: The network's prediction.
@@ -73,19 +73,19 @@ class Diffusion:
             `self_condition` and `condition_fn`; its output has twice as many with
             `learned_variance`.
         schedule: alpha and sigma, or how they are learned.
-        prediction: What the network predicts.
+        prediction: The quantity that the network predicts.
         spec: Description of one example.
-        preprocess: What is done to the data first; the likelihood is of its result.
+        preprocess: Preprocessing of the data; the likelihood is of its result.
         num_classes: Number of labels of p(x | label); None for p(x).
         drop_label: Probability with which training drops the label, so that the model can be
             guided (Ho & Salimans 2022, arXiv:2207.12598).
         steps: T of a diffusion in discrete steps; None for continuous time.
-        time_sampler: How training draws times.
+        time_sampler: Distribution of the times in training.
         learned_variance: Whether the network also gives the variance of its steps (discrete only).
         self_condition: Whether the network is given its own first estimate of x_0, in training for
             half of the examples (Chen et al. 2023, arXiv:2208.04202, sec. 2.3).
-        condition_fn: What the network is given of x_0 itself, for p(x | condition_fn(x)); None for
-            nothing.
+        condition_fn: Function of x_0 that the network is conditioned on, p(x | condition_fn(x)), or
+            None.
         max_log_snr: The log-SNR of the bound's z_0, if the schedule goes above it; None for t = 0.
 
     References:
@@ -247,7 +247,7 @@ class Diffusion:
             num: Number of examples.
             label: Labels of a conditional model, `[num]` or one for all; uniform ones where None.
             guidance: Weight of classifier-free guidance; 1 changes nothing.
-            condition: What the model's `condition_fn` gave `[num, ...]`, if it has one.
+            condition: Result of the model's `condition_fn` `[num, ...]`, if it has one.
             sampler: `ddim`, `heun`, `dpm_solver_2m`, ...; `functools.partial` sets their options.
             timesteps: Times at which the sampler denoises `[n]`; `linear_timesteps(50)` where None.
             trajectory: Whether to return all states of the sampler `[n + 1, num, *shape]`.
@@ -306,7 +306,7 @@ class Diffusion:
         Args:
             params: The model's parameters.
             label: Labels `[B]` of a conditional model; None for p(x) if labels were dropped.
-            condition: What the model's `condition_fn` gave `[B, ...]`, if it has one.
+            condition: Result of the model's `condition_fn` `[B, ...]`, if it has one.
             state: The model's state.
 
         Raises:

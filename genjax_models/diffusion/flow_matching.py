@@ -158,7 +158,7 @@ def bridge(scale: float = 1.0) -> Interpolant:
 
 @struct.dataclass
 class FlowMatchingOutputs:
-    """What one pass gives; the first axis of every array is the examples.
+    """Outputs of a forward pass; the first axis of every array is the examples.
 
     Attributes:
         x_0: Data, in [-1, 1] if they are discrete `[B, ...]`.
@@ -205,7 +205,7 @@ class FlowMatching:
         num_classes: Number of labels of p(x | label); None for p(x).
         drop_label: Probability with which training drops the label, so that the model can be
             guided.
-        time_sampler: How training draws times.
+        time_sampler: Distribution of the times in training.
 
     References:
         Lipman et al. 2023, arXiv:2210.02747; Liu et al. 2023, arXiv:2209.03003; Albergo et al.

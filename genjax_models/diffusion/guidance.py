@@ -28,12 +28,12 @@ ConditionFn: TypeAlias = Callable[[Array], Array]
 
 
 class Condition(NamedTuple):
-    """What a network is conditioned on; the same at all times.
+    """Condition of a network; the same at all times.
 
     Attributes:
         context: One-hot labels `[B, num_classes]`, or zeros `[1, num_classes]` for no label; None
             without classes.
-        channels: What a `ConditionFn` gives of the data `[B, ..., C']`; None without one.
+        channels: Result of a `ConditionFn` for the data `[B, ..., C']`; None without one.
     """
 
     context: Array | None = None
@@ -71,12 +71,12 @@ def drop_condition(a: Array, key: Key | None, probability: float) -> Array:
 
 
 def is_guided(guidance: Array | float, num_classes: int | None, drop_label: float) -> bool:
-    """Whether guidance by this weight changes a model.
+    """Returns True if guidance by this weight changes a model.
 
     Args:
         guidance: Weight of classifier-free guidance; 1 changes nothing.
         num_classes: Number of labels; None for an unconditional model.
-        drop_label: How often training dropped the label.
+        drop_label: Probability with which training dropped the label.
 
     Raises:
         TypeError: The weight is not a single number.

@@ -284,7 +284,7 @@ def repaint(
         timesteps: The timesteps.
         key: PRNG key.
         given: x_0 where it is given, in a shape that broadcasts to `[B, ...]`; anything elsewhere.
-        mask: Where it is given, bool `[*shape]` or `[B, *shape]`.
+        mask: True for given entries, bool `[*shape]` or `[B, *shape]`.
         resamplings: Number of times that each step is drawn; the paper's r.
         trajectory: Whether to return every state.
 

@@ -33,12 +33,12 @@ Weighting: TypeAlias = Callable[[Array], Array]
 
 @struct.dataclass
 class BoundParts:
-    """What the variational bound reads of a pass, beside the denoised data (`bound_parts`).
+    """Quantities of the variational bound, beside the denoised data (`bound_parts`).
 
     Attributes:
         prior: KL(q(z_1 | x) || p(z_1)) `[B]`, in nats.
         reconstruction: -log p(x | z_0) `[B]`, in nats.
-        snr_rate: How fast the SNR falls in u: -dSNR/du, or in T steps T times its difference `[B]`.
+        snr_rate: Rate at which the SNR falls: -dSNR/du, or in T steps T times its difference `[B]`.
         v: Place of a learned variance between the fixed ones `[B, ...]`; None if it is not learned.
         at: Noise scale at t, which broadcasts against the data.
         to: Noise scale at the time s of the step before; the same as `at` in continuous time.
@@ -56,7 +56,7 @@ class BoundParts:
 
 @struct.dataclass
 class DiffusionOutputs:
-    """What one pass gives; the first axis of every array is the examples.
+    """Outputs of a forward pass; the first axis of every array is the examples.
 
     Attributes:
         x_0: Data, in [-1, 1] if they are discrete `[B, ...]`.
@@ -64,12 +64,12 @@ class DiffusionOutputs:
         t: Times `[B]`: t = t_0 + (1 - t_0) u with u in (0, 1], or the next of T steps.
         noise: Standard normal noise `[B, ...]`.
         prediction: The network's prediction `[B, ...]`.
-        target: What it is to predict `[B, ...]`.
+        target: Target of the prediction `[B, ...]`.
         denoised: E[x_0 | x_t], given the prediction `[B, ...]`.
         weight: 1 over the density of u `[B]`.
         log_snr: log(alpha^2 / sigma^2) `[B]`.
-        log_snr_rate: How fast the log-SNR falls in u `[B]`.
-        bound: What the variational bound alone reads.
+        log_snr_rate: Rate at which the log-SNR falls in u `[B]`.
+        bound: Quantities that the variational bound alone reads.
     """
 
     x_0: Array
@@ -229,7 +229,7 @@ def variance(out: DiffusionOutputs) -> Array:
 
 
 def _divergence(out: DiffusionOutputs, denoised: Array) -> Array:
-    """What one time adds to the bound, per unit of u `[B]`."""
+    """Contribution of one time to the bound, per unit of u `[B]`."""
     parts = out.bound
     if parts.v is None or parts.steps is None:
         # Where there is nothing of x_0 in x_t, nothing is said of it, and denoised may be nan.
@@ -284,7 +284,7 @@ def bound_parts(
     steps: int | None,
     v: Array | None,
 ) -> BoundParts:
-    """What the bound of -log p(x) needs beside the denoised data, at the times of `step_times`.
+    """Computes what the bound of -log p(x) needs beside the denoised data, at `step_times`.
 
     Args:
         schedule: The schedule.
@@ -309,7 +309,7 @@ def bound_parts(
 
 
 def _snr_rate(schedule: Schedule, t: Array, s: Array, t_0: Array, steps: int | None) -> Array:
-    """How fast the SNR falls `[B]`: -dSNR/du, or T (SNR(s) - SNR(t)) in T steps."""
+    """Rate at which the SNR falls `[B]`: -dSNR/du, or T (SNR(s) - SNR(t)) in T steps."""
 
     def snr(t: Array) -> Array:
         alpha, sigma = schedule(t)

@@ -161,7 +161,7 @@ def unmask(
 
 @struct.dataclass
 class MaskedOutputs:
-    """What one pass gives; the first axis of every array is the examples.
+    """Outputs of a forward pass; the first axis of every array is the examples.
 
     Attributes:
         x: Data as tokens, int32 `[B, N]`.

@@ -327,7 +327,7 @@ def _either(error: tuple[Array, Array]) -> Array:
 
 
 class DenoisingModel(Protocol):
-    """What is needed of a model; `Diffusion` and `FlowMatching` have it."""
+    """A model with a probability flow: `Diffusion` and `FlowMatching`."""
 
     @property
     def spec(self) -> DataSpec:

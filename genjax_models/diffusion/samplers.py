@@ -120,7 +120,7 @@ def karras_timesteps(
         num: Number of steps n.
         sigma_min: The lowest s, at the last step; the schedule's lowest where that is higher.
         sigma_max: The highest s; the schedule's highest where that is lower.
-        rho: How much denser the timesteps are at low noise, above 0.
+        rho: Above 0; the larger, the denser the timesteps at low noise.
 
     Raises:
         ValueError: There are no steps, the schedule has no noise between `sigma_min` and

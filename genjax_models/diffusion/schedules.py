@@ -254,7 +254,7 @@ class EDM:
     Attributes:
         sigma_min: The lowest noise level; samplers take their last step from there to none.
         sigma_max: The highest.
-        rho: How much denser the grid is at low noise.
+        rho: The larger, the denser the grid at low noise.
 
     References:
         Karras et al. 2022, arXiv:2206.00364, eq. 5 and table 1.
@@ -387,7 +387,7 @@ def bind(schedule: Schedule | LearnedSchedule, params: Any) -> Schedule:
 
 
 class Prediction(Protocol):
-    """What a network predicts; alpha and sigma broadcast against data `[B, ...]`."""
+    """The quantity that a network predicts; alpha and sigma broadcast against `[B, ...]`."""
 
     needs_signal: ClassVar[bool]
     """Whether x_0 follows from the prediction only where x_t has some of x_0 in it."""
@@ -531,7 +531,7 @@ def check_signal(prediction: Prediction, schedule: Schedule, t: Array | float) -
     """Raises unless the denoised data follow from the prediction at all of the times.
 
     Args:
-        prediction: What is predicted.
+        prediction: The quantity that is predicted.
         schedule: The schedule.
         t: Times, of any shape; abstract ones are not checked.
 

@@ -45,7 +45,7 @@ the first call; later calls take a state of the same shapes."""
 
 
 class DeviceStrategy(Protocol):
-    """How a step is mapped over devices."""
+    """A strategy for mapping a step over devices."""
 
     @property
     def size(self) -> int:
@@ -129,7 +129,7 @@ class MeshStrategy:
 
     Attributes:
         devices: Devices of all processes; the batch size is a multiple of their number.
-        partition: How each array of the training state is partitioned over the mesh:
+        partition: Partition of each array of the training state over the mesh:
             `replicated`, `fully_sharded(size)`, or any function of its shape. Keys are whole on
             each device, and buffers are split as the batch is.
     """

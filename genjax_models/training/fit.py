@@ -81,7 +81,7 @@ def fit(
             save memory.
         devices: Devices, or their number; all where None.
         mapping: "mesh" (`jit` over a mesh) or "pmap".
-        partition: How the state is partitioned over the mesh (`training.devices.fully_sharded`);
+        partition: Partition of the state over the mesh (`training.devices.fully_sharded`);
             whole on each device where None.
         hooks: Called as `hook(state, metrics)` every `log_every` steps and at the end, or as often
             as a hook's attribute `every` says (`training.hooks.Every`). `metrics` are the means

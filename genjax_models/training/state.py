@@ -30,7 +30,7 @@ class TrainState(NamedTuple):
         params: Parameters, by network.
         ema: Moving average of the parameters, which users sample from.
         opt_state: States of the optimizers, by player.
-        state: What is not trained: batch statistics, codebooks, replay buffers.
+        state: Arrays that are not trained: batch statistics, codebooks, replay buffers.
         key: PRNG key of the run; step t draws from `fold_in(key, t)`.
     """
 

@@ -202,7 +202,7 @@ def log_density_by_neighbours(x: np.ndarray, samples: np.ndarray, k: int) -> np.
 
     Args:
         x: Where `[N, D]`.
-        samples: Of the law `[m, D]`.
+        samples: Samples of the density `[m, D]`.
         k: Which neighbour.
 
     Returns:

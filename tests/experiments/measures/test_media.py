@@ -68,7 +68,7 @@ def run_of(found, data, model, directory, **setup):
 def test_music_is_measured_against_its_law(tmp_path):
     data = gm.load("progressions", "test[:30]", window=16)
     run = run_of(media.chorales, data, Law(data.spec, off=6.4), tmp_path / "run")
-    figures = music.of_music(run, data, 0)
+    figures = music.music_figures(run, data, 0)
     value = {name: metric["value"] for name, metric in figures.items()}
     nats = -Progressions().log_prob(data.arrays["x"]).mean() + 6.4
     assert value["nats_per_note"] == pytest.approx(nats / 64, rel=1e-5)
@@ -166,7 +166,7 @@ def test_films_are_measured_and_written(films, tmp_path, monkeypatch):
     x = films.arrays["x"].copy()
     x[::2, 5] //= 2  # every other film has a frame that is read as another digit
     run = run_of(media.moving_digits, films, Made(films.spec, (x,)), tmp_path / "run")
-    figures = films_measured.of_films(run, films, 0)
+    figures = films_measured.film_figures(run, films, 0)
     value = {name: metric["value"] for name, metric in figures.items()}
     assert value["same_digit"] == 50 and value["same_digit_of_truth"] == 100
     # Asked for are the digits in turn: a tenth of the films for 3, another for 5.
@@ -214,7 +214,7 @@ def test_speech_is_measured_and_written(tmp_path, monkeypatch):
     drawn = np.roll(data.arrays["x"], 5, axis=0)  # half a turn too far: every digit is wrong
     drawn[10:] = data.arrays["x"][10:]
     run = run_of(found, data, Made(data.spec, (drawn,)), tmp_path / "run")
-    figures = speech.of_speech(run, data, 0)
+    figures = speech.speech_figures(run, data, 0)
     recordings.spectrograms.cache_clear()
     value = {name: metric["value"] for name, metric in figures.items()}
     assert value == {"seen": 50, "heard": 50, "seen_of_truth": 100, "heard_of_truth": 100}

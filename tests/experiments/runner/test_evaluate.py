@@ -113,13 +113,13 @@ def test_a_run_without_figures_gets_them_later(run, tmp_path, monkeypatch):
     first = run(*tiny, "--evaluation.none")
     assert first.code == 0, first.err
     result = json.loads((tmp_path / "r" / "result.json").read_text())
-    assert result["metrics"] == {} and "of_examples" in result["pending"]
+    assert result["metrics"] == {} and "likelihood_of_examples" in result["pending"]
     assert (tmp_path / "r" / "samples.png").exists() and (tmp_path / "r" / "report.html").exists()
     assert "is finished" in run(*tiny, "--evaluation.none").out
     whole = measure_all
 
     def stopped(these, found, keep):
-        one = {k: of for k, of in these.items() if k == "of_examples"}
+        one = {k: of for k, of in these.items() if k == "likelihood_of_examples"}
         whole(one, found, keep)
         raise KeyboardInterrupt
 
