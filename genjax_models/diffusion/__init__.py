@@ -44,6 +44,7 @@ from genjax_models.diffusion.schedules import (
     NoisePrediction,
     NoiseScale,
     RectifiedFlow,
+    TrainableSchedule,
     VarianceExploding,
     VelocityPrediction,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "NoiseScale",
     "ProbabilityFlow",
     "RectifiedFlow",
+    "TrainableSchedule",
     "VarianceExploding",
     "VelocityPrediction",
     "ancestral",

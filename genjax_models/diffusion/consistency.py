@@ -36,7 +36,6 @@ from genjax_models.diffusion.samplers import (
     sample_loop,
 )
 from genjax_models.diffusion.schedules import (
-    LearnedSchedule,
     NoiseScale,
     Schedule,
     bind,
@@ -134,8 +133,7 @@ class Consistency:
         """
         if self.intervals < 1:
             raise ValueError(f"a path cannot be cut into {self.intervals} steps: give 1 or more")
-        if not isinstance(self.diffusion.schedule, LearnedSchedule):
-            check_signal(self.diffusion.prediction, self.diffusion.schedule, 1.0)  # a path's start
+        check_signal(self.diffusion.prediction, self.diffusion.schedule, 1.0)  # a path's start
 
     @property
     def spec(self) -> DataSpec:

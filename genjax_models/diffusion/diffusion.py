@@ -33,10 +33,10 @@ from genjax_models.diffusion.losses import DiffusionOutputs
 from genjax_models.diffusion.samplers import Denoiser, Sampler, Variance
 from genjax_models.diffusion.schedules import (
     Cosine,
-    LearnedSchedule,
     NoiseScale,
     Prediction,
     Schedule,
+    TrainableSchedule,
     VelocityPrediction,
     bind,
     check_signal,
@@ -93,7 +93,7 @@ class Diffusion:
     """
 
     network: nn.Module
-    schedule: Schedule | LearnedSchedule = Cosine()
+    schedule: Schedule | TrainableSchedule = Cosine()
     prediction: Prediction = VelocityPrediction()
     spec: DataSpec = DIGITS
     preprocess: Preprocess = preprocess.identity
@@ -118,7 +118,7 @@ class Diffusion:
             raise ValueError("a learned variance is one of discrete steps: give steps=1000")
         if not 0.0 <= self.drop_label < 1.0:
             raise ValueError(f"drop_label is {self.drop_label}: give a probability in [0, 1)")
-        if self.learned_variance and not isinstance(self.schedule, LearnedSchedule):
+        if self.learned_variance:
             check_signal(self.prediction, self.schedule, 1.0)  # where a step is scored
 
     @property
@@ -132,7 +132,7 @@ class Diffusion:
 
         `diffusion.losses` has more: `loss.drop("simple").add(vlb=losses.vlb)`.
         """
-        if isinstance(self.schedule, LearnedSchedule):
+        if isinstance(self.schedule, TrainableSchedule):
             return Loss(self.forward, {"vlb": losses.vlb})
         simple = Loss(self.forward, {"simple": losses.simple})
         if not self.learned_variance:
@@ -142,7 +142,7 @@ class Diffusion:
     @property
     def players(self) -> Mapping[str, Player]:
         """One player, who owns everything."""
-        learned = isinstance(self.schedule, LearnedSchedule)
+        learned = isinstance(self.schedule, TrainableSchedule)
         owned = ("network", "schedule") if learned else ("network",)
         return {"diffusion": Player(self.loss, owned)}
 
@@ -158,7 +158,7 @@ class Diffusion:
         condition = self.condition_of(x, batch.get("label"))
         args = self._inputs(x, jnp.zeros(x.shape[0]), condition, x if self.self_condition else None)
         params, state = init_modules(key_network, {"network": (self.network, args)})
-        if isinstance(self.schedule, LearnedSchedule):
+        if isinstance(self.schedule, TrainableSchedule):
             params["schedule"] = self.schedule.init(key_schedule)
         state["time_sampler"] = self.time_sampler.init()
         # Abstractly: what the network returns is checked, and nothing is computed.

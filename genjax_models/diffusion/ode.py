@@ -37,7 +37,7 @@ from genjax_models.core.protocols import LikelihoodInfo
 from genjax_models.core.types import Array, DataSpec, Key, Params, State
 from genjax_models.core.values import value
 from genjax_models.diffusion.samplers import Denoiser, check_timesteps, initial_noise
-from genjax_models.diffusion.schedules import LearnedSchedule, Schedule, bind, check_signal
+from genjax_models.diffusion.schedules import Schedule, TrainableSchedule, bind, check_signal
 
 Field: TypeAlias = Callable[[Array], Array]
 """A vector field on one example, `[...] -> [...]`."""
@@ -335,7 +335,7 @@ class DenoisingModel(Protocol):
         ...
 
     @property
-    def schedule(self) -> Schedule | LearnedSchedule:
+    def schedule(self) -> Schedule | TrainableSchedule:
         """The schedule."""
         ...
 
@@ -660,7 +660,7 @@ def _check_base(diffusion: DenoisingModel) -> None:
             noise on a schedule that ends at noise alone.
     """
     prediction = getattr(diffusion, "prediction", None)
-    if prediction is not None and not isinstance(diffusion.schedule, LearnedSchedule):
+    if prediction is not None:
         check_signal(prediction, diffusion.schedule, 1.0)
     base = getattr(diffusion, "base", None)
     if base is not None:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,19 @@ class Schedule(Protocol):
 
     def time(self, log_snr: Array) -> Array:
         """The inverse of `log_snr`: the times at which it has these values."""
+        ...
+
+
+@runtime_checkable
+class TrainableSchedule(Protocol):
+    """A schedule with parameters, which a model trains as `params["schedule"]`."""
+
+    def init(self, key: Key) -> Any:
+        """Fresh parameters."""
+        ...
+
+    def bind(self, params: Any) -> Schedule:
+        """The schedule of these parameters."""
         ...
 
 
@@ -381,9 +394,11 @@ class MonotoneSchedule:
         return 0.5 * (low + high)
 
 
-def bind(schedule: Schedule | LearnedSchedule, params: Any) -> Schedule:
-    """The schedule to use: a learned one with its parameters, any other as it is."""
-    return schedule.bind(params["schedule"]) if isinstance(schedule, LearnedSchedule) else schedule
+def bind(schedule: Schedule | TrainableSchedule, params: Any) -> Schedule:
+    """The schedule to use: a trainable one with its parameters, any other as it is."""
+    if isinstance(schedule, TrainableSchedule):
+        return schedule.bind(params["schedule"])
+    return schedule
 
 
 class Prediction(Protocol):
@@ -527,18 +542,22 @@ class EDMPrediction:
         return sigma**2 + (alpha * self.sigma_data) ** 2
 
 
-def check_signal(prediction: Prediction, schedule: Schedule, t: Array | float) -> None:
+def check_signal(
+    prediction: Prediction, schedule: Schedule | TrainableSchedule, t: Array | float
+) -> None:
     """Raises unless the denoised data follow from the prediction at all of the times.
 
     Args:
         prediction: The quantity that is predicted.
-        schedule: The schedule.
+        schedule: The schedule; a trainable one is not checked before it has its parameters.
         t: Times, of any shape; abstract ones are not checked.
 
     Raises:
         ValueError: At one of the times they do not.
     """
     if not prediction.needs_signal or isinstance(t, Tracer):
+        return
+    if isinstance(schedule, TrainableSchedule):
         return
     with jax.ensure_compile_time_eval():
         log_snr = schedule.log_snr(jnp.max(jnp.asarray(t, float)))
