@@ -120,9 +120,15 @@ def bradley_terry(wins: Any) -> Strengths | None:
         weights = games * p * (1 - p)
         return np.diag(weights.sum(1)) - weights
 
-    start = np.zeros(len(wins))
-    options = {"gtol": 1e-10 * games.sum()}
-    found = minimize(nll, start, jac=gradient, hess=information, method="trust-exact",
-                     options=options)  # fmt: skip
-    values = found.x - found.x.mean()
+    # The first strength stays 0: of all of them together the likelihood knows no level.
+    found = minimize(
+        lambda s: nll(np.append(0.0, s)),
+        np.zeros(len(wins) - 1),
+        jac=lambda s: gradient(np.append(0.0, s))[1:],
+        hess=lambda s: information(np.append(0.0, s))[1:, 1:],
+        method="trust-exact",
+        options={"gtol": 1e-10 * games.sum()},
+    )
+    values = np.append(0.0, found.x)
+    values -= values.mean()
     return Strengths(values, np.linalg.pinv(information(values), hermitian=True))
